@@ -1,0 +1,350 @@
+"""The nouns of the package: frozen, validated data that rooms hand to each other.
+
+Conventions. Frames follow REP-103/105: base frame x forward, y left, z up; optical frames x right,
+y down, z forward. ``T_a_b`` is a 4x4 float64 matrix that maps points of frame b into frame a. Stamps
+are integer nanoseconds. Lengths are metres, angles radians. Pixel (0, 0) is the centre of the first
+pixel. Shape letters: M boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift3d_ros.errors import CalibrationError, Lift3dError
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+UInt8Array = NDArray[np.uint8]
+
+DistortionModel = Literal["none", "plumb_bob", "rational_polynomial", "equidistant"]
+
+_DISTORTION_LENGTHS: dict[str, tuple[int, ...]] = {
+    "none": (0,),
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def as_transform(matrix: Any, name: str) -> Float64Array:
+    """Return `matrix` as a read-only (4, 4) float64 rigid transform.
+
+    Raises:
+        CalibrationError: wrong shape, not finite, or the rotation part is not a rotation (1e-3).
+    """
+    array = np.array(matrix, dtype=np.float64)
+    if array.shape != (4, 4):
+        raise CalibrationError(f"{name} must be a 4x4 matrix, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise CalibrationError(f"{name} contains values that are not finite; check the calibration")
+    rotation = array[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        raise CalibrationError(
+            f"{name} is not a rigid transform: its upper-left 3x3 block is not a rotation; "
+            "check for a scaled, mirrored or transposed matrix"
+        )
+    return _read_only(array)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraModel:
+    """Intrinsics of one camera, for the image size `width` x `height`.
+
+    Args:
+        name: camera name inside the rig, for example ``front_left``.
+        frame_id: optical frame (z forward), taken from the image header.
+        intrinsics: (3, 3) float64 pinhole matrix K.
+        distortion: (n,) float64 coefficients in OpenCV order; n fits `distortion_model`.
+    """
+
+    name: str
+    frame_id: str
+    width: int
+    height: int
+    intrinsics: Float64Array
+    distortion_model: DistortionModel = "none"
+    distortion: Float64Array = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        where = f"camera '{self.name}'"
+        if self.width <= 0 or self.height <= 0:
+            raise CalibrationError(
+                f"{where}: image size is {self.width}x{self.height}; expected positive width and height. "
+                "Fill in width and height of the CameraInfo or the rig file"
+            )
+        intrinsics = np.array(self.intrinsics, dtype=np.float64)
+        if intrinsics.shape != (3, 3) or not np.isfinite(intrinsics).all():
+            raise CalibrationError(f"{where}: intrinsics must be a finite 3x3 matrix, got shape {intrinsics.shape}")
+        if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
+            raise CalibrationError(
+                f"{where}: focal length is fx={intrinsics[0, 0]:g}, fy={intrinsics[1, 1]:g}; expected positive pixels. "
+                "The camera is uncalibrated: calibrate it, or give its intrinsics in a rig file"
+            )
+        if self.distortion_model not in get_args(DistortionModel):
+            raise CalibrationError(
+                f"{where}: distortion model '{self.distortion_model}' is not known; known: "
+                f"{', '.join(get_args(DistortionModel))}. Rectify upstream and publish the rectified image"
+            )
+        distortion = np.array(self.distortion, dtype=np.float64).reshape(-1)
+        if not np.isfinite(distortion).all():
+            raise CalibrationError(f"{where}: distortion coefficients are not finite")
+        expected = _DISTORTION_LENGTHS[self.distortion_model]
+        if distortion.size not in expected:
+            raise CalibrationError(
+                f"{where}: distortion model '{self.distortion_model}' takes "
+                f"{' or '.join(map(str, expected))} coefficients, got {distortion.size}"
+            )
+        object.__setattr__(self, "intrinsics", _read_only(intrinsics))
+        object.__setattr__(self, "distortion", _read_only(distortion))
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether pixels deviate from the pinhole projection."""
+        return bool(np.any(self.distortion != 0.0)) or self.distortion_model == "equidistant"
+
+
+@dataclass(frozen=True, eq=False)
+class CameraImage:
+    """One picture as it came from a topic, a bag or a file: bytes, not yet decoded.
+
+    Args:
+        camera: camera name inside the rig (also the stream name in the collector).
+        stamp_ns: capture time of the header.
+        frame_id: optical frame of the header.
+        encoding: ROS encoding name (``rgb8``, ``bayer_rggb8``, ...) or ``jpeg`` / ``png`` for compressed data.
+        data: the raw buffer, one-dimensional uint8; not copied.
+        width, height, step: pixels, pixels and bytes per row; all zero for compressed data.
+        source: topic or file, for error messages.
+    """
+
+    camera: str
+    stamp_ns: int
+    frame_id: str
+    encoding: str
+    data: UInt8Array
+    width: int = 0
+    height: int = 0
+    step: int = 0
+    is_bigendian: bool = False
+    source: str = ""
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether `data` is a JPEG or PNG stream."""
+        return self.encoding in ("jpeg", "png")
+
+    @property
+    def label(self) -> str:
+        """Name of the picture in error messages."""
+        return f"topic '{self.source}'" if self.source.startswith("/") else (self.source or f"camera '{self.camera}'")
+
+
+@dataclass(frozen=True, eq=False)
+class EgoMotion:
+    """Pose and motion of the vehicle at one time.
+
+    Args:
+        T_world_base: (4, 4) pose of the base frame in a frame that does not jump (``odom``).
+        linear_velocity, angular_velocity: (3,) in the base frame, m/s and rad/s; None where unknown.
+    """
+
+    stamp_ns: int
+    T_world_base: Float64Array
+    world_frame: str = "odom"
+    linear_velocity: Float64Array | None = None
+    angular_velocity: Float64Array | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "T_world_base", as_transform(self.T_world_base, "ego pose T_world_base"))
+
+
+@dataclass(frozen=True, eq=False)
+class CameraView:
+    """One camera's part of a frame set: the picture and how to project into it.
+
+    Args:
+        T_base_cam: (4, 4) static mounting; maps optical-frame points to the base frame.
+        T_reference_capture: (4, 4) motion of the base frame between the capture of this picture and the
+            reference stamp; maps base-frame points at capture time to the base frame at the reference stamp.
+            Identity where ego motion is not known or compensation is switched off.
+    """
+
+    image: CameraImage
+    model: CameraModel
+    T_base_cam: Float64Array
+    T_reference_capture: Float64Array = field(default_factory=lambda: np.eye(4))
+
+    def __post_init__(self) -> None:
+        name = self.model.name
+        object.__setattr__(self, "T_base_cam", as_transform(self.T_base_cam, f"camera '{name}': T_base_cam"))
+        object.__setattr__(
+            self,
+            "T_reference_capture",
+            as_transform(self.T_reference_capture, f"camera '{name}': T_reference_capture"),
+        )
+
+    @property
+    def T_cam_reference(self) -> Float64Array:
+        """Map base-frame points at the reference stamp into the optical frame at capture time."""
+        return np.asarray(np.linalg.inv(self.T_reference_capture @ self.T_base_cam))
+
+
+@dataclass(frozen=True, eq=False)
+class FrameSet:
+    """One assembly of surround cameras around a reference stamp, ready for a pipeline.
+
+    Args:
+        stamp_ns: reference stamp; results carry it.
+        views: camera name -> view, in rig order.
+        missing: cameras of the rig that are not in this set.
+        base_frame: frame in which results are given.
+        ego: ego motion at `stamp_ns`; None switches temporal fusion off for this frame.
+    """
+
+    stamp_ns: int
+    views: Mapping[str, CameraView]
+    missing: tuple[str, ...] = ()
+    base_frame: str = "base_link"
+    ego: EgoMotion | None = None
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise Lift3dError(f"frame set at {self.stamp_ns} ns has no camera; expected at least one")
+        object.__setattr__(self, "views", MappingProxyType(dict(self.views)))
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes3D:
+    """Oriented boxes in one frame.
+
+    Args:
+        centers: (M, 3) float64 geometric centres, metres.
+        sizes: (M, 3) float64 length (along heading), width, height, metres.
+        yaws: (M,) float64 about +z, 0 along x.
+        velocities: (M, 2) float64 over ground along the axes of `frame_id`, m/s; NaN where unknown.
+        scores: (M,) float64 in 0..1.
+        labels: (M,) int64 index into `class_names`.
+        track_ids: (M,) int64, -1 where not tracked.
+    """
+
+    frame_id: str
+    class_names: tuple[str, ...]
+    centers: Float64Array
+    sizes: Float64Array
+    yaws: Float64Array
+    velocities: Float64Array
+    scores: Float64Array
+    labels: NDArray[np.int64]
+    track_ids: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        count = np.asarray(self.yaws).shape[0]
+        track_ids = np.full(count, -1) if self.track_ids is None else self.track_ids
+        fields: tuple[tuple[str, Any, tuple[int, ...], type], ...] = (
+            ("centers", self.centers, (count, 3), np.float64),
+            ("sizes", self.sizes, (count, 3), np.float64),
+            ("yaws", self.yaws, (count,), np.float64),
+            ("velocities", self.velocities, (count, 2), np.float64),
+            ("scores", self.scores, (count,), np.float64),
+            ("labels", self.labels, (count,), np.int64),
+            ("track_ids", track_ids, (count,), np.int64),
+        )
+        for name, value, shape, dtype in fields:
+            array: NDArray[Any] = np.array(value, dtype=dtype)
+            if array.shape != shape:
+                raise Lift3dError(f"boxes: {name} must have shape {shape}, got {array.shape}")
+            object.__setattr__(self, name, _read_only(array))
+        labels = np.asarray(self.labels)
+        if count and (labels.min() < 0 or labels.max() >= len(self.class_names)):
+            raise Lift3dError(
+                f"boxes: labels must index the {len(self.class_names)} class names, got {labels.min()}..{labels.max()}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.yaws.shape[0])
+
+    def select(self, index: NDArray[Any]) -> Boxes3D:
+        """Return the boxes at `index` (boolean mask or integer positions)."""
+        assert self.track_ids is not None
+        return Boxes3D(
+            frame_id=self.frame_id,
+            class_names=self.class_names,
+            centers=self.centers[index],
+            sizes=self.sizes[index],
+            yaws=self.yaws[index],
+            velocities=self.velocities[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
+            track_ids=self.track_ids[index],
+        )
+
+    @classmethod
+    def empty(cls, frame_id: str, class_names: tuple[str, ...]) -> Boxes3D:
+        """Return no boxes."""
+        none = np.zeros((0, 3))
+        return cls(
+            frame_id=frame_id,
+            class_names=class_names,
+            centers=none,
+            sizes=none,
+            yaws=np.zeros(0),
+            velocities=np.zeros((0, 2)),
+            scores=np.zeros(0),
+            labels=np.zeros(0, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which weights made a result; `is_trained` is False for random weights, which every output must say."""
+
+    name: str
+    weights_sha256: str
+    is_trained: bool
+    backend: str = ""
+
+    @property
+    def description(self) -> str:
+        """One phrase for log lines and pictures, for example ``tiny (untrained weights)``."""
+        return self.name if self.is_trained else f"{self.name} (untrained weights)"
+
+
+@dataclass(frozen=True)
+class CameraUse:
+    """How one camera of the rig took part in a result; `age_s` is reference stamp minus capture stamp."""
+
+    name: str
+    is_used: bool
+    stamp_ns: int = 0
+    age_s: float = 0.0
+
+
+TemporalState = Literal["fused", "first_frame", "no_ego_motion", "gap"]
+
+
+@dataclass(frozen=True, eq=False)
+class BevDetections:
+    """Result of the BEV detector for one frame set.
+
+    Args:
+        temporal_state: ``fused`` when BEV memory was used; otherwise why it was not.
+        timings_s: stage name -> seconds (``decode``, ``prepare``, ``inference``, ``decoding``, ...).
+    """
+
+    stamp_ns: int
+    boxes: Boxes3D
+    cameras: tuple[CameraUse, ...]
+    model: ModelIdentity
+    temporal_state: TemporalState
+    timings_s: Mapping[str, float] = field(default_factory=dict)
