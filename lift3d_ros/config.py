@@ -156,9 +156,7 @@ def _convert(value: Any, annotation: Any, where: str, name: str) -> Any:
     if origin is Literal:
         if value not in arguments:
             hint = nearest_name_hint(str(value), [str(choice) for choice in arguments])
-            raise ConfigError(
-                f"{where}: '{name}' is {value!r}; expected one of {', '.join(map(str, arguments))}{hint}"
-            )
+            raise ConfigError(f"{where}: '{name}' is {value!r}; expected one of {', '.join(map(str, arguments))}{hint}")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:

@@ -210,6 +210,7 @@ class FrameSet:
         missing: cameras of the rig that are not in this set.
         base_frame: frame in which results are given.
         ego: ego motion at `stamp_ns`; None switches temporal fusion off for this frame.
+        problems: one sentence for each thing that is wrong with this set, for logs and diagnostics.
     """
 
     stamp_ns: int
@@ -217,6 +218,7 @@ class FrameSet:
     missing: tuple[str, ...] = ()
     base_frame: str = "base_link"
     ego: EgoMotion | None = None
+    problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -339,7 +341,8 @@ class BevDetections:
 
     Args:
         temporal_state: ``fused`` when BEV memory was used; otherwise why it was not.
-        timings_s: stage name -> seconds (``decode``, ``prepare``, ``inference``, ``decoding``, ...).
+        timings_s: stage name -> seconds (``prepare``, ``inference``, ``decoding``, ...).
+        problems: one sentence for each thing that was wrong with the input, for logs and diagnostics.
     """
 
     stamp_ns: int
@@ -348,3 +351,4 @@ class BevDetections:
     model: ModelIdentity
     temporal_state: TemporalState
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

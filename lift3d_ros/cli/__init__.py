@@ -1,0 +1,1 @@
+"""The `lift3d` command: argument parsing and printing only."""

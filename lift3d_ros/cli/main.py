@@ -1,0 +1,61 @@
+"""Entry point of the `lift3d` command: parses arguments, prints errors without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+import lift3d_ros
+from lift3d_ros.cli import bag, detect, doctor, export, replay
+from lift3d_ros.errors import Lift3dError
+
+DESCRIPTION = """\
+Lift 2D into 3D on robots, without a running ROS system.
+
+  lift3d replay BAG --out DIR        detect 3D boxes in a recording
+  lift3d detect FOLDER --rig RIG     detect 3D boxes in a folder of pictures
+  lift3d bag info BAG                what is in a recording, and what the detector would use
+  lift3d doctor                      check this machine, or a running robot with --topics
+
+'lift3d VERB --help' explains each verb. Exit status: 0 done, 1 a check found a problem, 2 wrong use or input.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="lift3d", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"lift3d_ros {lift3d_ros.__version__}")
+    parser.add_argument("--verbose", action="store_true", help="also print debug messages")
+    subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in (replay, detect, bag, export, doctor):
+        verb.add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    args = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("lift3d_ros").setLevel(logging.DEBUG if args.verbose else logging.INFO)
+    for noisy in ("torch", "onnxscript", "onnx_ir"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        return int(args.run(args))
+    except Lift3dError as error:
+        print(f"lift3d: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lift3d: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Runtime backends behind one protocol, and the export that feeds them."""

@@ -1,0 +1,102 @@
+"""Writes a PyTorch module as an ONNX graph that carries its signature and facts, and checks it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from lift3d_ros.engines.onnxruntime_engine import FACTS_KEY, SIGNATURE_KEY, OnnxRuntimeEngine
+from lift3d_ros.engines.protocol import Engine, EngineSignature
+from lift3d_ros.engines.torch_engine import TorchEngine
+from lift3d_ros.errors import EngineError
+
+# Opset 23 turns attention into one node that TensorRT refuses in float32; 20 decomposes it.
+OPSET = 20
+MAX_RELATIVE_ERROR = 1e-3
+
+logger = logging.getLogger(__name__)
+
+
+def export_onnx(
+    module: torch.nn.Module,
+    signature: EngineSignature,
+    facts: Mapping[str, Any],
+    example: Mapping[str, NDArray[Any]],
+    path: Path,
+) -> None:
+    """Export `module` with static shapes to `path`, atomically, after comparing it with PyTorch.
+
+    Args:
+        example: one value for each declared input; used for tracing and for the comparison.
+        facts: plain data stored in the graph (model name, weights hash, configuration).
+
+    Raises:
+        EngineError: the graph deviates from PyTorch by more than 1e-3 (RMS error over RMS value).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+        draft = Path(folder) / path.name
+        _write(module, signature, facts, example, draft)
+        worst = _largest_relative_error(module, signature, example, draft)
+        if worst > MAX_RELATIVE_ERROR:
+            raise EngineError(
+                f"{path}: the exported graph deviates from PyTorch by {worst:.2g} (RMS error over RMS value); "
+                f"expected at most {MAX_RELATIVE_ERROR:g}. The graph was not written"
+            )
+        draft.replace(path)
+    logger.info("exported %s: %.1f MB, relative error %.1e", path, path.stat().st_size / 1e6, worst)
+
+
+def _write(
+    module: torch.nn.Module,
+    signature: EngineSignature,
+    facts: Mapping[str, Any],
+    example: Mapping[str, NDArray[Any]],
+    path: Path,
+) -> None:
+    values = {**example, **{spec.input: spec.zeros() for spec in signature.states}}
+    arguments = {name: torch.from_numpy(values[name]) for name in signature.input_names}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.cpu().eval(),
+            (),
+            str(path),
+            kwargs=arguments,
+            input_names=list(signature.input_names),
+            output_names=list(signature.output_names),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    graph = onnx.load(str(path))
+    for key, document in ((SIGNATURE_KEY, signature.to_json()), (FACTS_KEY, dict(facts))):
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(document)
+    onnx.save(graph, str(path))
+
+
+def _largest_relative_error(
+    module: torch.nn.Module, signature: EngineSignature, example: Mapping[str, NDArray[Any]], path: Path
+) -> float:
+    """Run both engines on three consecutive frames and return the worst RMS error over RMS value."""
+    engines: tuple[Engine, ...] = (TorchEngine(module, signature, "cpu", 0), OnnxRuntimeEngine(path, 0))
+    states = [engine.new_state() for engine in engines]
+    worst = 0.0
+    for _ in range(3):
+        expected, found = (engine.run(example, state) for engine, state in zip(engines, states, strict=True))
+        for name, reference in expected.items():
+            scale = float(np.sqrt(np.mean(np.square(reference)))) or 1.0
+            worst = max(worst, float(np.sqrt(np.mean(np.square(found[name] - reference)))) / scale)
+    return worst

@@ -1,0 +1,1 @@
+"""Rotations, rigid transforms, cameras, boxes and the transform tree, in numpy."""

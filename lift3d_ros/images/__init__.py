@@ -1,0 +1,1 @@
+"""Pictures: decoding, rectifying, resizing and cropping."""

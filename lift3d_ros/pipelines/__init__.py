@@ -1,0 +1,1 @@
+"""One class per task: typed input in, typed result out."""

@@ -1,0 +1,1 @@
+"""Recordings in, results out, through the same pipelines as on the vehicle."""

@@ -1,0 +1,187 @@
+"""Runs the detector over a sequence of frame sets and keeps the results in a folder that can be resumed.
+
+Files of the folder: `detections.jsonl`, `sets.jsonl` (the input of each result), `timing.jsonl`,
+`run.json` (what was run) and `memory.npz` (the BEV memory after the last finished frame).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.pipelines.bev_detection import BevDetector
+from lift3d_ros.replay.results import (
+    DETECTIONS_FILE,
+    SETS_FILE,
+    TIMING_FILE,
+    detections_to_json,
+    timings_to_json,
+)
+from lift3d_ros.replay.sets import frame_set_to_json
+from lift3d_ros.types import BevDetections, FrameSet
+
+RUN_FILE = "run.json"
+MEMORY_FILE = "memory.npz"
+_CHECKPOINT_EVERY = 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrameRange:
+    """A half-open range of frame sets; `stop` None means to the end."""
+
+    start: int = 0
+    stop: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> FrameRange:
+        """Read ``START:STOP``, ``START:`` or ``:STOP``.
+
+        Raises:
+            ConfigError: not a range of whole numbers.
+        """
+        first, separator, last = text.partition(":")
+        try:
+            start, stop = int(first or 0), int(last) if last else None
+        except ValueError:
+            start, stop, separator = 0, None, ""
+        if not separator or start < 0 or (stop is not None and stop <= start):
+            raise ConfigError(f"--frames '{text}': expected START:STOP in whole numbers, for example 10:20 or 10:")
+        return cls(start, stop)
+
+
+class ResultFolder:
+    """The output folder of one run."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Create or continue the folder at `path`.
+
+        Args:
+            facts: what decides the result (input, model, settings); must be unchanged to resume.
+
+        Raises:
+            Lift3dError: the folder holds results and neither resuming nor overwriting was asked for, or the
+                results in it belong to another run.
+        """
+        self.path = path
+        self.finished = 0
+        run_path = path / RUN_FILE
+        if (path / DETECTIONS_FILE).exists() and not overwrite:
+            if not resume:
+                raise Lift3dError(
+                    f"{path}: already holds results; continue them with --resume, replace them with --overwrite, "
+                    "or choose another folder"
+                )
+            self._check_same_run(run_path, facts)
+            self.finished = self._truncate_to_checkpoint()
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE, MEMORY_FILE):
+                (path / name).unlink(missing_ok=True)
+            _write_atomically(run_path, (json.dumps(dict(facts), indent=2) + "\n").encode())
+
+    def _check_same_run(self, run_path: Path, facts: Mapping[str, Any]) -> None:
+        try:
+            earlier = json.loads(run_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise Lift3dError(f"{run_path}: missing or damaged, cannot resume; use --overwrite") from None
+        different = [key for key in facts if earlier.get(key) != json.loads(json.dumps(facts[key]))]
+        if different:
+            raise Lift3dError(
+                f"{run_path}: the results there were made with another {', '.join(different)}; "
+                "resume with the same settings, or start again with --overwrite"
+            )
+
+    def _truncate_to_checkpoint(self) -> int:
+        """Cut the result files back to the last saved memory and return the number of finished frames."""
+        memory_path = self.path / MEMORY_FILE
+        finished = 0
+        if memory_path.exists():
+            with np.load(memory_path, allow_pickle=False) as arrays:
+                finished = int(arrays["finished"])
+        for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE):
+            lines = (self.path / name).read_text(encoding="utf-8").splitlines(keepends=True)
+            _write_atomically(self.path / name, "".join(lines[:finished]).encode())
+        return finished
+
+    def restore_memory(self, detector: BevDetector) -> None:
+        """Set the detector's BEV memory to where the finished frames left it."""
+        if self.finished:
+            with np.load(self.path / MEMORY_FILE, allow_pickle=False) as arrays:
+                detector.restore({name: arrays[name] for name in arrays.files if name != "finished"})
+
+    def append(self, frame_set: FrameSet, detections: BevDetections) -> None:
+        """Add one result."""
+        for name, line in (
+            (DETECTIONS_FILE, detections_to_json(detections)),
+            (SETS_FILE, frame_set_to_json(frame_set)),
+            (TIMING_FILE, timings_to_json(detections)),
+        ):
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        self.finished += 1
+
+    def save_memory(self, detector: BevDetector) -> None:
+        """Save the BEV memory, so that a later run can go on after the frames finished so far."""
+        draft = self.path / f".{MEMORY_FILE}"
+        with draft.open("wb") as file:
+            np.savez(file, finished=np.array(self.finished), **detector.snapshot())
+        draft.replace(self.path / MEMORY_FILE)
+
+
+def run_detector(
+    frame_sets: Iterable[FrameSet],
+    detector: BevDetector,
+    folder: ResultFolder,
+    frames: FrameRange,
+    on_result: Callable[[FrameSet, BevDetections], None],
+) -> int:
+    """Detect on every frame set of the range that is not finished yet, in order.
+
+    The BEV memory starts empty at ``frames.start``. Interrupting keeps what is finished.
+
+    Returns:
+        The number of results now in the folder.
+    """
+    folder.restore_memory(detector)
+    since_checkpoint = 0
+    try:
+        for frame_set in _select(frame_sets, frames, folder.finished):
+            start = time.perf_counter()
+            detections = detector.infer(detector.prepare(frame_set))
+            for problem in detections.problems:
+                logger.warning("frame set at %d ns: %s", detections.stamp_ns, problem)
+            folder.append(frame_set, detections)
+            on_result(frame_set, detections)
+            since_checkpoint += 1
+            if since_checkpoint == _CHECKPOINT_EVERY:
+                folder.save_memory(detector)
+                since_checkpoint = 0
+            logger.debug("frame set at %d ns took %.3f s", detections.stamp_ns, time.perf_counter() - start)
+    finally:
+        if since_checkpoint:
+            folder.save_memory(detector)
+    return folder.finished
+
+
+def _select(frame_sets: Iterable[FrameSet], frames: FrameRange, finished: int) -> Iterator[FrameSet]:
+    for index, frame_set in enumerate(frame_sets):
+        if frames.stop is not None and index >= frames.stop:
+            return
+        if index >= frames.start + finished:
+            yield frame_set
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(content)
+    draft.replace(path)

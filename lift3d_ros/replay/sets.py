@@ -1,0 +1,125 @@
+"""Frame sets as JSON lines, without pixels: which pictures, calibrations and poses made each result.
+
+A node records them, replay writes and reads them back, so that both can be compared on exactly the same
+input. Numbers are written with all their digits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lift3d_ros.errors import Lift3dError
+from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, Float64Array, FrameSet
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedView:
+    """One camera of a recorded set."""
+
+    stamp_ns: int
+    frame_id: str
+    model: CameraModel
+    T_base_cam: Float64Array
+    T_reference_capture: Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedSet:
+    """A frame set without its pictures."""
+
+    stamp_ns: int
+    base_frame: str
+    missing: tuple[str, ...]
+    ego: EgoMotion | None
+    views: Mapping[str, RecordedView]
+
+    def with_images(self, images: Mapping[str, CameraImage]) -> FrameSet:
+        """Return the frame set with the pictures put back; `images` must hold every recorded camera."""
+        views = {
+            name: CameraView(images[name], view.model, view.T_base_cam, view.T_reference_capture)
+            for name, view in self.views.items()
+        }
+        return FrameSet(self.stamp_ns, views, self.missing, self.base_frame, self.ego)
+
+
+def frame_set_to_json(frame_set: FrameSet) -> str:
+    """Return one line of JSON that describes `frame_set` without its pixels."""
+    ego = frame_set.ego
+    document = {
+        "stamp_ns": frame_set.stamp_ns,
+        "base_frame": frame_set.base_frame,
+        "missing": list(frame_set.missing),
+        "ego": None if ego is None else {"world_frame": ego.world_frame, "T_world_base": ego.T_world_base.tolist()},
+        "views": {name: _view_to_json(view) for name, view in frame_set.views.items()},
+    }
+    return json.dumps(document)
+
+
+def _view_to_json(view: CameraView) -> dict[str, Any]:
+    return {
+        "stamp_ns": view.image.stamp_ns,
+        "frame_id": view.image.frame_id,
+        "width": view.model.width,
+        "height": view.model.height,
+        "intrinsics": view.model.intrinsics.tolist(),
+        "distortion_model": view.model.distortion_model,
+        "distortion": view.model.distortion.tolist(),
+        "T_base_cam": view.T_base_cam.tolist(),
+        "T_reference_capture": view.T_reference_capture.tolist(),
+    }
+
+
+def read_sets(path: Path) -> Iterator[RecordedSet]:
+    """Read recorded sets in file order.
+
+    Raises:
+        Lift3dError: the file is missing, or a line is not a recorded set; names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Lift3dError(f"{path}: cannot be read ({error}); give the file that a node wrote (record_sets)") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield _set_from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Lift3dError(
+                f"{path}, line {number}: not a recorded frame set ({type(error).__name__}: {error}); "
+                "expected the JSON lines that a node writes (record_sets) or replay's sets.jsonl"
+            ) from None
+
+
+def _set_from_json(document: Mapping[str, Any]) -> RecordedSet:
+    stamp_ns, ego = int(document["stamp_ns"]), document["ego"]
+    return RecordedSet(
+        stamp_ns=stamp_ns,
+        base_frame=document["base_frame"],
+        missing=tuple(document["missing"]),
+        ego=None if ego is None else EgoMotion(stamp_ns, np.array(ego["T_world_base"]), ego["world_frame"]),
+        views={name: _view_from_json(name, view) for name, view in document["views"].items()},
+    )
+
+
+def _view_from_json(name: str, document: Mapping[str, Any]) -> RecordedView:
+    model = CameraModel(
+        name=name,
+        frame_id=document["frame_id"],
+        width=document["width"],
+        height=document["height"],
+        intrinsics=np.array(document["intrinsics"]),
+        distortion_model=document["distortion_model"],
+        distortion=np.array(document["distortion"]),
+    )
+    return RecordedView(
+        stamp_ns=int(document["stamp_ns"]),
+        frame_id=document["frame_id"],
+        model=model,
+        T_base_cam=np.array(document["T_base_cam"]),
+        T_reference_capture=np.array(document["T_reference_capture"]),
+    )

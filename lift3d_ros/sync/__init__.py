@@ -1,0 +1,1 @@
+"""Which items of several streams belong together, and how they wait for a worker."""

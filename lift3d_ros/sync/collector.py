@@ -1,0 +1,284 @@
+"""Decides which items of several streams belong together; never falls silent because one stream does.
+
+An item is anything with a ``stamp_ns``. Times of arrival (`now_ns`) are passed in: steady time on a robot, log
+time in replay; the collector reads no clock, so the same calls always give the same sets.
+
+Grouping. A set opens with the first item that fits no open set. An item joins the open set whose first
+stamp is nearest to its own (minus the stream's known offset) if that is within `window_s` and the set has
+no item of that stream yet. Two cameras that fire 90 ms apart so share a set, and the next round opens another.
+
+Release. A set is complete when every stream that is waited for has delivered. It is then released as soon
+as each covering stream (the ego pose) reaches its stamp. A stream is no longer waited for once it has
+delivered something newer, or while it is silent: absent from `SILENT_AFTER` sets in a row. A set that waits longer
+than `deadline_s` after its first item is released as it is if it has at least `quorum` members, else
+dropped. Sets are released in order of their stamps and never go back in time.
+
+Stamps that jump back by more than `jump_s` on one stream, or arrival times that do, mean another recording or
+a restarted clock: everything is forgotten and `resets` counts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from lift3d_ros.errors import ConfigError, nearest_name_hint
+
+SILENT_AFTER = 3
+_NS = 1_000_000_000
+
+Role = Literal["required", "optional", "latest", "covering"]
+
+
+class Stamped(Protocol):
+    """Anything with a stamp."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of the data, nanoseconds."""
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One stream of the collector.
+
+    Args:
+        role: ``required`` streams are waited for and count towards the quorum; ``optional`` ones are
+            taken if they are there; of ``latest`` ones the newest item not after the set is attached;
+            ``covering`` ones hold a set back until they reach its stamp.
+        offset_s: the stream's stamps are late by this much.
+        max_age_s: for ``latest``: older items are not attached.
+    """
+
+    name: str
+    role: Role = "required"
+    offset_s: float = 0.0
+    max_age_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class StreamSet:
+    """One assembly; `stamp_ns` is the newest stamp of its members, offsets removed.
+
+    `missing` names required and latest streams without an item here.
+    """
+
+    stamp_ns: int
+    items: Mapping[str, Stamped]
+    missing: tuple[str, ...]
+    is_complete: bool
+
+
+@dataclass
+class _OpenSet:
+    first_ns: int
+    opened_ns: int
+    items: dict[str, Stamped] = field(default_factory=dict)
+    stamp_ns: int = 0
+
+
+@dataclass
+class StreamStatus:
+    """What is known of one stream, for diagnostics."""
+
+    count: int = 0
+    last_stamp_ns: int | None = None
+    absent_sets: int = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether sets no longer wait for this stream."""
+        return self.absent_sets >= SILENT_AFTER
+
+
+class StreamCollector:
+    """Assembles items of several streams into sets; see the module docstring for the rules."""
+
+    def __init__(
+        self,
+        specs: Iterable[StreamSpec],
+        *,
+        window_s: float,
+        deadline_s: float,
+        quorum: int = 1,
+        jump_s: float = 1.0,
+        max_open_sets: int = 16,
+    ) -> None:
+        """Collect the streams of `specs`.
+
+        Raises:
+            ConfigError: no required stream, a name twice, or a quorum that can never be met.
+        """
+        specs = tuple(specs)
+        self._specs = {spec.name: spec for spec in specs}
+        self._members = [spec.name for spec in specs if spec.role in ("required", "optional")]
+        self._required = [spec.name for spec in specs if spec.role == "required"]
+        self._latest = [spec.name for spec in specs if spec.role == "latest"]
+        if len(self._specs) != len(specs):
+            raise ConfigError("streams of the collector: a name is used twice; give every stream its own name")
+        if not 1 <= quorum <= len(self._members):
+            raise ConfigError(
+                f"quorum is {quorum}, the rig has {len(self._members)} streams; expected 1 to the number of streams"
+            )
+        self._offsets_ns = {spec.name: round(spec.offset_s * _NS) for spec in specs}
+        self._window_ns, self._deadline_ns = round(window_s * _NS), round(deadline_s * _NS)
+        self._jump_ns, self._max_open_sets, self._quorum = round(jump_s * _NS), max_open_sets, quorum
+        self.drops: Counter[str] = Counter()
+        self.resets = 0
+        self.status = {spec.name: StreamStatus() for spec in specs}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every waiting item and the time released last; counters stay."""
+        self._open: list[_OpenSet] = []
+        self._held: dict[str, deque[Stamped]] = {name: deque(maxlen=32) for name in self._latest}
+        self._covered_ns: dict[str, int] = {
+            spec.name: -(2**62) for spec in self._specs.values() if spec.role == "covering"
+        }
+        self._last_released: _OpenSet | None = None
+        self._now_ns: int | None = None
+        for status in self.status.values():
+            status.last_stamp_ns, status.absent_sets = None, 0
+
+    @property
+    def silent_streams(self) -> tuple[str, ...]:
+        """Required streams that sets no longer wait for."""
+        return tuple(name for name in self._required if self.status[name].is_silent)
+
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """Streams that have not delivered anything yet, in order."""
+        return tuple(name for name, status in self.status.items() if status.last_stamp_ns is None)
+
+    def add(self, name: str, item: Stamped, now_ns: int) -> list[StreamSet]:
+        """Take one item of the stream `name` and return the sets that it releases, oldest first."""
+        self._check_name(name)
+        stamp_ns = item.stamp_ns - self._offsets_ns[name]
+        self._watch_clock(now_ns, name, stamp_ns)
+        status = self.status[name]
+        status.count += 1
+        if status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns and name in self._members:
+            self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
+            return self._release(now_ns)
+        status.last_stamp_ns = max(stamp_ns, status.last_stamp_ns or stamp_ns)
+        if name in self._held:
+            self._held[name].append(item)
+        else:
+            status.absent_sets = 0
+            self._join(name, item, stamp_ns, now_ns)
+        return self._release(now_ns)
+
+    def cover(self, name: str, stamp_ns: int, now_ns: int) -> list[StreamSet]:
+        """Report that the covering stream `name` now reaches `stamp_ns`; return the sets that this releases."""
+        self._check_name(name)
+        self._watch_clock(now_ns, name, stamp_ns)
+        status = self.status[name]
+        status.count += 1
+        status.last_stamp_ns = stamp_ns
+        self._covered_ns[name] = max(self._covered_ns[name], stamp_ns)
+        return self._release(now_ns)
+
+    def expire(self, now_ns: int) -> list[StreamSet]:
+        """Return the sets whose deadline has passed at `now_ns`."""
+        self._watch_clock(now_ns, None, None)
+        return self._release(now_ns)
+
+    def flush(self) -> list[StreamSet]:
+        """Release everything that waits, at the end of a recording; the quorum still holds."""
+        released = [self._finish(candidate) for candidate in self._sorted_open()]
+        self._open.clear()
+        return [item for item in released if item is not None]
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._specs:
+            raise ConfigError(f"stream '{name}' is not one of the collector's{nearest_name_hint(name, self._specs)}")
+
+    def _watch_clock(self, now_ns: int, name: str | None, stamp_ns: int | None) -> None:
+        """Reset when arrival time, or the stamps of one stream, jump back."""
+        last_ns = None if name is None else self.status[name].last_stamp_ns
+        has_stamp_jump = last_ns is not None and stamp_ns is not None and stamp_ns < last_ns - self._jump_ns
+        if has_stamp_jump or (self._now_ns is not None and now_ns < self._now_ns - self._jump_ns):
+            self.drops["clock jump"] += len(self._open)
+            self.resets += 1
+            self.reset()
+        self._now_ns = max(now_ns, self._now_ns or now_ns)
+
+    def _join(self, name: str, item: Stamped, stamp_ns: int, now_ns: int) -> None:
+        fitting = [
+            candidate
+            for candidate in self._open
+            if name not in candidate.items and abs(candidate.first_ns - stamp_ns) <= self._window_ns
+        ]
+        if fitting:
+            chosen = min(fitting, key=lambda candidate: abs(candidate.first_ns - stamp_ns))
+        elif self._is_late(name, stamp_ns):
+            self.drops["late"] += 1
+            return
+        else:
+            chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, stamp_ns=stamp_ns)
+            self._open.append(chosen)
+            if len(self._open) > self._max_open_sets:
+                self._open.remove(self._sorted_open()[0])
+                self.drops["too many open sets"] += 1
+        chosen.items[name] = item
+        chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
+
+    def _is_late(self, name: str, stamp_ns: int) -> bool:
+        """Whether an item belongs to the set released last, or to an older one."""
+        released = self._last_released
+        if released is None:
+            return False
+        belongs = name not in released.items and abs(stamp_ns - released.first_ns) <= self._window_ns
+        return belongs or stamp_ns <= released.stamp_ns
+
+    def _sorted_open(self) -> list[_OpenSet]:
+        return sorted(self._open, key=lambda candidate: candidate.stamp_ns)
+
+    def _release(self, now_ns: int) -> list[StreamSet]:
+        """Release from the oldest set on, as far as they are ready; an older unready set holds back newer ones."""
+        released: list[StreamSet] = []
+        for candidate in self._sorted_open():
+            if not self._is_ready(candidate) and now_ns - candidate.opened_ns < self._deadline_ns:
+                break
+            self._open.remove(candidate)
+            finished = self._finish(candidate)
+            if finished is not None:
+                released.append(finished)
+        return released
+
+    def _is_ready(self, candidate: _OpenSet) -> bool:
+        is_covered = all(covered >= candidate.stamp_ns for covered in self._covered_ns.values())
+        return is_covered and not any(self._is_awaited(name, candidate) for name in self._required)
+
+    def _is_awaited(self, name: str, candidate: _OpenSet) -> bool:
+        status = self.status[name]
+        if name in candidate.items or status.is_silent:
+            return False
+        return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._window_ns
+
+    def _finish(self, candidate: _OpenSet) -> StreamSet | None:
+        for name in self._required:
+            status = self.status[name]
+            status.absent_sets = 0 if name in candidate.items else status.absent_sets + 1
+        if len(candidate.items) < self._quorum:
+            self.drops["too few cameras"] += 1
+            return None
+        if self._last_released is not None and candidate.stamp_ns <= self._last_released.stamp_ns:
+            self.drops["late"] += 1
+            return None
+        self._last_released = candidate
+        items = dict(candidate.items)
+        for name in self._latest:
+            held = self._newest_held(name, candidate.stamp_ns)
+            if held is not None:
+                items[name] = held
+        missing = tuple(name for name in (*self._required, *self._latest) if name not in items)
+        return StreamSet(candidate.stamp_ns, items, missing, is_complete=not missing)
+
+    def _newest_held(self, name: str, stamp_ns: int) -> Stamped | None:
+        oldest_ns = stamp_ns - round(self._specs[name].max_age_s * _NS)
+        offset_ns = self._offsets_ns[name]
+        fitting = [item for item in self._held[name] if oldest_ns <= item.stamp_ns - offset_ns <= stamp_ns]
+        return max(fitting, key=lambda item: item.stamp_ns, default=None)

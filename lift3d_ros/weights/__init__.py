@@ -1,0 +1,1 @@
+"""Trained weights: the manifest, loading and verification."""

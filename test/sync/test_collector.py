@@ -1,0 +1,226 @@
+"""The collector keeps sets coming, in order, whatever single streams do."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lift3d_ros.errors import ConfigError
+from lift3d_ros.sync.collector import SILENT_AFTER, StreamCollector, StreamSet, StreamSpec
+
+MS = 1_000_000
+CAMERAS = ("front", "front_left", "front_right", "back", "back_left", "back_right")
+FIRING_MS = {"front_left": 0, "front": 8, "front_right": 16, "back_right": 24, "back": 33, "back_left": 43}
+
+
+@dataclass(frozen=True)
+class Item:
+    stamp_ns: int
+    name: str = ""
+
+
+def collector(extra: tuple[StreamSpec, ...] = (), **changes: Any) -> StreamCollector:
+    arguments = {"window_s": 0.1, "deadline_s": 0.2, "quorum": 1, **changes}
+    return StreamCollector([*(StreamSpec(name) for name in CAMERAS), *extra], **arguments)
+
+
+def rounds(count: int, period_ms: float, lost: Any = lambda round_, name: False) -> list[tuple[str, Item]]:
+    """Return the items of surround cameras that fire one after the other, in order of their stamps."""
+    items = [
+        (name, Item(round((100 + i * period_ms + firing) * MS), name))
+        for i in range(count)
+        for name, firing in FIRING_MS.items()
+        if not lost(i, name)
+    ]
+    return sorted(items, key=lambda pair: pair[1].stamp_ns)
+
+
+def run(subject: StreamCollector, items: list[tuple[str, Item]], delay_ms: int = 30) -> list[StreamSet]:
+    released: list[StreamSet] = []
+    for name, item in items:
+        released += subject.add(name, item, item.stamp_ns + delay_ms * MS)
+    return released + subject.flush()
+
+
+@pytest.mark.parametrize("period_ms", [33.3, 83.3, 100.0, 500.0, 1000.0])
+def test_every_round_of_six_cameras_is_one_complete_set(period_ms: float) -> None:
+    if period_ms < 50:
+        subject = collector(window_s=0.03)
+        items = [
+            (name, Item(round((i * period_ms + firing / 3) * MS))) for i in range(20) for name, firing in
+            FIRING_MS.items()
+        ]  # fmt: skip
+        items.sort(key=lambda pair: pair[1].stamp_ns)
+    else:
+        subject, items = collector(), rounds(20, period_ms)
+    sets = run(subject, items)
+    assert len(sets) == 20
+    assert all(item.is_complete for item in sets)
+    for item in sets:
+        stamps = [member.stamp_ns for member in item.items.values()]
+        assert item.stamp_ns == max(stamps)
+        assert max(stamps) - min(stamps) <= 43 * MS
+
+
+def test_one_silent_camera_does_not_silence_the_others() -> None:
+    subject = collector()
+    sets = run(subject, rounds(200, 83.3, lost=lambda _, name: name == "back"))
+    assert len(sets) == 200
+    assert all(item.missing == ("back",) for item in sets)
+    assert subject.silent_streams == ("back",)
+
+
+def test_a_camera_that_dies_midway_is_waited_for_only_a_few_times() -> None:
+    subject = collector()
+    delays = []
+    for name, item in rounds(20, 500.0, lost=lambda i, name: name == "back_left" and i >= 5):
+        now_ns = item.stamp_ns
+        released = subject.expire(now_ns) + subject.add(name, item, now_ns)
+        delays += [(now_ns - item.stamp_ns) // MS for item in released]
+    assert sum(delay > 100 for delay in delays) == SILENT_AFTER
+    assert delays[-1] == 0
+
+
+def test_a_silent_camera_is_waited_for_again_once_it_delivers() -> None:
+    subject = collector()
+    sets = run(subject, rounds(20, 500.0, lost=lambda i, name: name == "back" and 3 <= i < 12))
+    assert [("back" in item.items) for item in sets] == [True] * 3 + [False] * 9 + [True] * 8
+    assert subject.silent_streams == ()
+
+
+def test_a_camera_at_half_rate_joins_every_second_set() -> None:
+    sets = run(collector(), rounds(20, 83.3, lost=lambda i, name: name == "back" and i % 2 == 1))
+    assert [("back" in item.items) for item in sets] == [i % 2 == 0 for i in range(20)]
+
+
+def test_a_lost_picture_does_not_delay_or_mix_the_next_round() -> None:
+    sets = run(collector(), rounds(10, 83.3, lost=lambda i, name: (i, name) == (4, "front")))
+    assert [item.missing for item in sets] == [()] * 4 + [("front",)] + [()] * 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10_000))
+def test_arrival_order_within_a_burst_does_not_matter(seed: int) -> None:
+    generator = random.Random(seed)
+    shuffled: list[tuple[str, Item]] = []
+    items = rounds(6, 500.0)
+    for start in range(0, len(items), 6):
+        burst = items[start : start + 6]
+        generator.shuffle(burst)
+        shuffled += burst
+    found = [(item.stamp_ns, sorted(item.items)) for item in run(collector(), shuffled)]
+    assert found == [(item.stamp_ns, sorted(item.items)) for item in run(collector(), items)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(CAMERAS), st.integers(0, 3000), st.integers(0, 300)), max_size=80))
+def test_sets_never_go_back_use_an_item_once_and_memory_is_bounded(events: list[tuple[str, int, int]]) -> None:
+    subject = collector(max_open_sets=4, jump_s=100.0)
+    now_ns, sets = 0, []
+    for name, stamp_ms, elapsed_ms in events:
+        now_ns += elapsed_ms * MS
+        sets += subject.add(name, Item(stamp_ms * MS, name), now_ns)
+        assert len(subject._open) <= 4
+    sets += subject.flush()
+    stamps = [item.stamp_ns for item in sets]
+    assert stamps == sorted(set(stamps))
+    used = [id(member) for item in sets for member in item.items.values()]
+    assert len(used) == len(set(used))
+
+
+def test_the_deadline_releases_what_is_there_and_the_quorum_holds() -> None:
+    subject = collector(quorum=2)
+    subject.add("front", Item(0), 0)
+    assert subject.expire(199 * MS) == []
+    assert subject.expire(200 * MS) == []
+    assert subject.drops["too few cameras"] == 1
+    subject.add("front", Item(500 * MS), 500 * MS)
+    subject.add("back", Item(510 * MS), 510 * MS)
+    (released,) = subject.expire(700 * MS)
+    assert set(released.items) == {"front", "back"}
+    assert not released.is_complete
+
+
+def test_late_and_repeated_items_are_dropped_and_counted() -> None:
+    subject = collector()
+    subject.add("front", Item(1000 * MS), 0)
+    subject.expire(300 * MS)
+    assert subject.add("back", Item(1020 * MS), 310 * MS) == []
+    subject.add("front", Item(1000 * MS), 320 * MS)
+    assert subject.drops == {"late": 1, "duplicate": 1}
+
+
+def test_a_set_waits_until_the_ego_pose_covers_it() -> None:
+    subject = collector((StreamSpec("ego", "covering"),))
+    for name, item in rounds(1, 500.0):
+        assert subject.add(name, item, item.stamp_ns) == []
+    assert subject.cover("ego", 142 * MS, 150 * MS) == []
+    (released,) = subject.cover("ego", 143 * MS, 151 * MS)
+    assert released.is_complete
+
+
+def test_without_an_ego_pose_a_complete_set_comes_at_the_deadline() -> None:
+    subject = collector((StreamSpec("ego", "covering"),))
+    for name, item in rounds(1, 500.0):
+        subject.add(name, item, item.stamp_ns)
+    (released,) = subject.expire(300 * MS)
+    assert set(released.items) == set(CAMERAS)
+
+
+def test_the_newest_held_item_not_after_the_set_is_attached() -> None:
+    subject = collector((StreamSpec("points", "latest", max_age_s=0.5),))
+    for stamp_ms in (10, 60, 400):
+        subject.add("points", Item(stamp_ms * MS), stamp_ms * MS)
+    first, second = run(subject, rounds(2, 1500.0))
+    assert first.items["points"].stamp_ns == 60 * MS
+    assert second.missing == ("points",)
+
+
+def test_a_known_offset_is_removed_before_grouping() -> None:
+    specs = [StreamSpec("front"), StreamSpec("back", offset_s=0.3)]
+    subject = StreamCollector(specs, window_s=0.02, deadline_s=0.5)
+    subject.add("front", Item(1000 * MS), 0)
+    (released,) = subject.add("back", Item(1310 * MS), 0)
+    assert released.stamp_ns == 1010 * MS
+
+
+@pytest.mark.parametrize("jumps", ["stamps", "arrival"])
+def test_a_clock_that_jumps_back_starts_afresh(jumps: str) -> None:
+    subject = collector()
+    first = run(subject, rounds(10, 500.0))
+    back_ns = 50_000 * MS
+    again = [
+        released
+        for name, item in rounds(10, 500.0)
+        for released in subject.add(
+            name, Item(item.stamp_ns + (0 if jumps == "stamps" else 10_000 * MS)), item.stamp_ns - back_ns
+        )
+    ]
+    assert len(first) == len(again) == 10
+    assert subject.resets == 1
+
+
+def test_status_tells_what_is_waited_for() -> None:
+    subject = collector()
+    assert subject.waiting_for == CAMERAS
+    subject.add("back", Item(5), 0)
+    assert "back" not in subject.waiting_for
+    assert subject.status["back"].count == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        pytest.param(lambda: collector(quorum=7), "quorum is 7, the rig has 6", id="quorum"),
+        pytest.param(lambda: collector((StreamSpec("front"),)), "used twice", id="name twice"),
+        pytest.param(lambda: collector().add("frnt", Item(0), 0), "did you mean 'front'", id="unknown stream"),
+    ],
+)
+def test_wrong_use_is_explained(action: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        action()
