@@ -1,0 +1,1 @@
+"""Networks only: configuration, modules and initialisation; no files, no ROS, no OpenCV."""

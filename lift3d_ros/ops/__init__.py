@@ -1,0 +1,1 @@
+"""Torch mathematics with several implementations behind one function."""
