@@ -74,7 +74,7 @@ def test_the_returned_intrinsics_project_to_the_returned_pixels(model: CameraMod
 
 @given(st.integers(100, 2000), st.integers(60, 1200), st.floats(0, 1), st.floats(0, 1))
 def test_the_mapping_keeps_the_outer_borders_of_the_picture(width: int, height: int, a: float, b: float) -> None:
-    resize = ResizeCrop.fit(width, height, SPEC)
+    resize = ResizeCrop(SPEC, width, height)
     u, v = a * width - 0.5, b * height - 0.5
     mapped = resize.matrix @ [u, v, 1]
     assert mapped[0] == pytest.approx(a * SPEC.width - 0.5, abs=1e-6)
@@ -84,12 +84,12 @@ def test_the_mapping_keeps_the_outer_borders_of_the_picture(width: int, height: 
 def test_tall_pictures_lose_sky_and_flat_ones_get_black_rows_below() -> None:
     tall = np.zeros((450, 800, 3), np.uint8)
     tall[:100], tall[-30:] = (255, 0, 0), (0, 255, 0)
-    found = ResizeCrop.fit(800, 450, SPEC).apply(tall)
+    found = ResizeCrop(SPEC, 800, 450).apply(tall)
     assert found.shape == (128, 352, 3)
     assert found[0, 0].tolist() == [0, 0, 0]
     assert found[-1, 0].tolist() == [0, 255, 0]
     flat = np.full((200, 800, 3), 255, np.uint8)
-    found = ResizeCrop.fit(800, 200, SPEC).apply(flat)
+    found = ResizeCrop(SPEC, 800, 200).apply(flat)
     assert found[87].min() == 255
     assert found[88:].max() == 0
 

@@ -129,7 +129,9 @@ def _initialise_heads(decoder: Decoder) -> None:
     with torch.no_grad():
         decoder.reference_points.weight.mul_(3.0)
         for classify, regress in zip(decoder.cls_branches, decoder.reg_branches, strict=True):
-            head, box = classify[-1], regress[-1]
+            head, box = list(classify.children())[-1], list(regress.children())[-1]
+            assert isinstance(head, nn.Linear)
+            assert isinstance(box, nn.Linear)
             nn.init.normal_(head.weight, std=1.0 / math.sqrt(head.in_features))
             nn.init.constant_(head.bias, -2.5)
             nn.init.normal_(box.weight, std=0.1 / math.sqrt(box.in_features))

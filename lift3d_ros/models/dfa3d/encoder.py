@@ -48,7 +48,8 @@ class TemporalSelfAttention(nn.Module):
         fused = self.history_fusion(torch.cat([history, query + position], dim=-1))
         maps = torch.cat([history, query])
         attended = self.attention(fused, maps, reference.expand(2, -1, -1, -1), self.levels)
-        return query + self.output_proj(attended.mean(0, keepdim=True))
+        result: Tensor = query + self.output_proj(attended.mean(0, keepdim=True))
+        return result
 
 
 class SpatialCrossAttention(nn.Module):
@@ -69,7 +70,8 @@ class SpatialCrossAttention(nn.Module):
         )  # (N, Q, C)
         hits = pillars.is_hit[..., None]
         mean = (attended * hits).sum(0, keepdim=True) / hits.sum(0, keepdim=True).clamp(min=1.0)
-        return query + self.output_proj(mean)
+        result: Tensor = query + self.output_proj(mean)
+        return result
 
 
 class EncoderLayer(nn.Module):

@@ -1,0 +1,37 @@
+# 'make help' lists the targets. Everything that is made goes to .venv, build and out.
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+# One thread for each process: the tests and the demo run several processes side by side.
+export OMP_NUM_THREADS ?= 1
+export AMENT_PREFIX_PATH := $(CURDIR)/.venv
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test test-numpy2 lint format clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+
+setup: ## make .venv with all dependencies and the built interfaces
+	@tools/bootstrap.sh
+
+demo: setup ## replay a surround-camera scene through the real node; DEMO_BAG=path takes your recording
+	@$(BIN)/python tools/demo.py
+
+test: setup ## run the whole suite; the node tests run again with the field checks of older distributions
+	@$(BIN)/python tools/run_tests.py
+
+test-numpy2: setup ## run the ROS-free tests on numpy 2, in a second virtual environment
+	@tools/test_numpy2.sh
+
+lint: setup ## ruff, mypy and the layer contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff mend style and order of imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv .venv-numpy2 build install log out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Recordings: reading, finding the streams in them, writing."""

@@ -1,0 +1,225 @@
+"""Finds the streams of a recording: cameras with their calibration, transforms, ego motion, ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from lift3d_ros.bags.messages import ego_motion_from_msg, transforms_from_msg
+from lift3d_ros.bags.reader import BagReader
+from lift3d_ros.errors import BagError, TransformError, nearest_name_hint
+from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.geometry.transform_tree import TransformTree
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+ODOMETRY = "nav_msgs/msg/Odometry"
+DETECTIONS = "lift3d_ros/msg/BevDetectionArray"
+GROUND_TRUTH_TOPIC = "/ground_truth/boxes"
+
+_BASE_FRAMES = ("base_link", "base_footprint", "ego_vehicle", "vehicle", "base")
+_NOT_COLOUR = ("depth", "disparity", "mask", "segmentation", "infra", "ir_", "theora")
+_GENERIC_SEGMENTS = {"", "camera", "cameras", "sensors", "sensor", "sensing", "driver", "rgb", "color", "image"}
+_SAMPLED_TRANSFORMS = 300
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """Where one camera's pictures and calibration are."""
+
+    image_topic: str
+    info_topic: str | None
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class BagStreams:
+    """The streams of a recording that the BEV detector uses.
+
+    `world_frame` is None where the recording has no ego motion; `odometry_topic` is set only if the
+    transforms do not carry the ego motion.
+    """
+
+    cameras: Mapping[str, CameraTopics]
+    base_frame: str
+    world_frame: str | None
+    tf_topics: tuple[str, ...]
+    tf_static_topics: tuple[str, ...]
+    odometry_topic: str | None
+    ground_truth_topic: str | None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that replay reads."""
+        infos = (camera.info_topic for camera in self.cameras.values())
+        images = (camera.image_topic for camera in self.cameras.values())
+        others = (self.odometry_topic, self.ground_truth_topic)
+        return tuple(dict.fromkeys(filter(None, (*self.tf_static_topics, *self.tf_topics, *infos, *others, *images))))
+
+    def describe(self) -> str:
+        """Return a table of what was found."""
+        lines = [
+            f"  {name:24} {camera.image_topic}  (frame {camera.frame_id})" for name, camera in self.cameras.items()
+        ]
+        ego = self.odometry_topic or ", ".join(self.tf_topics)
+        motion = f"{self.world_frame} -> {self.base_frame} from {ego}" if self.world_frame else "none"
+        truth = self.ground_truth_topic or "none"
+        return "\n".join(["cameras:", *lines, f"ego motion: {motion}", f"ground truth: {truth}"])
+
+
+def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
+    """Find the streams of a recording; a rig overrides topics, frames and the choice of cameras.
+
+    Raises:
+        BagError: no camera found, or the rig names a topic that is not in the recording.
+    """
+    found = _find_cameras(reader)
+    cameras = found if rig is None else _rig_cameras(reader, rig, found)
+    if not cameras:
+        listed = "\n".join(f"  {topic.name}  {topic.type}  {topic.count}" for topic in reader.topics) or "  none"
+        raise BagError(
+            f"{reader.path}: no camera found; expected colour pictures ({IMAGE} or {COMPRESSED_IMAGE}). "
+            f"Name the topics in a rig file (--rig). Topics of the recording:\n{listed}"
+        )
+    frames = _first_frame_ids(reader, [camera.image_topic for camera in cameras.values()])
+    rig_frames = {} if rig is None else {name: camera.frame_id for name, camera in rig.cameras.items()}
+    cameras = {
+        name: replace(
+            camera, frame_id=rig_frames.get(name) or frames.get(camera.image_topic) or f"{name}_optical_frame"
+        )
+        for name, camera in cameras.items()
+    }
+    tf = [topic.name for topic in reader.topics_of(TF_MESSAGE)]
+    tf_static = tuple(name for name in tf if name.endswith("tf_static"))
+    tf_moving = tuple(name for name in tf if name not in tf_static)
+    tree = sample_transforms(reader, tf_static, tf_moving)
+    base_frame = rig.base_frame if rig is not None else _base_frame(tree, cameras)
+    world_frame, odometry_topic = _world_frame(tree, base_frame), None
+    if world_frame is None:
+        world_frame, odometry_topic = _odometry(reader, base_frame)
+    truth = [topic.name for topic in reader.topics_of(DETECTIONS) if topic.name == GROUND_TRUTH_TOPIC]
+    return BagStreams(
+        cameras, base_frame, world_frame, tf_moving, tf_static, odometry_topic, truth[0] if truth else None
+    )
+
+
+def sample_transforms(reader: BagReader, static: Iterable[str], moving: Iterable[str]) -> TransformTree:
+    """Return a tree with every static transform and the first moving ones of a recording."""
+    tree = TransformTree(history_s=1e9)
+    static = set(static)
+    for topics in (static, set(moving)):
+        for count, message in enumerate(reader.messages(topics) if topics else ()):
+            if message.topic not in static and count >= _SAMPLED_TRANSFORMS:
+                break
+            for entry in transforms_from_msg(message.message, message.topic):
+                tree.add(
+                    entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=message.topic in static
+                )
+    return tree
+
+
+def _find_cameras(reader: BagReader) -> dict[str, CameraTopics]:
+    """Return one colour stream for each namespace that has pictures; compressed before raw, raw before rectified."""
+    infos = {topic.name for topic in reader.topics_of(CAMERA_INFO)}
+    by_namespace: dict[str, list[str]] = {}
+    for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE):
+        if not any(word in topic.name.lower() for word in _NOT_COLOUR):
+            by_namespace.setdefault(_namespace(topic.name), []).append(topic.name)
+    names = _camera_names(list(by_namespace))
+    cameras = {}
+    for namespace, topics in by_namespace.items():
+        chosen = min(topics, key=lambda name: ("rect" in name, not name.endswith("/compressed"), len(name), name))
+        info = f"{namespace}/camera_info"
+        cameras[names[namespace]] = CameraTopics(chosen, info if info in infos else None, "")
+    return cameras
+
+
+def _namespace(topic: str) -> str:
+    """Return what precedes the picture's own name: ``/front`` of ``/front/image_raw/compressed``."""
+    return topic.removesuffix("/compressed").rsplit("/", 1)[0]
+
+
+def _camera_names(namespaces: list[str]) -> dict[str, str]:
+    """Return a short unique name for each namespace: its last telling part, or all of it where that repeats."""
+    short = {}
+    for namespace in namespaces:
+        parts = namespace.strip("/").split("/")
+        telling = [part for part in parts if part not in _GENERIC_SEGMENTS]
+        short[namespace] = telling[-1] if telling else "_".join(filter(None, parts)) or "camera"
+    names = list(short.values())
+    return {
+        namespace: name if names.count(name) == 1 else namespace.strip("/").replace("/", "_")
+        for namespace, name in short.items()
+    }
+
+
+def _rig_cameras(reader: BagReader, rig: Rig, found: dict[str, CameraTopics]) -> dict[str, CameraTopics]:
+    topics = {topic.name for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE)}
+    cameras = {}
+    for name, camera in rig.cameras.items():
+        if camera.topic is not None:
+            if camera.topic not in topics:
+                hint, listed = nearest_name_hint(camera.topic, topics), ", ".join(sorted(topics)) or "none"
+                raise BagError(
+                    f"{reader.path}: camera '{name}' of the rig has topic '{camera.topic}', which is not in the "
+                    f"recording{hint} (pictures: {listed})"
+                )
+            info = camera.camera_info_topic or f"{_namespace(camera.topic)}/camera_info"
+            known = {topic.name for topic in reader.topics_of(CAMERA_INFO)}
+            cameras[name] = CameraTopics(camera.topic, info if info in known else None, "")
+        elif name in found:
+            cameras[name] = found[name]
+        else:
+            raise BagError(
+                f"{reader.path}: camera '{name}' of the rig names no topic and is not found by its name"
+                f"{nearest_name_hint(name, found)} (found: {', '.join(found) or 'none'}); add 'topic' to the rig file"
+            )
+    return cameras
+
+
+def _first_frame_ids(reader: BagReader, topics: list[str]) -> dict[str, str]:
+    frames: dict[str, str] = {}
+    for message in reader.messages(topics):
+        if message.topic not in frames:
+            frames[message.topic] = str(message.message.header.frame_id).lstrip("/")
+            if len(frames) == len(set(topics)):
+                break
+    return frames
+
+
+def _base_frame(tree: TransformTree, cameras: Mapping[str, CameraTopics]) -> str:
+    """Return a usual name if the tree has it, else the top of what the first camera is fixed to."""
+    for name in _BASE_FRAMES:
+        if name in tree.frames:
+            return name
+    frame = next(iter(cameras.values())).frame_id
+    while tree.is_static(frame) and (parent := tree.parent_of(frame)) is not None:
+        frame = parent
+    return frame if frame in tree.frames else _BASE_FRAMES[0]
+
+
+def _world_frame(tree: TransformTree, base_frame: str) -> str | None:
+    """Return the frame in which the base moves, as the transforms tell."""
+    frame: str | None = base_frame
+    while frame is not None:
+        parent = tree.parent_of(frame)
+        if parent is not None and not tree.is_static(frame):
+            return parent
+        frame = parent
+    return None
+
+
+def _odometry(reader: BagReader, base_frame: str) -> tuple[str | None, str | None]:
+    """Return world frame and topic of the first odometry whose child is the base frame (or has no name)."""
+    for topic in reader.topics_of(ODOMETRY):
+        for message in reader.messages([topic.name]):
+            try:
+                motion, child = ego_motion_from_msg(message.message, topic.name)
+            except TransformError:
+                break
+            if child in (base_frame, ""):
+                return motion.world_frame, topic.name
+            break
+    return None, None

@@ -1,0 +1,286 @@
+"""A scene as a folder of frames: pictures, calibration, poses and labels described by one `meta.json`.
+
+Layout: ``meta.json``, ``images/<camera>/<index>.jpg``, ``lidar/<index>.npz``. Poses ``T_world_base`` are given at
+the frame stamp and, where known, at the stamp of each picture; boxes are in the base frame at the frame stamp.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lift3d_ros.errors import CalibrationError, DatasetError, Lift3dError
+from lift3d_ros.geometry.rigid import interpolate
+from lift3d_ros.types import (
+    Boxes3D,
+    CameraImage,
+    CameraModel,
+    CameraView,
+    EgoMotion,
+    Float32Array,
+    Float64Array,
+    FrameSet,
+    UInt8Array,
+)
+
+CLASS_NAMES = (
+    "car",
+    "truck",
+    "construction_vehicle",
+    "bus",
+    "trailer",
+    "barrier",
+    "motorcycle",
+    "bicycle",
+    "pedestrian",
+    "traffic_cone",
+    "other",
+)
+BASE_FRAME = "base_link"
+WORLD_FRAME = "map"
+
+
+@dataclass(frozen=True, eq=False)
+class SceneCamera:
+    """One camera of a scene: model and mounting."""
+
+    model: CameraModel
+    T_base_cam: Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class SceneImage:
+    """One picture of a frame; `T_world_base` is the pose when this camera fired, None where not known."""
+
+    path: Path
+    stamp_ns: int
+    T_world_base: Float64Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SceneFrame:
+    """One frame; `boxes` is None where nothing was labelled, `points_path` where no lidar was recorded."""
+
+    index: int
+    stamp_ns: int
+    T_world_base: Float64Array
+    images: Mapping[str, SceneImage]
+    boxes: Boxes3D | None = None
+    points_path: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A whole scene; cameras by name in the order of the file."""
+
+    name: str
+    description: str
+    licence: str
+    cameras: Mapping[str, SceneCamera]
+    frames: tuple[SceneFrame, ...]
+
+
+def read_scene(directory: Path) -> Scene:
+    """Read the scene in `directory`.
+
+    Raises:
+        DatasetError: a file or a field is missing or wrong; names both.
+        CalibrationError: unusable intrinsics or poses.
+    """
+    path = directory / "meta.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: not found; expected a scene folder with meta.json and images/") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: not readable as JSON ({error})") from None
+    try:
+        cameras = {entry["name"]: _camera(entry) for entry in document["cameras"]}
+        frames = tuple(_frame(directory, entry, cameras) for entry in document["frames"])
+        scene = Scene(
+            str(document["scene"]), document.get("description", ""), document.get("licence", ""), cameras, frames
+        )
+    except KeyError as error:
+        raise DatasetError(
+            f"{path}: field {error} is missing; see the layout in lift3d_ros/datasets/frames.py"
+        ) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{path}: a field has the wrong form ({error})") from None
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from None
+    except Lift3dError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    if not scene.cameras or not scene.frames:
+        raise DatasetError(f"{path}: {len(cameras)} cameras and {len(frames)} frames; expected at least one of each")
+    for frame in scene.frames:
+        for image in frame.images.values():
+            if not image.path.is_file():
+                raise DatasetError(f"{path}: picture '{image.path.relative_to(directory)}' does not exist")
+    return scene
+
+
+def frame_set(scene: Scene, frame: SceneFrame) -> FrameSet:
+    """Return one frame as pipeline input, with the motion between the pictures compensated where it is known."""
+    views = {}
+    for name, image in frame.images.items():
+        camera = scene.cameras[name]
+        T_world_capture = image.T_world_base
+        if T_world_capture is None:
+            T_world_capture = _pose_at(scene, image.stamp_ns)
+        motion = np.eye(4) if T_world_capture is None else np.linalg.inv(frame.T_world_base) @ T_world_capture
+        views[name] = CameraView(camera_image(name, camera, image), camera.model, camera.T_base_cam, np.asarray(motion))
+    missing = tuple(name for name in scene.cameras if name not in views)
+    ego = EgoMotion(frame.stamp_ns, frame.T_world_base, WORLD_FRAME) if len(scene.frames) > 1 else None
+    return FrameSet(frame.stamp_ns, views, missing, BASE_FRAME, ego)
+
+
+def camera_image(name: str, camera: SceneCamera, image: SceneImage) -> CameraImage:
+    """Return a picture of a scene, undecoded."""
+    data = np.fromfile(image.path, dtype=np.uint8)
+    encoding = "png" if data[:4].tobytes() == b"\x89PNG" else "jpeg"
+    return CameraImage(name, image.stamp_ns, camera.model.frame_id, encoding, data, source=str(image.path))
+
+
+def read_points(path: Path) -> tuple[Float32Array, UInt8Array]:
+    """Return lidar points (P, 3) metres in the base frame, and their intensities (P,).
+
+    Raises:
+        DatasetError: the file is missing or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return np.asarray(arrays["xyz"], np.float32), np.asarray(arrays["intensity"], np.uint8)
+    except (OSError, ValueError, KeyError) as error:
+        raise DatasetError(f"{path}: not a lidar file with arrays 'xyz' and 'intensity' ({error})") from None
+
+
+def write_meta(scene: Scene, directory: Path, *, original_size: tuple[int, int]) -> None:
+    """Write the `meta.json` of a scene whose pictures already lie in `directory`."""
+    document = {
+        "scene": scene.name,
+        "description": scene.description,
+        "licence": scene.licence,
+        "original_size": list(original_size),
+        "cameras": [_camera_to_json(name, camera) for name, camera in scene.cameras.items()],
+        "frames": [_frame_to_json(directory, frame) for frame in scene.frames],
+    }
+    (directory / "meta.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _camera(entry: Mapping[str, Any]) -> SceneCamera:
+    distortion = np.array(entry.get("D", []), dtype=np.float64)
+    model: Any = entry.get("distortion_model", "plumb_bob") if distortion.any() else "none"
+    intrinsics = np.array(entry["K"], dtype=np.float64)
+    camera = CameraModel(
+        entry["name"], entry["frame_id"], int(entry["width"]), int(entry["height"]), intrinsics, model,
+        distortion if model != "none" else np.zeros(0),
+    )  # fmt: skip
+    return SceneCamera(camera, _pose(entry["T_base_cam"]))
+
+
+def _frame(directory: Path, entry: Mapping[str, Any], cameras: Mapping[str, SceneCamera]) -> SceneFrame:
+    images = {}
+    for name, image in entry["images"].items():
+        if name not in cameras:
+            raise DatasetError(f"frame {entry['index']} has a picture of camera '{name}', which is not in 'cameras'")
+        pose = _pose(image["T_world_base"]) if "T_world_base" in image else None
+        images[name] = SceneImage(directory / image["file"], int(image["stamp_ns"]), pose)
+    boxes = _boxes(entry["boxes"]) if "boxes" in entry else None
+    points = directory / entry["lidar"]["file"] if "lidar" in entry else None
+    return SceneFrame(int(entry["index"]), int(entry["stamp_ns"]), _pose(entry["T_world_base"]), images, boxes, points)
+
+
+def _pose(matrix: Any) -> Float64Array:
+    """Return a pose with its rotation made exact again: files keep only some digits."""
+    T = np.array(matrix, dtype=np.float64)
+    if T.shape != (4, 4):
+        raise DatasetError(f"a pose has shape {T.shape}; expected 4x4")
+    u, _, vt = np.linalg.svd(T[:3, :3])
+    rotation = u @ vt
+    if np.abs(rotation - T[:3, :3]).max() > 1e-2:
+        raise DatasetError("the upper-left 3x3 block of a pose is not a rotation")
+    T[:3, :3] = rotation
+    return T
+
+
+def _boxes(entries: list[Mapping[str, Any]]) -> Boxes3D:
+    velocities = [entry.get("velocity") or [np.nan, np.nan] for entry in entries]
+    labels = [CLASS_NAMES.index(e["class"]) if e["class"] in CLASS_NAMES else len(CLASS_NAMES) - 1 for e in entries]
+    return Boxes3D(
+        frame_id=BASE_FRAME,
+        class_names=CLASS_NAMES,
+        centers=np.array([entry["center"] for entry in entries], dtype=np.float64).reshape(-1, 3),
+        sizes=np.array([entry["size"] for entry in entries], dtype=np.float64).reshape(-1, 3),
+        yaws=np.array([entry["yaw"] for entry in entries], dtype=np.float64),
+        velocities=np.array(velocities, dtype=np.float64).reshape(-1, 2),
+        scores=np.ones(len(entries)),
+        labels=np.array(labels, dtype=np.int64),
+        track_ids=np.array([entry.get("instance", -1) for entry in entries], dtype=np.int64),
+    )
+
+
+def _pose_at(scene: Scene, stamp_ns: int) -> Float64Array | None:
+    """Interpolate the pose between the frames, or continue the nearest motion; None for a single frame."""
+    frames = scene.frames
+    if len(frames) < 2:
+        return None
+    after = next((i for i, frame in enumerate(frames) if frame.stamp_ns >= stamp_ns), len(frames) - 1)
+    first, second = (frames[max(after, 1) - 1], frames[max(after, 1)])
+    span = second.stamp_ns - first.stamp_ns
+    fraction = (stamp_ns - first.stamp_ns) / span if span else 0.0
+    if 0.0 <= fraction <= 1.0:
+        return interpolate(first.T_world_base, second.T_world_base, fraction)
+    nearest = first if fraction < 0 else second
+    shifted = nearest.T_world_base.copy()
+    rate = (second.T_world_base[:3, 3] - first.T_world_base[:3, 3]) / span
+    shifted[:3, 3] += rate * (stamp_ns - nearest.stamp_ns)
+    return shifted
+
+
+def _camera_to_json(name: str, camera: SceneCamera) -> dict[str, Any]:
+    model = camera.model
+    return {
+        "name": name,
+        "width": model.width,
+        "height": model.height,
+        "K": model.intrinsics.tolist(),
+        "D": model.distortion.tolist() or [0.0] * 5,
+        "distortion_model": model.distortion_model if model.is_distorted else "plumb_bob",
+        "frame_id": model.frame_id,
+        "T_base_cam": camera.T_base_cam.tolist(),
+    }
+
+
+def _frame_to_json(directory: Path, frame: SceneFrame) -> dict[str, Any]:
+    images = {}
+    for name, image in frame.images.items():
+        images[name] = {"file": image.path.relative_to(directory).as_posix(), "stamp_ns": image.stamp_ns}
+        if image.T_world_base is not None:
+            images[name]["T_world_base"] = np.round(image.T_world_base, 6).tolist()
+    document: dict[str, Any] = {
+        "index": frame.index,
+        "stamp_ns": frame.stamp_ns,
+        "T_world_base": np.round(frame.T_world_base, 6).tolist(),
+        "images": images,
+    }
+    if frame.boxes is not None:
+        document["boxes"] = [_box_to_json(frame.boxes, i) for i in range(len(frame.boxes))]
+    return document
+
+
+def _box_to_json(boxes: Boxes3D, i: int) -> dict[str, Any]:
+    assert boxes.track_ids is not None
+    velocity = boxes.velocities[i]
+    return {
+        "class": boxes.class_names[boxes.labels[i]],
+        "center": np.round(boxes.centers[i], 4).tolist(),
+        "size": np.round(boxes.sizes[i], 3).tolist(),
+        "yaw": round(float(boxes.yaws[i]), 5),
+        "velocity": None if np.isnan(velocity).any() else np.round(velocity, 4).tolist(),
+        "instance": int(boxes.track_ids[i]),
+    }

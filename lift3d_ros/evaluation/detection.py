@@ -1,0 +1,329 @@
+"""The nuScenes detection metrics of predicted boxes, computed by nuscenes-devkit itself.
+
+Matching, precision, recall and errors are the devkit's (configuration ``detection_cvpr_2019``); this file only
+turns boxes into its types and its figures into ours. Boxes are in the base frame, so the distance to the
+vehicle that bounds each class is the distance to the origin.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from lift3d_ros.errors import Lift3dError
+from lift3d_ros.evaluation.matching import DEFAULT_TOLERANCE_S, FrameMatches, match_frames
+from lift3d_ros.types import BevDetections, Boxes3D
+
+DEVKIT_CONFIG = "detection_cvpr_2019"
+
+# Name of the error in papers -> name in the devkit. The attribute error (AAE) is missing: attributes are not predicted.
+_TP_METRICS = {"ATE": "trans_err", "ASE": "scale_err", "AOE": "orient_err", "AVE": "vel_err"}
+# Errors that the devkit leaves undefined: cones look alike from all sides, neither of the two moves.
+_UNDEFINED = {"traffic_cone": ("orient_err", "vel_err", "attr_err"), "barrier": ("vel_err", "attr_err")}
+
+Table = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Figures of one class; None where they are not defined.
+
+    Args:
+        average_precision: mean over the distance thresholds, None for a class without labels.
+        ap_at: distance threshold in metres -> average precision; empty for a class without labels.
+        tp_errors: ATE in m, ASE as 1 - IoU of aligned boxes, AOE in rad, AVE in m/s; of the matches within 2 m.
+        num_ground_truth, num_predictions: boxes within the range of the class.
+    """
+
+    average_precision: float | None
+    ap_at: Mapping[float, float]
+    tp_errors: Mapping[str, float | None]
+    num_ground_truth: int
+    num_predictions: int
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """Figures of a detector on labelled frames.
+
+    `mean_ap`, `nds` and `tp_errors` are means over the classes that have labels. The devkit itself takes the mean
+    over all ten classes and gives a class without labels AP 0 and errors 1, which suits its own data set, where
+    no class is absent; these figures are `devkit_mean_ap` and `devkit_nds`. With labels of every class
+    both are the same.
+
+    Args:
+        nds: nuScenes detection score with an attribute error of 1.
+        tp_errors: see :class:`ClassMetrics`; None where no class with labels defines the error.
+        num_frames: frames with both predictions and labels.
+        num_ground_truth, num_predictions: boxes that took part, within the range of their class.
+        notes: one sentence for each thing that a reader has to know to compare these figures.
+    """
+
+    mean_ap: float
+    nds: float
+    tp_errors: Mapping[str, float | None]
+    classes: Mapping[str, ClassMetrics]
+    devkit_mean_ap: float
+    devkit_nds: float
+    num_frames: int
+    num_ground_truth: int
+    num_predictions: int
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for ``metrics.json``."""
+        document = asdict(self)
+        document["notes"] = list(self.notes)
+        for entry in document["classes"].values():
+            entry["ap_at"] = {f"{threshold:g}": value for threshold, value in entry["ap_at"].items()}
+        return document
+
+    def summary_table(self) -> Table:
+        """Return (name, value) rows for a report."""
+        return (
+            ("mAP", _number(self.mean_ap)),
+            ("NDS (AAE = 1)", _number(self.nds)),
+            *((f"m{name}", _number(value)) for name, value in self.tp_errors.items()),
+            ("mAP, devkit over all classes", _number(self.devkit_mean_ap)),
+            ("NDS, devkit over all classes", _number(self.devkit_nds)),
+            ("frames", str(self.num_frames)),
+            ("labelled boxes", str(self.num_ground_truth)),
+            ("predicted boxes", str(self.num_predictions)),
+        )
+
+    def class_table(self) -> Table:
+        """Return a header and one row for each class, for a report; a dash stands for what is not defined."""
+        thresholds = sorted({threshold for entry in self.classes.values() for threshold in entry.ap_at})
+        header = ("class", "labels", "predictions", "AP", *(f"AP {t:g} m" for t in thresholds), *_TP_METRICS)
+        rows = [
+            (
+                name,
+                str(entry.num_ground_truth),
+                str(entry.num_predictions),
+                _number(entry.average_precision),
+                *(_number(entry.ap_at.get(threshold)) for threshold in thresholds),
+                *(_number(entry.tp_errors[metric]) for metric in _TP_METRICS),
+            )
+            for name, entry in self.classes.items()
+        ]
+        return (header, *rows)
+
+
+def evaluate_detections(
+    predictions: Iterable[BevDetections] | Mapping[int, Boxes3D],
+    ground_truth: Mapping[int, Boxes3D],
+    tolerance_s: float = DEFAULT_TOLERANCE_S,
+) -> DetectionMetrics:
+    """Compare the predictions of one recording with its labels.
+
+    Args:
+        predictions: results in any order, or stamp_ns -> boxes; boxes in the base frame at that stamp.
+        ground_truth: stamp_ns -> labelled boxes in the base frame at that stamp.
+        tolerance_s: largest distance in time between a prediction and its labels.
+
+    Raises:
+        Lift3dError: nuscenes-devkit is missing, stamps do not match, or boxes cannot be scored.
+    """
+    return detection_metrics([match_frames(predictions, ground_truth, tolerance_s)])
+
+
+def detection_metrics(recordings: Sequence[FrameMatches]) -> DetectionMetrics:
+    """Score the matched frames of any number of recordings together.
+
+    Raises:
+        Lift3dError: nuscenes-devkit is missing, no labelled box lies within range, or a box is not finite.
+    """
+    devkit = _import_devkit()
+    config = devkit.config_factory(DEVKIT_CONFIG)
+    predicted, labelled = devkit.EvalBoxes(), devkit.EvalBoxes()
+    notes = _Notes()
+    for number, recording in enumerate(recordings):
+        notes.add_recording(recording)
+        for frame in recording.frames:
+            token = f"{number}/{frame.stamp_ns}"
+            kept = _best(frame.predictions, config.max_boxes_per_sample)
+            notes.num_surplus += len(frame.predictions) - len(kept)
+            predicted.add_boxes(token, _devkit_boxes(devkit, config, kept, token, "predicted", notes))
+            labelled.add_boxes(token, _devkit_boxes(devkit, config, frame.ground_truth, token, "labelled", notes))
+    if not labelled.all:
+        raise Lift3dError(
+            f"the {len(labelled)} labelled frames hold no box of the classes {', '.join(config.class_names)} within "
+            f"their range ({min(config.class_range.values())} to {max(config.class_range.values())} m); expected at "
+            "least one. Check class names and frame of the labels"
+        )
+    num_labels = Counter(box.detection_name for box in labelled.all)
+    num_predictions = Counter(box.detection_name for box in predicted.all)
+    with_labels = copy.copy(config)
+    with_labels.class_names = [name for name in config.class_names if num_labels[name]]
+    metrics = _score(devkit, with_labels, labelled, predicted)
+    every_class = _score(devkit, config, labelled, predicted)
+    with warnings.catch_warnings():
+        # The devkit averages over classes; of cones and barriers alone no velocity error is defined.
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        tp_errors, nds = metrics.tp_errors, metrics.nd_score
+    return DetectionMetrics(
+        mean_ap=metrics.mean_ap,
+        nds=nds,
+        tp_errors={name: _defined(tp_errors[key]) for name, key in _TP_METRICS.items()},
+        classes={
+            name: _class_metrics(metrics, config, name, num_labels[name], num_predictions[name])
+            for name in config.class_names
+        },
+        devkit_mean_ap=every_class.mean_ap,
+        devkit_nds=every_class.nd_score,
+        num_frames=len(labelled),
+        num_ground_truth=num_labels.total(),
+        num_predictions=num_predictions.total(),
+        notes=notes.sentences(
+            [name for name in config.class_names if not num_labels[name]], config.max_boxes_per_sample
+        ),
+    )
+
+
+def _import_devkit() -> SimpleNamespace:
+    try:
+        from nuscenes.eval.common.config import config_factory
+        from nuscenes.eval.common.data_classes import EvalBoxes
+        from nuscenes.eval.detection.algo import accumulate, calc_ap, calc_tp
+        from nuscenes.eval.detection.data_classes import DetectionBox, DetectionMetrics
+    except ImportError as error:
+        raise Lift3dError(
+            f"the detection metrics need nuscenes-devkit, which cannot be imported ({error}); install it with "
+            "'pip install nuscenes-devkit'"
+        ) from None
+    return SimpleNamespace(
+        config_factory=config_factory,
+        EvalBoxes=EvalBoxes,
+        DetectionBox=DetectionBox,
+        DetectionMetrics=DetectionMetrics,
+        accumulate=accumulate,
+        calc_ap=calc_ap,
+        calc_tp=calc_tp,
+    )
+
+
+def _score(devkit: SimpleNamespace, config: Any, labelled: Any, predicted: Any) -> Any:
+    """Return the devkit's metrics over ``config.class_names``; the loop is that of its ``DetectionEval``."""
+    metrics = devkit.DetectionMetrics(config)
+    for name in config.class_names:
+        for threshold in config.dist_ths:
+            data = devkit.accumulate(labelled, predicted, name, config.dist_fcn_callable, threshold)
+            metrics.add_label_ap(name, threshold, devkit.calc_ap(data, config.min_recall, config.min_precision))
+            if threshold != config.dist_th_tp:
+                continue
+            for key in (*_TP_METRICS.values(), "attr_err"):
+                is_defined = key not in _UNDEFINED.get(name, ())
+                # Labels carry no attribute here, for which the devkit's own rule is an attribute error of 1.
+                metrics.add_label_tp(name, key, devkit.calc_tp(data, config.min_recall, key) if is_defined else np.nan)
+    return metrics
+
+
+def _class_metrics(metrics: Any, config: Any, name: str, num_labels: int, num_predictions: int) -> ClassMetrics:
+    if not num_labels:
+        return ClassMetrics(None, {}, dict.fromkeys(_TP_METRICS), 0, num_predictions)
+    return ClassMetrics(
+        average_precision=metrics.mean_dist_aps[name],
+        ap_at={threshold: metrics.get_label_ap(name, threshold) for threshold in config.dist_ths},
+        tp_errors={short: _defined(metrics.get_label_tp(name, key)) for short, key in _TP_METRICS.items()},
+        num_ground_truth=num_labels,
+        num_predictions=num_predictions,
+    )
+
+
+def _best(boxes: Boxes3D, count: int) -> Boxes3D:
+    """Return the `count` boxes with the highest scores, in their order."""
+    if len(boxes) <= count:
+        return boxes
+    return boxes.select(np.sort(np.argsort(-boxes.scores, kind="stable")[:count]))
+
+
+def _devkit_boxes(
+    devkit: SimpleNamespace, config: Any, boxes: Boxes3D, token: str, kind: str, notes: _Notes
+) -> list[Any]:
+    """Return the boxes of known classes within their range as devkit boxes, centred on the vehicle."""
+    _check_finite(boxes, token, kind)
+    result = []
+    for i in range(len(boxes)):
+        name = boxes.class_names[boxes.labels[i]]
+        if name not in config.class_range:
+            notes.other_classes[name] += 1
+            continue
+        center, yaw = tuple(map(float, boxes.centers[i])), float(boxes.yaws[i])
+        length, width, height = map(float, boxes.sizes[i])
+        box = devkit.DetectionBox(
+            sample_token=token,
+            translation=center,
+            size=(width, length, height),
+            rotation=(math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)),
+            velocity=tuple(map(float, boxes.velocities[i])),
+            ego_translation=center,
+            detection_name=name,
+            detection_score=float(boxes.scores[i]),
+            attribute_name="",
+        )
+        if box.ego_dist < config.class_range[name]:
+            result.append(box)
+    return result
+
+
+def _check_finite(boxes: Boxes3D, token: str, kind: str) -> None:
+    values = np.concatenate([boxes.centers, boxes.sizes, boxes.yaws[:, None], boxes.scores[:, None]], axis=1)
+    is_bad = ~np.isfinite(values).all(axis=1) | (boxes.sizes <= 0).any(axis=1)
+    if is_bad.any():
+        index = int(np.argmax(is_bad))
+        raise Lift3dError(
+            f"{kind} box {index} of the frame at {token.partition('/')[2]} ns has center {boxes.centers[index].tolist()}, "
+            f"size {boxes.sizes[index].tolist()}, yaw {boxes.yaws[index]:g} and score {boxes.scores[index]:g}; expected "
+            "finite numbers and positive sizes"
+        )
+
+
+class _Notes:
+    """Counts what was left out, and says so."""
+
+    def __init__(self) -> None:
+        self.other_classes: Counter[str] = Counter()
+        self.num_surplus = self._num_unlabelled = self._num_unpredicted = 0
+
+    def add_recording(self, recording: FrameMatches) -> None:
+        self._num_unlabelled += recording.num_unlabelled
+        self._num_unpredicted += recording.num_unpredicted
+
+    def sentences(self, absent_classes: Sequence[str], max_boxes: int) -> tuple[str, ...]:
+        notes = [
+            "Attributes are not predicted: AAE is not reported, and NDS is the devkit's value with AAE = 1.",
+            "Labels without lidar points and bicycles in racks are not filtered, unlike on the nuScenes data set.",
+        ]
+        if absent_classes:
+            notes.append(
+                f"No labels within range: {', '.join(absent_classes)}. These classes are left out of the means; the "
+                "devkit counts them with AP 0 and errors 1 (devkit_mean_ap, devkit_nds)."
+            )
+        if self.other_classes:
+            listed = ", ".join(f"{name} ({count})" for name, count in sorted(self.other_classes.items()))
+            notes.append(f"Boxes of classes outside of the benchmark are ignored: {listed}.")
+        if self._num_unlabelled:
+            notes.append(f"{self._num_unlabelled} predicted frames have no labels near their stamp and do not count.")
+        if self._num_unpredicted:
+            notes.append(
+                f"{self._num_unpredicted} labelled frames have no prediction near their stamp and do not count."
+            )
+        if self.num_surplus:
+            notes.append(f"{self.num_surplus} boxes beyond the best {max_boxes} of their frame are ignored.")
+        return tuple(notes)
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,251 @@
+"""Turns a recording into frame sets, through the same collector and assembler as the node.
+
+Arrival times are the recording's log times, so the result depends on the recording alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from lift3d_ros.bags.discover import BagStreams
+from lift3d_ros.bags.messages import (
+    boxes_from_msg,
+    camera_model_from_msg,
+    ego_motion_from_msg,
+    image_from_msg,
+    stamp_ns,
+    transforms_from_msg,
+)
+from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.errors import BagError, CalibrationError, TransformError
+from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.geometry.rigid import make_transform
+from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncConfig, camera_collector
+from lift3d_ros.replay.sets import RecordedSet
+from lift3d_ros.sync.collector import StreamSet
+from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
+
+logger = logging.getLogger(__name__)
+
+# Optical axes of a camera that looks straight ahead.
+_FORWARD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+
+
+class BagFrames:
+    """The frame sets of one recording."""
+
+    def __init__(
+        self,
+        reader: BagReader,
+        streams: BagStreams,
+        sync: SyncConfig,
+        rig: Rig | None = None,
+        mount_height_m: float | None = None,
+    ) -> None:
+        """Read `streams` of an open recording.
+
+        Args:
+            rig: calibration and mounting that override those of the recording.
+            mount_height_m: cameras without a mounting are taken to look straight ahead from this height
+                over the origin of the base frame.
+
+        Raises:
+            BagError: not one camera has both calibration and mounting; says for each what is missing.
+        """
+        self._reader, self._streams, self._sync, self._rig = reader, streams, sync, rig
+        self._tree = TransformTree()
+        self._names = {camera.image_topic: name for name, camera in streams.cameras.items()}
+        self._info_names: dict[str, list[str]] = {}
+        for name, camera in streams.cameras.items():
+            if camera.info_topic is not None:
+                self._info_names.setdefault(camera.info_topic, []).append(name)
+        self._models: dict[str, CameraModel] = {}
+        self._ground_truth: dict[int, Boxes3D] = {}
+        self._prepare_static(mount_height_m)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Camera names in rig order."""
+        return tuple(self._streams.cameras)
+
+    @property
+    def ground_truth(self) -> Mapping[int, Boxes3D]:
+        """Labelled boxes read so far, by their stamp."""
+        return self._ground_truth
+
+    @property
+    def expected_sets(self) -> int:
+        """About how many sets there will be: the pictures of the busiest camera."""
+        counts = {topic.name: topic.count for topic in self._reader.topics}
+        return max(counts[topic] for topic in self._names)
+
+    def frame_sets(self) -> Iterator[FrameSet]:
+        """Yield the frame sets in order; sets without any usable camera are reported and left out."""
+        offsets = {name: 0.0 if self._rig is None else self._rig.cameras[name].offset_s for name in self.cameras}
+        collector = camera_collector(offsets, self._sync, has_ego_motion=self._streams.world_frame is not None)
+        assembler = FrameSetAssembler(
+            self._tree,
+            self._streams.base_frame,
+            self._streams.world_frame,
+            compensate_ego_motion=self._sync.compensate_ego_motion,
+        )
+        for message in self._reader.messages(self._streams.topics):
+            now_ns, released = message.log_ns, list[StreamSet]()
+            if message.topic in self._names:
+                name = self._names[message.topic]
+                image = self._image(name, message)
+                resets = collector.resets
+                released = collector.add(name, image, now_ns)
+                if collector.resets > resets:
+                    logger.warning("stamps of camera '%s' jump back: starting afresh", name)
+                    self._tree.clear()
+            elif self._take_motion(message):
+                newest_ns = self._tree.newest_common_stamp_ns(self._streams.world_frame or "", self._streams.base_frame)
+                if newest_ns is not None:
+                    released = collector.cover(EGO_STREAM, newest_ns, now_ns)
+            else:
+                self._take_other(message)
+                released = collector.expire(now_ns)
+            yield from self._assemble(assembler, released)
+        yield from self._assemble(assembler, collector.flush())
+        for reason, count in sorted(collector.drops.items()):
+            logger.warning("%d pictures or sets dropped: %s", count, reason)
+
+    def recorded_frame_sets(self, recorded: Iterable[RecordedSet]) -> Iterator[FrameSet]:
+        """Yield exactly the sets that a node recorded: its stamps, cameras, calibrations and poses.
+
+        Raises:
+            BagError: a picture of a recorded set is not in the recording.
+        """
+        wanted = list(recorded)
+        missing = {(name, view.stamp_ns) for item in wanted for name, view in item.views.items()}
+        if unknown := {name for name, _ in missing} - set(self.cameras):
+            raise BagError(f"{self._reader.path}: the recorded sets name cameras that are not here: {sorted(unknown)}")
+        found: dict[tuple[str, int], CameraImage] = {}
+        position = 0
+        for message in self._reader.messages(self._streams.topics):
+            if message.topic not in self._names:
+                self._take_other(message)
+                continue
+            image = self._image(self._names[message.topic], message)
+            key = (image.camera, image.stamp_ns)
+            if key in missing:
+                found[key] = image
+            while position < len(wanted) and all(
+                (name, view.stamp_ns) in found for name, view in wanted[position].views.items()
+            ):
+                views = wanted[position].views
+                yield wanted[position].with_images({n: found.pop((n, v.stamp_ns)) for n, v in views.items()})
+                position += 1
+        if position < len(wanted):
+            raise BagError(
+                f"{self._reader.path}: the set at {wanted[position].stamp_ns} ns needs pictures that are not in the "
+                "recording; give the recording that was played when the sets were recorded"
+            )
+
+    def _assemble(self, assembler: FrameSetAssembler, released: Iterable[StreamSet]) -> Iterator[FrameSet]:
+        for item in released:
+            images = {name: image for name, image in item.items.items() if isinstance(image, CameraImage)}
+            try:
+                yield assembler.assemble(item.stamp_ns, images, self._models, self.cameras)
+            except CalibrationError as error:
+                logger.warning("set at %d ns left out: %s", item.stamp_ns, error)
+
+    def _image(self, name: str, message: BagMessage) -> CameraImage:
+        image = image_from_msg(message.message, name, message.topic)
+        frame_id = self._streams.cameras[name].frame_id
+        if image.frame_id == frame_id:
+            return image
+        return CameraImage(**{**vars(image), "frame_id": frame_id})
+
+    def _take_motion(self, message: BagMessage) -> bool:
+        """Add transforms or odometry to the tree; False for other messages."""
+        if message.topic in self._streams.tf_topics:
+            for entry in transforms_from_msg(message.message, message.topic):
+                self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child)
+            return True
+        if message.topic == self._streams.odometry_topic:
+            motion, _ = ego_motion_from_msg(message.message, message.topic)
+            self._tree.add(motion.world_frame, self._streams.base_frame, motion.stamp_ns, motion.T_world_base)
+            return True
+        return False
+
+    def _take_other(self, message: BagMessage) -> None:
+        if message.topic in self._info_names:
+            self._take_info(message)
+        elif message.topic == self._streams.ground_truth_topic:
+            msg = message.message
+            self._ground_truth[stamp_ns(msg.header)] = boxes_from_msg(msg, ())
+
+    def _take_info(self, message: BagMessage) -> None:
+        for name in self._info_names[message.topic]:
+            if self._rig is not None and self._rig.cameras[name].calibration is not None:
+                continue
+            try:
+                self._models[name] = camera_model_from_msg(message.message, name, message.topic)
+            except CalibrationError as error:
+                self._models.pop(name, None)
+                logger.warning("%s", error)
+
+    def _prepare_static(self, mount_height_m: float | None) -> None:
+        """Take mountings and first calibrations before the first picture: they may be recorded after it."""
+        for message in self._reader.messages(self._streams.tf_static_topics) if self._streams.tf_static_topics else ():
+            for entry in transforms_from_msg(message.message, message.topic):
+                self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=True)
+        for name, camera in self._streams.cameras.items():
+            rig_camera = None if self._rig is None else self._rig.cameras[name]
+            mounting = None if rig_camera is None else rig_camera.T_base_cam
+            if mounting is None and mount_height_m is not None and not self._is_mounted(camera.frame_id):
+                mounting = make_transform(_FORWARD, [0.0, 0.0, mount_height_m])
+                logger.warning(
+                    "camera '%s': no mounting in the recording; taken to look straight ahead from %.2f m",
+                    name,
+                    mount_height_m,
+                )
+            if mounting is not None:
+                self._tree.add(self._streams.base_frame, camera.frame_id, 0, mounting, is_static=True)
+            model = None if rig_camera is None else rig_camera.model(name)
+            if model is not None:
+                self._models[name] = model
+        self._take_first_infos()
+        self._check_cameras()
+
+    def _take_first_infos(self) -> None:
+        pending = set(self._info_names)
+        for message in self._reader.messages(pending) if pending else ():
+            if message.topic in pending:
+                self._take_info(message)
+                pending.discard(message.topic)
+                if not pending:
+                    break
+
+    def _is_mounted(self, frame_id: str) -> bool:
+        try:
+            self._tree.lookup_static(self._streams.base_frame, frame_id)
+        except TransformError:
+            return False
+        return True
+
+    def _check_cameras(self) -> None:
+        """Refuse a recording in which no camera can be used, and warn of each one that cannot."""
+        problems: dict[str, str] = {}
+        for name, camera in self._streams.cameras.items():
+            if name not in self._models:
+                problems[name] = (
+                    f"camera '{name}' ({camera.image_topic}): no usable calibration in the recording; "
+                    "give its intrinsics in a rig file (--rig)"
+                )
+            elif not self._is_mounted(camera.frame_id) and not self._streams.tf_topics:
+                problems[name] = (
+                    f"camera '{name}' ({camera.image_topic}): no transform from '{self._streams.base_frame}' to its "
+                    f"frame '{camera.frame_id}'; give the mounting in a rig file (--rig), or --mount-height METRES "
+                    "if it looks straight ahead"
+                )
+        if len(problems) == len(self._streams.cameras):
+            raise BagError(f"{self._reader.path}: no camera can be used. " + " ".join(problems.values()))
+        for problem in problems.values():
+            logger.warning("%s", problem)
