@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from lift3d_ros.bags.messages import ego_motion_from_msg, transforms_from_msg
 from lift3d_ros.bags.reader import BagReader
 from lift3d_ros.errors import BagError, TransformError, nearest_name_hint
-from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.transform_tree import TransformTree
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+TF_MESSAGE_ROS1 = "tf/msg/tfMessage"
 ODOMETRY = "nav_msgs/msg/Odometry"
 DETECTIONS = "lift3d_ros/msg/BevDetectionArray"
 GROUND_TRUTH_TOPIC = "/ground_truth/boxes"
 
 _BASE_FRAMES = ("base_link", "base_footprint", "ego_vehicle", "vehicle", "base")
-_NOT_COLOUR = ("depth", "disparity", "mask", "segmentation", "infra", "ir_", "theora")
+# Parts of topic names that are not colour pictures; only whole words, so that `/air_camera` is one.
+_NOT_COLOUR = re.compile(
+    r"(^|[/_])(\w*depth\w*|disparity|mask|masks|\w*segmentation|ir|ir\d|infra\d?|theora)([/_]|$)", re.IGNORECASE
+)
 _GENERIC_SEGMENTS = {"", "camera", "cameras", "sensors", "sensor", "sensing", "driver", "rgb", "color", "image"}
 _SAMPLED_TRANSFORMS = 300
 
@@ -32,6 +37,11 @@ class CameraTopics:
     image_topic: str
     info_topic: str | None
     frame_id: str
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the pictures are rectified, as the name of their topic tells; then P of CameraInfo holds."""
+        return "rect" in _picture_topic(self.image_topic).rsplit("/", 1)[-1].split("_")
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,8 @@ class BagStreams:
     def describe(self) -> str:
         """Return a table of what was found."""
         lines = [
-            f"  {name:24} {camera.image_topic}  (frame {camera.frame_id})" for name, camera in self.cameras.items()
+            f"  {name:24} {camera.image_topic}  (frame {camera.frame_id}, calibration {camera.info_topic or 'none'})"
+            for name, camera in self.cameras.items()
         ]
         ego = self.odometry_topic or ", ".join(self.tf_topics)
         motion = f"{self.world_frame} -> {self.base_frame} from {ego}" if self.world_frame else "none"
@@ -83,7 +94,8 @@ def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
             f"{reader.path}: no camera found; expected colour pictures ({IMAGE} or {COMPRESSED_IMAGE}). "
             f"Name the topics in a rig file (--rig). Topics of the recording:\n{listed}"
         )
-    frames = _first_frame_ids(reader, [camera.image_topic for camera in cameras.values()])
+    first = reader.first_messages(camera.image_topic for camera in cameras.values())
+    frames = {topic: str(message.message.header.frame_id).lstrip("/") for topic, message in first.items()}
     rig_frames = {} if rig is None else {name: camera.frame_id for name, camera in rig.cameras.items()}
     cameras = {
         name: replace(
@@ -91,7 +103,7 @@ def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
         )
         for name, camera in cameras.items()
     }
-    tf = [topic.name for topic in reader.topics_of(TF_MESSAGE)]
+    tf = [topic.name for topic in reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
     tf_static = tuple(name for name in tf if name.endswith("tf_static"))
     tf_moving = tuple(name for name in tf if name not in tf_static)
     tree = sample_transforms(reader, tf_static, tf_moving)
@@ -121,24 +133,46 @@ def sample_transforms(reader: BagReader, static: Iterable[str], moving: Iterable
 
 
 def _find_cameras(reader: BagReader) -> dict[str, CameraTopics]:
-    """Return one colour stream for each namespace that has pictures; compressed before raw, raw before rectified."""
+    """Return one colour stream for each camera; compressed before raw, raw before rectified."""
     infos = {topic.name for topic in reader.topics_of(CAMERA_INFO)}
-    by_namespace: dict[str, list[str]] = {}
+    variants: dict[str, list[str]] = {}
     for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE):
-        if not any(word in topic.name.lower() for word in _NOT_COLOUR):
-            by_namespace.setdefault(_namespace(topic.name), []).append(topic.name)
-    names = _camera_names(list(by_namespace))
+        if not _NOT_COLOUR.search(topic.name):
+            variants.setdefault(_namespace(topic.name), []).append(topic.name)
+    info_of = {namespace: _info_topic(namespace, infos, variants) for namespace in variants}
+    if any(info_of.values()):
+        # Drawn pictures, such as those of a detector that ran while recording, have neither calibration nor this name.
+        variants = {key: topics for key, topics in variants.items() if info_of[key] or _is_plainly_named(topics[0])}
+    names = _camera_names(list(variants))
     cameras = {}
-    for namespace, topics in by_namespace.items():
+    for namespace, topics in variants.items():
         chosen = min(topics, key=lambda name: ("rect" in name, not name.endswith("/compressed"), len(name), name))
-        info = f"{namespace}/camera_info"
-        cameras[names[namespace]] = CameraTopics(chosen, info if info in infos else None, "")
+        cameras[names[namespace]] = CameraTopics(chosen, info_of[namespace], "")
     return cameras
 
 
+def _picture_topic(topic: str) -> str:
+    return topic.removesuffix("/compressed")
+
+
+def _is_plainly_named(topic: str) -> bool:
+    """Whether the last part of the name is that of image_transport: ``image_raw``, ``image_rect_color``, ..."""
+    return _picture_topic(topic).rsplit("/", 1)[-1].startswith("image")
+
+
 def _namespace(topic: str) -> str:
-    """Return what precedes the picture's own name: ``/front`` of ``/front/image_raw/compressed``."""
-    return topic.removesuffix("/compressed").rsplit("/", 1)[0]
+    """Return what names the camera: ``/front`` of ``/front/image_raw/compressed``, all of ``/cameras/front``."""
+    picture = _picture_topic(topic)
+    return picture.rsplit("/", 1)[0] if _is_plainly_named(topic) else picture
+
+
+def _info_topic(namespace: str, infos: Collection[str], namespaces: Collection[str] = ()) -> str | None:
+    """Return the calibration of a camera: below its name, or next to it where no other camera is."""
+    parent = namespace.rsplit("/", 1)[0]
+    candidates = [f"{namespace}/camera_info", f"{namespace}_info"]
+    if [other for other in namespaces if other.rsplit("/", 1)[0] == parent] == [namespace]:
+        candidates.append(f"{parent}/camera_info")
+    return next((name for name in candidates if name in infos), None)
 
 
 def _camera_names(namespaces: list[str]) -> dict[str, str]:
@@ -166,9 +200,7 @@ def _rig_cameras(reader: BagReader, rig: Rig, found: dict[str, CameraTopics]) ->
                     f"{reader.path}: camera '{name}' of the rig has topic '{camera.topic}', which is not in the "
                     f"recording{hint} (pictures: {listed})"
                 )
-            info = camera.camera_info_topic or f"{_namespace(camera.topic)}/camera_info"
-            known = {topic.name for topic in reader.topics_of(CAMERA_INFO)}
-            cameras[name] = CameraTopics(camera.topic, info if info in known else None, "")
+            cameras[name] = CameraTopics(camera.topic, _rig_info_topic(reader, name, camera), "")
         elif name in found:
             cameras[name] = found[name]
         else:
@@ -179,14 +211,19 @@ def _rig_cameras(reader: BagReader, rig: Rig, found: dict[str, CameraTopics]) ->
     return cameras
 
 
-def _first_frame_ids(reader: BagReader, topics: list[str]) -> dict[str, str]:
-    frames: dict[str, str] = {}
-    for message in reader.messages(topics):
-        if message.topic not in frames:
-            frames[message.topic] = str(message.message.header.frame_id).lstrip("/")
-            if len(frames) == len(set(topics)):
-                break
-    return frames
+def _rig_info_topic(reader: BagReader, name: str, camera: RigCamera) -> str | None:
+    infos = {topic.name for topic in reader.topics_of(CAMERA_INFO)}
+    wanted = camera.camera_info_topic
+    if wanted is None:
+        return _info_topic(_namespace(camera.topic or ""), infos)
+    if wanted in infos:
+        return wanted
+    if camera.calibration is None:
+        raise BagError(
+            f"{reader.path}: camera '{name}' of the rig has camera_info_topic '{wanted}', which is not in the "
+            f"recording{nearest_name_hint(wanted, infos)} (calibrations: {', '.join(sorted(infos)) or 'none'})"
+        )
+    return None
 
 
 def _base_frame(tree: TransformTree, cameras: Mapping[str, CameraTopics]) -> str:
@@ -214,12 +251,11 @@ def _world_frame(tree: TransformTree, base_frame: str) -> str | None:
 def _odometry(reader: BagReader, base_frame: str) -> tuple[str | None, str | None]:
     """Return world frame and topic of the first odometry whose child is the base frame (or has no name)."""
     for topic in reader.topics_of(ODOMETRY):
-        for message in reader.messages([topic.name]):
-            try:
-                motion, child = ego_motion_from_msg(message.message, topic.name)
-            except TransformError:
-                break
-            if child in (base_frame, ""):
-                return motion.world_frame, topic.name
-            break
+        message = reader.first_messages([topic.name])[topic.name].message
+        try:
+            motion, child = ego_motion_from_msg(message, topic.name)
+        except TransformError:
+            continue
+        if child in (base_frame, ""):
+            return motion.world_frame, topic.name
     return None, None

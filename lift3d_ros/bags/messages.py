@@ -7,7 +7,7 @@ delivers. So a node and a replay read messages through the same code, and no ROS
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -94,16 +94,23 @@ def _compressed_kind(text: str, data: UInt8Array, source: str) -> str:
     )
 
 
-def camera_model_from_msg(msg: Any, name: str, source: str) -> CameraModel:
+def camera_model_from_msg(msg: Any, name: str, source: str, *, is_rectified: bool = False) -> CameraModel:
     """Return a CameraInfo message as the model of the camera called `name`.
+
+    Args:
+        is_rectified: the pictures are rectified: P without its last column is their K, and they have no distortion
+            (K is taken where P is empty). The rotation R of stereo rectification is not applied.
 
     Raises:
         CalibrationError: not calibrated, unknown distortion model, or binning and region of interest, which
             are not supported; names the topic.
     """
-    K = np.array(getattr(msg, "k", None) if hasattr(msg, "k") else msg.K, dtype=np.float64).reshape(3, 3)
-    D = np.array(getattr(msg, "d", None) if hasattr(msg, "d") else msg.D, dtype=np.float64).reshape(-1)
+    K = np.array(_field(msg, "k"), dtype=np.float64).reshape(3, 3)
+    D = np.array(_field(msg, "d"), dtype=np.float64).reshape(-1)
     model = str(msg.distortion_model)
+    if is_rectified:
+        P = np.array(_field(msg, "p"), dtype=np.float64).reshape(3, 4)
+        K, D, model = P[:, :3] if P[0, 0] > 0 else K, D[:0], "none"
     if model not in _DISTORTION_NAMES:
         raise CalibrationError(
             f"topic '{source}': distortion model '{model}' is not known; known: "
@@ -128,6 +135,11 @@ def camera_model_from_msg(msg: Any, name: str, source: str) -> CameraModel:
         )
     except CalibrationError as error:
         raise CalibrationError(f"topic '{source}': {error}") from None
+
+
+def _field(msg: Any, name: str) -> Any:
+    """Return a matrix of CameraInfo; ROS 1 writes their names in upper case."""
+    return getattr(msg, name) if hasattr(msg, name) else getattr(msg, name.upper())
 
 
 def pose_matrix(position: Any, orientation: Any, where: str) -> Float64Array:
@@ -159,7 +171,11 @@ def transforms_from_msg(msg: Any, source: str) -> list[StampedTransform]:
 
 
 def ego_motion_from_msg(msg: Any, source: str) -> tuple[EgoMotion, str]:
-    """Return an Odometry message as ego motion, and the frame that moves (``child_frame_id``)."""
+    """Return an Odometry message as ego motion, and the frame that moves (``child_frame_id``).
+
+    Raises:
+        TransformError: the orientation is not a rotation; names the topic.
+    """
     where = f"topic '{source}'"
     T = pose_matrix(msg.pose.pose.position, msg.pose.pose.orientation, where)
     linear, angular = msg.twist.twist.linear, msg.twist.twist.angular
@@ -174,14 +190,20 @@ def ego_motion_from_msg(msg: Any, source: str) -> tuple[EgoMotion, str]:
 
 
 def boxes_from_msg(msg: Any, class_names: tuple[str, ...]) -> Boxes3D:
-    """Return a BevDetectionArray message as boxes; labels not among `class_names` are added behind them."""
+    """Return a BevDetectionArray message as boxes; labels not among `class_names` are added behind them.
+
+    Raises:
+        TransformError: an orientation is not a rotation; names the box.
+    """
     entries = list(msg.detections)
     names = list(class_names)
     for entry in entries:
         if entry.label not in names:
             names.append(str(entry.label))
-    where = "boxes"
-    poses = [pose_matrix(entry.pose.position, entry.pose.orientation, where) for entry in entries]
+    poses = [
+        pose_matrix(entry.pose.position, entry.pose.orientation, f"box {i} ('{entry.label}')")
+        for i, entry in enumerate(entries)
+    ]
     return Boxes3D(
         frame_id=str(msg.header.frame_id).lstrip("/"),
         class_names=tuple(names),
@@ -191,5 +213,5 @@ def boxes_from_msg(msg: Any, class_names: tuple[str, ...]) -> Boxes3D:
         velocities=np.array([[e.velocity.x, e.velocity.y] for e in entries]).reshape(-1, 2),
         scores=np.array([e.score for e in entries], dtype=np.float64),
         labels=np.array([names.index(e.label) for e in entries], dtype=np.int64),
-        track_ids=cast("Any", np.array([e.track_id for e in entries], dtype=np.int64)),
+        track_ids=np.array([e.track_id for e in entries], dtype=np.int64),
     )

@@ -1,27 +1,32 @@
-"""Reads recordings of every kind through one interface: rosbag2 (sqlite3, mcap) and ROS 1."""
+"""Reads recordings of every kind through one interface: rosbag2 (sqlite3, mcap) and ROS 1.
+
+A recording that was cut short (power loss leaves no index and no metadata.yaml) is read from its beginning as far
+as it is whole, with a warning. A message type is looked at only when a message of it is deserialised, so topics of
+unknown types do no harm.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from lift3d_ros.bags.storage import Storage, open_storages, reading_errors
 from lift3d_ros.errors import BagError, nearest_name_hint
 from lift3d_ros.resources import find_resource
 
-ACCEPTED = "a rosbag2 folder (with metadata.yaml), a .mcap or .db3 file, or a ROS 1 .bag file"
-_REMEDY = {
-    ".bag": "repair it with 'rosbag reindex'",
-    ".mcap": "repair it with 'mcap recover'",
-    ".db3": "repair it with 'ros2 bag reindex'",
-}
+_OWN_TYPES = ("BevDetection", "CameraUse", "BevDetectionArray")
+_IDL_SEPARATOR = "=" * 80 + "\n"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,24 +59,30 @@ class BagMessage:
 
 
 class BagReader:
-    """An open recording; use it as a context manager."""
+    """An open recording; use it as a context manager.
+
+    `problems` has one sentence for each part of the recording that is damaged but readable.
+    """
 
     def __init__(self, path: Path) -> None:
         """Prepare to read `path`; see :func:`open_bag`."""
         self.path = path
         self._stack = contextlib.ExitStack()
-        self._reader = self._open()
+        self._storages: list[Storage] = []
+        self.problems: tuple[str, ...] = ()
+        with contextlib.ExitStack() as stack:
+            self._storages, self.problems = open_storages(path, stack)
+            self._stack = stack.pop_all()
         counts: dict[tuple[str, str], int] = {}
-        for connection in self._reader.connections:
-            key = (connection.topic, connection.msgtype)
-            counts[key] = counts.get(key, 0) + connection.msgcount
+        self._definitions: dict[str, MessageDefinition] = {}
+        self._stores: dict[str, Typestore] = {}
+        for storage in self._storages:
+            for connection in storage.connections:
+                key = (connection.topic, connection.msgtype)
+                counts[key] = counts.get(key, 0) + connection.msgcount
+                if connection.msgdef.format != MessageDefinitionFormat.NONE:
+                    self._definitions.setdefault(connection.msgtype, connection.msgdef)
         self.topics = tuple(BagTopic(name, kind, count) for (name, kind), count in sorted(counts.items()))
-
-    def _open(self) -> AnyReader:
-        with _library_errors(self.path):
-            reader = AnyReader([self.path], default_typestore=package_typestore())
-            self._stack.enter_context(reader)
-        return reader
 
     def __enter__(self) -> BagReader:
         return self
@@ -84,17 +95,17 @@ class BagReader:
     @property
     def is_ros1(self) -> bool:
         """Whether messages have their ROS 1 form."""
-        return not self._reader.is2
+        return self._storages[0].is_ros1
 
     @property
     def start_ns(self) -> int:
-        """Log time of the first message."""
-        return int(self._reader.start_time) if self.message_count else 0
+        """Log time of the first message, 0 where there is none."""
+        return min((int(storage.start_time) for storage in self._storages if storage.message_count), default=0)
 
     @property
     def end_ns(self) -> int:
-        """Log time after the last message."""
-        return int(self._reader.end_time) if self.message_count else 0
+        """Log time after the last message, 0 where there is none."""
+        return max((int(storage.end_time) for storage in self._storages if storage.message_count), default=0)
 
     @property
     def message_count(self) -> int:
@@ -115,64 +126,96 @@ class BagReader:
         names = {topic.name for topic in self.topics}
         for name in sorted(wanted - names) if wanted is not None else ():
             raise BagError(f"{self.path}: topic '{name}' is not in the recording{nearest_name_hint(name, names)}")
-        connections = [c for c in self._reader.connections if wanted is None or c.topic in wanted]
-        if not connections:
-            return
-        with _library_errors(self.path):
-            for connection, log_ns, raw in self._reader.messages(connections=connections):
-                yield BagMessage(connection.topic, connection.msgtype, int(log_ns), bytes(raw), self)
+        for storage in self._storages:
+            connections = [c for c in storage.connections if wanted is None or c.topic in wanted]
+            if not connections:
+                continue
+            with reading_errors(self.path):
+                for connection, log_ns, raw in storage.messages(connections):
+                    yield BagMessage(connection.topic, connection.msgtype, int(log_ns), bytes(raw), self)
+
+    def first_messages(self, topics: Iterable[str]) -> dict[str, BagMessage]:
+        """Return topic -> first message of each of `topics` that holds any.
+
+        Raises:
+            BagError: a topic is not in the recording, or the file is damaged on the way.
+        """
+        counts = {topic.name: topic.count for topic in self.topics}
+        pending = {topic for topic in topics if counts.get(topic, 1)}
+        first: dict[str, BagMessage] = {}
+        for message in self.messages(pending) if pending else ():
+            first.setdefault(message.topic, message)
+            if len(first) == len(pending):
+                break
+        return first
 
     def deserialise(self, message: BagMessage) -> Any:
         """Return the message object; see :attr:`BagMessage.message`."""
+        store = self._store(message)
         try:
-            return self._reader.deserialize(message.raw, message.type)
+            if self.is_ros1:
+                return store.deserialize_ros1(message.raw, message.type)
+            return store.deserialize_cdr(message.raw, message.type)
         except Exception as error:  # damaged bytes raise whatever the generated decoder stumbles over
             raise BagError(
                 f"{self.path}: a message of topic '{message.topic}' does not decode as {message.type} "
-                f"({type(error).__name__}: {error}); the recording is damaged or its type definition is wrong"
+                f"({type(error).__name__}: {error}); the recording is damaged or its type definition is wrong: "
+                "record it again, or leave the topic out"
             ) from None
+
+    def _store(self, message: BagMessage) -> Typestore:
+        """Return a type store that knows the type of `message`: as recorded, else as ROS 2 and this package define."""
+        kind = message.type
+        if kind in self._stores:
+            return self._stores[kind]
+        definition = self._definitions.get(kind)
+        if definition is None:
+            store = package_typestore()
+            if kind not in store.fielddefs:
+                raise BagError(
+                    f"{self.path}: topic '{message.topic}' has type {kind}, which is recorded without its definition "
+                    "and not known here; record it as mcap, which keeps definitions, or leave the topic out"
+                )
+        else:
+            store = get_typestore(Stores.EMPTY)
+            try:
+                store.register(_parse_definition(definition, kind))
+            except Exception as error:  # the parser raises anything on damaged text
+                raise BagError(
+                    f"{self.path}: topic '{message.topic}': the recorded definition of {kind} cannot be understood "
+                    f"({type(error).__name__}); record it again, or leave the topic out"
+                ) from None
+        self._stores[kind] = store
+        return store
 
 
 def open_bag(path: Path) -> BagReader:
-    """Open a recording for reading.
+    """Open a recording for reading; what is damaged but readable is logged as a warning.
 
     Raises:
         BagError: there is no recording at `path`, or it cannot be read; says what was found and what to do.
     """
-    if not path.exists():
-        raise BagError(f"{path}: not found; expected {ACCEPTED}")
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        inside = sorted(item for item in path.iterdir() if item.suffix in (".mcap", ".db3", ".bag"))
-        if len(inside) == 1 and inside[0].suffix != ".bag":
-            return BagReader(inside[0])
-        found = ", ".join(item.name for item in inside) or "no recording"
-        raise BagError(f"{path}: a folder without metadata.yaml ({found}); expected {ACCEPTED}")
-    if path.is_file() and path.suffix not in _REMEDY:
-        raise BagError(f"{path}: a file of kind '{path.suffix or 'none'}'; expected {ACCEPTED}")
-    return BagReader(path)
+    reader = BagReader(path)
+    for problem in reader.problems:
+        logger.warning("%s", problem)
+    return reader
 
 
 def package_typestore() -> Typestore:
     """Return the message types of ROS 2 together with those of this package."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    for name in ("BevDetection", "CameraUse", "BevDetectionArray"):
+    for name in _OWN_TYPES:
         text = find_resource(f"msg/{name}.msg").read_text(encoding="utf-8")
         store.register(get_types_from_msg(text, f"lift3d_ros/msg/{name}"))
     return store
 
 
-@contextlib.contextmanager
-def _library_errors(path: Path) -> Iterator[None]:
-    """Turn whatever the reading library raises on a damaged file into one sentence."""
-    try:
-        yield
-    except BagError:
-        raise
-    except Exception as error:  # readers raise anything from sqlite3.Error to struct.error on damaged files
-        kinds = [path, *path.iterdir()] if path.is_dir() else [path]
-        remedy = next((_REMEDY[item.suffix] for item in kinds if item.suffix in _REMEDY), "record it again")
-        reason = " ".join(str(error).split())[:200] or "no reason given"
-        raise BagError(
-            f"{path}: cannot be read as a recording ({type(error).__name__}: {reason}); "
-            f"it is truncated or damaged: {remedy}"
-        ) from None
+def _parse_definition(definition: MessageDefinition, kind: str) -> Any:
+    if definition.format == MessageDefinitionFormat.MSG:
+        return get_types_from_msg(definition.data, kind)
+    if not definition.data.startswith(f"{_IDL_SEPARATOR}IDL: "):
+        return get_types_from_idl(definition.data)
+    types: dict[str, Any] = {}
+    for part in definition.data.split(_IDL_SEPARATOR)[1:]:
+        types.update(get_types_from_idl(part.split("\n", 1)[1]))
+    return types

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,9 +15,10 @@ import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, ODOMETRY, TF_MESSAGE
+from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, ODOMETRY, TF_MESSAGE
 from lift3d_ros.bags.reader import package_typestore
-from lift3d_ros.errors import BagError
+from lift3d_ros.bags.storage import METADATA
+from lift3d_ros.errors import BagError, nearest_name_hint
 from lift3d_ros.geometry.rotations import matrix_to_quaternion, yaw_matrix
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float32Array, Float64Array, UInt8Array
 
@@ -44,49 +48,72 @@ class BagWriter:
         """Write to the folder `path`, with storage ``mcap`` or ``sqlite3``.
 
         Raises:
-            BagError: something is there already and `overwrite` is False.
+            BagError: something is there already and `overwrite` is False, or it is no recording; unknown storage.
         """
-        if path.exists() and not overwrite:
-            raise BagError(f"{path}: exists already; give another --out, or --overwrite to replace it")
-        self._path = path
-        self._draft = path.with_name(f".{path.name}.draft")
-        shutil.rmtree(self._draft, ignore_errors=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if storage not in _STORAGE:
+            raise BagError(
+                f"storage '{storage}' is not known{nearest_name_hint(storage, _STORAGE)} (known: {', '.join(_STORAGE)})"
+            )
+        if path.exists():
+            if not overwrite:
+                raise BagError(f"{path}: exists already; give another --out, or --overwrite to replace it")
+            if not _may_be_replaced(path):
+                raise BagError(f"{path}: exists and is not a rosbag2 folder, so it is not replaced; give another --out")
+        self._path, self._storage = path, _STORAGE[storage]
         self._store = package_typestore()
-        self._writer = Writer(self._draft, version=8, storage_plugin=_STORAGE[storage])
         self._connections: dict[str, Any] = {}
         self.count = 0
 
     def __enter__(self) -> BagWriter:
-        self._writer.open()
+        with _writing_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Beside the final path, so that the last step is a rename within one file system.
+            self._draft = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
+            self._writer = Writer(self._draft / self._path.name, version=8, storage_plugin=self._storage)
+            self._writer.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        if kind is not None:
+        try:
+            if error is None:
+                self._finish()
+            else:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    self._writer.close()
+        finally:
             shutil.rmtree(self._draft, ignore_errors=True)
-            return
-        # The storage file is named after its folder, and metadata.yaml names it too.
-        for file in self._draft.iterdir():
-            file.rename(file.with_name(file.name.replace(self._draft.name, self._path.name)))
-        metadata = self._draft / "metadata.yaml"
-        metadata.write_text(metadata.read_text(encoding="utf-8").replace(self._draft.name, self._path.name))
-        if self._path.is_dir():
-            shutil.rmtree(self._path)
-        self._draft.rename(self._path)
+
+    def _finish(self) -> None:
+        with _writing_errors(self._path):
+            self._writer.close()
+            if self._path.is_dir():
+                shutil.rmtree(self._path)
+            (self._draft / self._path.name).rename(self._path)
 
     def image(self, topic: str, image: CameraImage, log_ns: int) -> None:
-        """Write a compressed picture."""
-        kind = "jpeg" if image.encoding == "jpeg" else "png"
+        """Write a picture: JPEG and PNG as CompressedImage, others as Image."""
+        if image.is_compressed:
+            message = self._new(
+                COMPRESSED_IMAGE,
+                header=self._header(image.stamp_ns, image.frame_id),
+                format=f"rgb8; {image.encoding} compressed bgr8",
+                data=np.asarray(image.data),
+            )
+            self._write(topic, COMPRESSED_IMAGE, message, log_ns, _qos(is_best_effort=True))
+            return
         message = self._new(
-            COMPRESSED_IMAGE,
+            IMAGE,
             header=self._header(image.stamp_ns, image.frame_id),
-            format=f"rgb8; {kind} compressed bgr8",
+            height=image.height,
+            width=image.width,
+            encoding=image.encoding,
+            is_bigendian=int(image.is_bigendian),
+            step=image.step,
             data=np.asarray(image.data),
         )
-        self._write(topic, COMPRESSED_IMAGE, message, log_ns, _qos(is_best_effort=True))
+        self._write(topic, IMAGE, message, log_ns, _qos(is_best_effort=True))
 
     def camera_info(self, topic: str, model: CameraModel, stamp_ns: int, log_ns: int) -> None:
         """Write a calibration."""
@@ -224,8 +251,23 @@ class BagWriter:
             self._connections[topic] = self._writer.add_connection(
                 topic, kind, typestore=self._store, offered_qos_profiles=[qos]
             )
+        data = bytes(self._store.serialize_cdr(message, kind))
+        with _writing_errors(self._path):
+            self._writer.write(self._connections[topic], log_ns, data)
         self.count += 1
-        self._writer.write(self._connections[topic], log_ns, bytes(self._store.serialize_cdr(message, kind)))
+
+
+@contextlib.contextmanager
+def _writing_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise BagError(f"{path}: cannot be written ({error}); check permissions and free space") from None
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether a folder is a recording or empty: `--overwrite` must not delete anything else."""
+    return path.is_dir() and ((path / METADATA).is_file() or not any(path.iterdir()))
 
 
 def _xyz(values: Any) -> dict[str, float]:

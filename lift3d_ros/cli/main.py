@@ -43,8 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
     logging.getLogger("lift3d_ros").setLevel(logging.DEBUG if args.verbose else logging.INFO)
-    for noisy in ("torch", "onnxscript", "onnx_ir"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         return int(args.run(args))
     except Lift3dError as error:

@@ -2,30 +2,31 @@
 
 Layout: ``meta.json``, ``images/<camera>/<index>.jpg``, ``lidar/<index>.npz``. Poses ``T_world_base`` are given at
 the frame stamp and, where known, at the stamp of each picture; boxes are in the base frame at the frame stamp.
+Keys of `meta.json`: `scene`, `cameras` (`name`, `width`, `height`, `K`, `D`, `distortion_model`, `frame_id`,
+`T_base_cam`) and `frames` (`index`, `stamp_ns`, `T_world_base`, `images`, and optionally `lidar` and `boxes`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lift3d_ros.datasets.trajectory import Trajectory
 from lift3d_ros.errors import CalibrationError, DatasetError, Lift3dError
-from lift3d_ros.geometry.rigid import interpolate
+from lift3d_ros.geometry.rigid import invert
 from lift3d_ros.types import (
     Boxes3D,
     CameraImage,
     CameraModel,
     CameraView,
     EgoMotion,
-    Float32Array,
     Float64Array,
     FrameSet,
-    UInt8Array,
 )
 
 CLASS_NAMES = (
@@ -75,14 +76,33 @@ class SceneFrame:
 
 
 @dataclass(frozen=True, eq=False)
+class SceneLidar:
+    """The frame in which the lidar files of a scene give their points, and its mounting."""
+
+    frame_id: str = "lidar_base"
+    T_base_lidar: Float64Array = field(default_factory=lambda: np.eye(4))
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """A whole scene; cameras by name in the order of the file."""
+    """A whole scene; cameras by name in the order of the file, frames in order of time."""
 
     name: str
     description: str
     licence: str
     cameras: Mapping[str, SceneCamera]
     frames: tuple[SceneFrame, ...]
+    lidar: SceneLidar = field(default_factory=SceneLidar)
+
+    def trajectory(self) -> Trajectory:
+        """Return every pose of the vehicle that the scene knows: those of frames and those of pictures."""
+        poses = {
+            image.stamp_ns: image.T_world_base
+            for frame in self.frames
+            for image in frame.images.values()
+            if image.T_world_base is not None
+        }
+        return Trajectory({**poses, **{frame.stamp_ns: frame.T_world_base for frame in self.frames}})
 
 
 def read_scene(directory: Path) -> Scene:
@@ -101,14 +121,13 @@ def read_scene(directory: Path) -> Scene:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from None
     try:
         cameras = {entry["name"]: _camera(entry) for entry in document["cameras"]}
-        frames = tuple(_frame(directory, entry, cameras) for entry in document["frames"])
+        unsorted = [_frame(directory, entry, cameras) for entry in document["frames"]]
+        frames = tuple(sorted(unsorted, key=lambda frame: frame.stamp_ns))
         scene = Scene(
             str(document["scene"]), document.get("description", ""), document.get("licence", ""), cameras, frames
         )
     except KeyError as error:
-        raise DatasetError(
-            f"{path}: field {error} is missing; see the layout in lift3d_ros/datasets/frames.py"
-        ) from None
+        raise DatasetError(f"{path}: field {error} is missing; see the keys in lift3d_ros/datasets/frames.py") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path}: a field has the wrong form ({error})") from None
     except CalibrationError as error:
@@ -120,47 +139,43 @@ def read_scene(directory: Path) -> Scene:
     for frame in scene.frames:
         for image in frame.images.values():
             if not image.path.is_file():
-                raise DatasetError(f"{path}: picture '{image.path.relative_to(directory)}' does not exist")
+                raise DatasetError(
+                    f"{path}: picture '{image.path.relative_to(directory)}' does not exist; copy the whole scene folder"
+                )
     return scene
 
 
 def frame_set(scene: Scene, frame: SceneFrame) -> FrameSet:
     """Return one frame as pipeline input, with the motion between the pictures compensated where it is known."""
     views = {}
+    trajectory = scene.trajectory()
+    T_base_world = invert(frame.T_world_base)
     for name, image in frame.images.items():
         camera = scene.cameras[name]
-        T_world_capture = image.T_world_base
-        if T_world_capture is None:
-            T_world_capture = _pose_at(scene, image.stamp_ns)
-        motion = np.eye(4) if T_world_capture is None else np.linalg.inv(frame.T_world_base) @ T_world_capture
-        views[name] = CameraView(camera_image(name, camera, image), camera.model, camera.T_base_cam, np.asarray(motion))
+        T_world_capture = trajectory.at(image.stamp_ns) if image.T_world_base is None else image.T_world_base
+        motion = np.asarray(T_base_world @ T_world_capture)
+        views[name] = CameraView(camera_image(name, camera, image), camera.model, camera.T_base_cam, motion)
     missing = tuple(name for name in scene.cameras if name not in views)
     ego = EgoMotion(frame.stamp_ns, frame.T_world_base, WORLD_FRAME) if len(scene.frames) > 1 else None
     return FrameSet(frame.stamp_ns, views, missing, BASE_FRAME, ego)
 
 
 def camera_image(name: str, camera: SceneCamera, image: SceneImage) -> CameraImage:
-    """Return a picture of a scene, undecoded."""
-    data = np.fromfile(image.path, dtype=np.uint8)
+    """Return a picture of a scene, undecoded.
+
+    Raises:
+        DatasetError: the file is missing or cannot be read.
+    """
+    try:
+        data = np.fromfile(image.path, dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{image.path}: picture of camera '{name}' cannot be read ({error.strerror})") from None
     encoding = "png" if data[:4].tobytes() == b"\x89PNG" else "jpeg"
     return CameraImage(name, image.stamp_ns, camera.model.frame_id, encoding, data, source=str(image.path))
 
 
-def read_points(path: Path) -> tuple[Float32Array, UInt8Array]:
-    """Return lidar points (P, 3) metres in the base frame, and their intensities (P,).
-
-    Raises:
-        DatasetError: the file is missing or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays["xyz"], np.float32), np.asarray(arrays["intensity"], np.uint8)
-    except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{path}: not a lidar file with arrays 'xyz' and 'intensity' ({error})") from None
-
-
 def write_meta(scene: Scene, directory: Path, *, original_size: tuple[int, int]) -> None:
-    """Write the `meta.json` of a scene whose pictures already lie in `directory`."""
+    """Write the `meta.json` of a scene whose pictures and lidar files already lie in `directory`."""
     document = {
         "scene": scene.name,
         "description": scene.description,
@@ -224,24 +239,6 @@ def _boxes(entries: list[Mapping[str, Any]]) -> Boxes3D:
     )
 
 
-def _pose_at(scene: Scene, stamp_ns: int) -> Float64Array | None:
-    """Interpolate the pose between the frames, or continue the nearest motion; None for a single frame."""
-    frames = scene.frames
-    if len(frames) < 2:
-        return None
-    after = next((i for i, frame in enumerate(frames) if frame.stamp_ns >= stamp_ns), len(frames) - 1)
-    first, second = (frames[max(after, 1) - 1], frames[max(after, 1)])
-    span = second.stamp_ns - first.stamp_ns
-    fraction = (stamp_ns - first.stamp_ns) / span if span else 0.0
-    if 0.0 <= fraction <= 1.0:
-        return interpolate(first.T_world_base, second.T_world_base, fraction)
-    nearest = first if fraction < 0 else second
-    shifted = nearest.T_world_base.copy()
-    rate = (second.T_world_base[:3, 3] - first.T_world_base[:3, 3]) / span
-    shifted[:3, 3] += rate * (stamp_ns - nearest.stamp_ns)
-    return shifted
-
-
 def _camera_to_json(name: str, camera: SceneCamera) -> dict[str, Any]:
     model = camera.model
     return {
@@ -268,6 +265,9 @@ def _frame_to_json(directory: Path, frame: SceneFrame) -> dict[str, Any]:
         "T_world_base": np.round(frame.T_world_base, 6).tolist(),
         "images": images,
     }
+    if frame.points_path is not None:
+        file = frame.points_path.relative_to(directory).as_posix()
+        document["lidar"] = {"file": file, "stamp_ns": frame.stamp_ns}
     if frame.boxes is not None:
         document["boxes"] = [_box_to_json(frame.boxes, i) for i in range(len(frame.boxes))]
     return document

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,8 +67,7 @@ def _write(
 ) -> None:
     values = {**example, **{spec.input: spec.zeros() for spec in signature.states}}
     arguments = {name: torch.from_numpy(values[name]) for name in signature.input_names}
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
+    with _quiet_exporter(), torch.inference_mode():
         torch.onnx.export(
             module.cpu().eval(),
             (),
@@ -85,6 +85,22 @@ def _write(
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(document)
     onnx.save(graph, str(path))
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence notes of the exporter that no user can act on; errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [noisy.level for noisy in loggers]
+    for noisy in loggers:
+        noisy.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for noisy, level in zip(loggers, levels, strict=True):
+            noisy.setLevel(level)
 
 
 def _largest_relative_error(

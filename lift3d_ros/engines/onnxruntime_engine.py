@@ -36,8 +36,9 @@ class OnnxRuntimeState:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Set the buffers from a snapshot."""
         check_snapshot(self._signature, arrays)
+        # A value of the runtime shares the memory of its array, so it gets one of its own.
         self.values = {
-            spec.input: ort.OrtValue.ortvalue_from_numpy(arrays[spec.input]) for spec in self._signature.states
+            spec.input: ort.OrtValue.ortvalue_from_numpy(arrays[spec.input].copy()) for spec in self._signature.states
         }
 
 

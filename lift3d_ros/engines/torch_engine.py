@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lift3d_ros.engines.protocol import Arrays, EngineSignature, EngineState, check_inputs, check_snapshot
+from lift3d_ros.errors import EngineError
 
 
 class TorchState:
@@ -42,12 +43,22 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, module: torch.nn.Module, signature: EngineSignature, device: str, threads: int) -> None:
-        """Move `module` to `device`; `threads` = 0 leaves the number of CPU threads alone."""
+        """Move `module` to `device`; `threads` = 0 leaves the number of CPU threads alone.
+
+        Raises:
+            EngineError: no such device, or this torch cannot use it.
+        """
         if threads:
             torch.set_num_threads(threads)
         self.signature = signature
-        self._device = torch.device(device)
-        self._module = module.to(self._device).eval()
+        try:
+            self._device = torch.device(device)
+            self._module = module.to(self._device).eval()
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA answers with an assertion
+            raise EngineError(
+                f"engine.device '{device}': torch cannot use it ({str(error).splitlines()[0][:200]}); expected for "
+                "example cpu or cuda:0, on a machine that has it and with a torch built for it"
+            ) from None
 
     def new_state(self) -> EngineState:
         """Return zeroed state buffers."""

@@ -12,109 +12,22 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from lift3d_ros.errors import Lift3dError
+from lift3d_ros.evaluation.detection_figures import TP_ERRORS, ClassMetrics, DetectionMetrics
 from lift3d_ros.evaluation.matching import DEFAULT_TOLERANCE_S, FrameMatches, match_frames
 from lift3d_ros.types import BevDetections, Boxes3D
 
 DEVKIT_CONFIG = "detection_cvpr_2019"
 
-# Name of the error in papers -> name in the devkit. The attribute error (AAE) is missing: attributes are not predicted.
-_TP_METRICS = {"ATE": "trans_err", "ASE": "scale_err", "AOE": "orient_err", "AVE": "vel_err"}
+_TP_METRICS = dict(zip(TP_ERRORS, ("trans_err", "scale_err", "orient_err", "vel_err"), strict=True))
+_DEVKIT_ERRORS = (*_TP_METRICS.values(), "attr_err")
 # Errors that the devkit leaves undefined: cones look alike from all sides, neither of the two moves.
 _UNDEFINED = {"traffic_cone": ("orient_err", "vel_err", "attr_err"), "barrier": ("vel_err", "attr_err")}
-
-Table = tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class ClassMetrics:
-    """Figures of one class; None where they are not defined.
-
-    Args:
-        average_precision: mean over the distance thresholds, None for a class without labels.
-        ap_at: distance threshold in metres -> average precision; empty for a class without labels.
-        tp_errors: ATE in m, ASE as 1 - IoU of aligned boxes, AOE in rad, AVE in m/s; of the matches within 2 m.
-        num_ground_truth, num_predictions: boxes within the range of the class.
-    """
-
-    average_precision: float | None
-    ap_at: Mapping[float, float]
-    tp_errors: Mapping[str, float | None]
-    num_ground_truth: int
-    num_predictions: int
-
-
-@dataclass(frozen=True)
-class DetectionMetrics:
-    """Figures of a detector on labelled frames.
-
-    `mean_ap`, `nds` and `tp_errors` are means over the classes that have labels. The devkit itself takes the mean
-    over all ten classes and gives a class without labels AP 0 and errors 1, which suits its own data set, where
-    no class is absent; these figures are `devkit_mean_ap` and `devkit_nds`. With labels of every class
-    both are the same.
-
-    Args:
-        nds: nuScenes detection score with an attribute error of 1.
-        tp_errors: see :class:`ClassMetrics`; None where no class with labels defines the error.
-        num_frames: frames with both predictions and labels.
-        num_ground_truth, num_predictions: boxes that took part, within the range of their class.
-        notes: one sentence for each thing that a reader has to know to compare these figures.
-    """
-
-    mean_ap: float
-    nds: float
-    tp_errors: Mapping[str, float | None]
-    classes: Mapping[str, ClassMetrics]
-    devkit_mean_ap: float
-    devkit_nds: float
-    num_frames: int
-    num_ground_truth: int
-    num_predictions: int
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data for ``metrics.json``."""
-        document = asdict(self)
-        document["notes"] = list(self.notes)
-        for entry in document["classes"].values():
-            entry["ap_at"] = {f"{threshold:g}": value for threshold, value in entry["ap_at"].items()}
-        return document
-
-    def summary_table(self) -> Table:
-        """Return (name, value) rows for a report."""
-        return (
-            ("mAP", _number(self.mean_ap)),
-            ("NDS (AAE = 1)", _number(self.nds)),
-            *((f"m{name}", _number(value)) for name, value in self.tp_errors.items()),
-            ("mAP, devkit over all classes", _number(self.devkit_mean_ap)),
-            ("NDS, devkit over all classes", _number(self.devkit_nds)),
-            ("frames", str(self.num_frames)),
-            ("labelled boxes", str(self.num_ground_truth)),
-            ("predicted boxes", str(self.num_predictions)),
-        )
-
-    def class_table(self) -> Table:
-        """Return a header and one row for each class, for a report; a dash stands for what is not defined."""
-        thresholds = sorted({threshold for entry in self.classes.values() for threshold in entry.ap_at})
-        header = ("class", "labels", "predictions", "AP", *(f"AP {t:g} m" for t in thresholds), *_TP_METRICS)
-        rows = [
-            (
-                name,
-                str(entry.num_ground_truth),
-                str(entry.num_predictions),
-                _number(entry.average_precision),
-                *(_number(entry.ap_at.get(threshold)) for threshold in thresholds),
-                *(_number(entry.tp_errors[metric]) for metric in _TP_METRICS),
-            )
-            for name, entry in self.classes.items()
-        ]
-        return (header, *rows)
 
 
 def evaluate_detections(
@@ -163,8 +76,8 @@ def detection_metrics(recordings: Sequence[FrameMatches]) -> DetectionMetrics:
     num_predictions = Counter(box.detection_name for box in predicted.all)
     with_labels = copy.copy(config)
     with_labels.class_names = [name for name in config.class_names if num_labels[name]]
-    metrics = _score(devkit, with_labels, labelled, predicted)
     every_class = _score(devkit, config, labelled, predicted)
+    metrics = _restricted(devkit, every_class, with_labels)
     with warnings.catch_warnings():
         # The devkit averages over classes; of cones and barriers alone no velocity error is defined.
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
@@ -219,11 +132,22 @@ def _score(devkit: SimpleNamespace, config: Any, labelled: Any, predicted: Any) 
             metrics.add_label_ap(name, threshold, devkit.calc_ap(data, config.min_recall, config.min_precision))
             if threshold != config.dist_th_tp:
                 continue
-            for key in (*_TP_METRICS.values(), "attr_err"):
+            for key in _DEVKIT_ERRORS:
                 is_defined = key not in _UNDEFINED.get(name, ())
                 # Labels carry no attribute here, for which the devkit's own rule is an attribute error of 1.
                 metrics.add_label_tp(name, key, devkit.calc_tp(data, config.min_recall, key) if is_defined else np.nan)
     return metrics
+
+
+def _restricted(devkit: SimpleNamespace, metrics: Any, config: Any) -> Any:
+    """Return the same figures of each class, with means over ``config.class_names`` only."""
+    result = devkit.DetectionMetrics(config)
+    for name in config.class_names:
+        for threshold in config.dist_ths:
+            result.add_label_ap(name, threshold, metrics.get_label_ap(name, threshold))
+        for key in _DEVKIT_ERRORS:
+            result.add_label_tp(name, key, metrics.get_label_tp(name, key))
+    return result
 
 
 def _class_metrics(metrics: Any, config: Any, name: str, num_labels: int, num_predictions: int) -> ClassMetrics:
@@ -279,10 +203,10 @@ def _check_finite(boxes: Boxes3D, token: str, kind: str) -> None:
     is_bad = ~np.isfinite(values).all(axis=1) | (boxes.sizes <= 0).any(axis=1)
     if is_bad.any():
         index = int(np.argmax(is_bad))
+        center, size = boxes.centers[index].tolist(), boxes.sizes[index].tolist()
         raise Lift3dError(
-            f"{kind} box {index} of the frame at {token.partition('/')[2]} ns has center {boxes.centers[index].tolist()}, "
-            f"size {boxes.sizes[index].tolist()}, yaw {boxes.yaws[index]:g} and score {boxes.scores[index]:g}; expected "
-            "finite numbers and positive sizes"
+            f"{kind} box {index} of the frame at {token.partition('/')[2]} ns has center {center}, size {size}, "
+            f"yaw {boxes.yaws[index]:g} and score {boxes.scores[index]:g}; expected finite numbers and positive sizes"
         )
 
 
@@ -311,11 +235,9 @@ class _Notes:
             listed = ", ".join(f"{name} ({count})" for name, count in sorted(self.other_classes.items()))
             notes.append(f"Boxes of classes outside of the benchmark are ignored: {listed}.")
         if self._num_unlabelled:
-            notes.append(f"{self._num_unlabelled} predicted frames have no labels near their stamp and do not count.")
+            notes.append(f"{self._num_unlabelled} predicted frames lie at no labelled stamp and do not count.")
         if self._num_unpredicted:
-            notes.append(
-                f"{self._num_unpredicted} labelled frames have no prediction near their stamp and do not count."
-            )
+            notes.append(f"{self._num_unpredicted} labelled frames have no prediction and do not count.")
         if self.num_surplus:
             notes.append(f"{self.num_surplus} boxes beyond the best {max_boxes} of their frame are ignored.")
         return tuple(notes)
@@ -323,7 +245,3 @@ class _Notes:
 
 def _defined(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

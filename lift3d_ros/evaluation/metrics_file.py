@@ -107,6 +107,4 @@ def _plain(value: Any, where: str) -> Any:
         return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise TypeError(
-        f"{where} is {type(value).__name__}; expected numbers, text, lists, mappings, arrays or dataclasses"
-    )
+    raise TypeError(f"{where} is {type(value).__name__}; expected numbers, text, lists, mappings or dataclasses")

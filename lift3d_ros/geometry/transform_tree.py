@@ -1,12 +1,13 @@
 """A tree of coordinate frames over time: what `/tf` and `/tf_static` say, with interpolation and clear errors.
 
-Shared by replay and by the node. Look-ups never wait and never extrapolate beyond a small tolerance.
+Shared by replay and by the node; safe to use from several threads. Look-ups never wait and never extrapolate beyond a small tolerance.
 As in tf2, a frame that is published under a new parent moves there.
 """
 
 from __future__ import annotations
 
 import bisect
+import threading
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -61,6 +62,7 @@ class TransformTree:
         self._history_ns = round(history_s * _NS)
         self._tolerance_ns = round(tolerance_s * _NS)
         self._edges: dict[str, _Edge] = {}
+        self._lock = threading.RLock()
 
     def add(
         self, parent: str, child: str, stamp_ns: int, T_parent_child: Float64Array, *, is_static: bool = False
@@ -73,27 +75,30 @@ class TransformTree:
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
         matrix = as_transform(T_parent_child, f"transform '{parent}' -> '{child}'")
-        edge = self._edges.get(child)
-        if edge is None or edge.parent != parent or edge.is_static != is_static:
-            if child == parent or child in self._chain(parent):
-                raise TransformError(
-                    f"transform '{parent}' -> '{child}' closes a loop: '{child}' is already above '{parent}'; "
-                    "stop one of the publishers"
-                )
-            edge = self._edges[child] = _Edge(parent, is_static)
-        if is_static:
-            edge.stamps, edge.samples = [0], [matrix]
-        else:
-            edge.insert(stamp_ns, matrix, self._history_ns)
+        with self._lock:
+            edge = self._edges.get(child)
+            if edge is None or edge.parent != parent or edge.is_static != is_static:
+                if child == parent or child in self._chain(parent):
+                    raise TransformError(
+                        f"transform '{parent}' -> '{child}' closes a loop: '{child}' is already above '{parent}'; "
+                        "stop one of the publishers"
+                    )
+                edge = self._edges[child] = _Edge(parent, is_static)
+            if is_static:
+                edge.stamps, edge.samples = [0], [matrix]
+            else:
+                edge.insert(stamp_ns, matrix, self._history_ns)
 
     def clear(self) -> None:
         """Forget all moving frames, after a clock jump; static ones stay."""
-        self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}
+        with self._lock:
+            self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}
 
     @property
     def frames(self) -> tuple[str, ...]:
         """All known frames, sorted."""
-        return tuple(sorted({*self._edges, *(edge.parent for edge in self._edges.values())}))
+        with self._lock:
+            return tuple(sorted({*self._edges, *(edge.parent for edge in self._edges.values())}))
 
     def parent_of(self, frame: str) -> str | None:
         """Return the parent of a frame, None at the top or for an unknown frame."""
@@ -126,18 +131,20 @@ class TransformTree:
 
         None where it is not known at all; ``ALWAYS_NS`` where every part of it is static.
         """
-        try:
-            up, down = self._path(target.lstrip("/"), source.lstrip("/"))
-        except TransformError:
-            return None
-        stamps = [self._edges[child].stamps[-1] for child in (*up, *down) if not self._edges[child].is_static]
+        with self._lock:
+            try:
+                up, down = self._path(target.lstrip("/"), source.lstrip("/"))
+            except TransformError:
+                return None
+            stamps = [self._edges[child].stamps[-1] for child in (*up, *down) if not self._edges[child].is_static]
         return min(stamps, default=ALWAYS_NS)
 
     def _combine(self, target: str, source: str, stamp_ns: int | None) -> Float64Array:
         target, source = target.lstrip("/"), source.lstrip("/")
-        target_path, source_path = self._path(target, source)
-        T_common_source = self._up(source_path, stamp_ns, target, source)
-        T_common_target = self._up(target_path, stamp_ns, target, source)
+        with self._lock:
+            target_path, source_path = self._path(target, source)
+            T_common_source = self._up(source_path, stamp_ns, target, source)
+            T_common_target = self._up(target_path, stamp_ns, target, source)
         return np.asarray(invert(T_common_target) @ T_common_source)
 
     def _up(self, path: list[str], stamp_ns: int | None, target: str, source: str) -> Float64Array:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import lift3d_ros
 from lift3d_ros.config import from_mapping, setting
 from lift3d_ros.engines.protocol import Engine, EngineSignature, StateSpec, TensorSpec
-from lift3d_ros.errors import EngineError, WeightsError
+from lift3d_ros.errors import EngineError, WeightsError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.resources import cache_dir
 from lift3d_ros.types import ModelIdentity
@@ -30,6 +30,8 @@ from lift3d_ros.weights.manifest import ModelEntry, find_model, verified_weights
 
 if TYPE_CHECKING:
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
+
+_BACKENDS = ("onnxruntime", "torch")
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def open_bev_engine(model: str, config: EngineConfig, num_cameras: int) -> BevEn
         return _open_graph(Path(model), config, num_cameras)
     entry = find_model(model)
     if backend == "onnxruntime":
-        return _open_graph(exported_graph(model, entry, num_cameras), config, num_cameras)
+        return _open_cached_graph(model, entry, config, num_cameras)
     from lift3d_ros.engines.torch_engine import TorchEngine
 
     network, sha256 = load_network(model, entry)
@@ -80,13 +82,33 @@ def open_bev_engine(model: str, config: EngineConfig, num_cameras: int) -> BevEn
     return BevEngine(engine, network.config, identity)
 
 
+def check_model(model: str, config: EngineConfig) -> None:
+    """Refuse at once what `open_bev_engine` would refuse after a while.
+
+    Raises:
+        WeightsError, EngineError: as there.
+    """
+    choose_backend(config.backend)
+    if not model.endswith(".onnx"):
+        entry = find_model(model)
+        model_config(model, entry)
+        verified_weights_path(model, entry)
+    elif not Path(model).is_file():
+        raise EngineError(f"model '{model}': no such file; give the path of an exported graph, or a model name")
+
+
 def choose_backend(requested: str) -> str:
     """Return the backend to use.
 
     Raises:
-        EngineError: the requested backend, or for ``auto`` every backend, is not installed.
+        EngineError: unknown name, or the requested backend, for ``auto`` every backend, is not installed.
     """
-    candidates = ("onnxruntime", "torch") if requested == "auto" else (requested,)
+    if requested not in ("auto", *_BACKENDS):
+        raise EngineError(
+            f"engine.backend '{requested}' is not known{nearest_name_hint(requested, _BACKENDS)}; "
+            f"expected auto, {' or '.join(_BACKENDS)}"
+        )
+    candidates = _BACKENDS if requested == "auto" else (requested,)
     for name in candidates:
         if importlib.util.find_spec(name) is not None:
             return name
@@ -120,7 +142,7 @@ def load_network(name: str, entry: ModelEntry) -> tuple[Dfa3dDetector, str]:
     """Build the network and load its weights; without trained weights they are random but repeatable.
 
     Returns:
-        The network in eval mode and the SHA-256 of its weights.
+        The network in eval mode and the SHA-256 of its weights, for trained ones that of the manifest.
     """
     if importlib.util.find_spec("torch") is None:
         raise EngineError(
@@ -138,7 +160,9 @@ def load_network(name: str, entry: ModelEntry) -> tuple[Dfa3dDetector, str]:
         try:
             network.load_state_dict(load_file(str(path)), strict=True)
         except (SafetensorError, RuntimeError) as error:
-            raise WeightsError(f"{path}: does not fit model '{name}': {error}") from None
+            raise WeightsError(f"{path}: does not fit model '{name}': {' '.join(str(error).split())}") from None
+        assert entry.sha256 is not None
+        return network, entry.sha256
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     return network, hashlib.sha256(save(weights)).hexdigest()
 
@@ -158,14 +182,26 @@ def model_config(name: str, entry: ModelEntry) -> Dfa3dConfig:
 
 
 def exported_graph(name: str, entry: ModelEntry, num_cameras: int) -> Path:
-    """Return the cached graph of a model, exporting it first where the cache does not hold it."""
+    """Return the cached graph of a model, exporting it first where the cache does not hold it.
+
+    Raises:
+        EngineError: the cache folder cannot be written, or the export fails.
+    """
     config = model_config(name, entry)
     path = cache_dir() / "onnx" / f"{name}-{num_cameras}cam-{_graph_key(config, entry, num_cameras)}.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.is_file():
-            logger.info("exporting %s for %d cameras to %s", name, num_cameras, path)
-            export_graph(name, entry, num_cameras, path)
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.is_file():
+                logger.info("exporting %s for %d cameras to %s", name, num_cameras, path)
+                export_graph(name, entry, num_cameras, path)
+    except OSError as error:
+        raise EngineError(
+            f"{path.parent}: cannot write to the cache folder ({error.strerror or error}); "
+            "name another one in LIFT3D_CACHE_DIR"
+        ) from None
     return path
 
 
@@ -189,6 +225,20 @@ def export_graph(name: str, entry: ModelEntry, num_cameras: int, path: Path) -> 
     }
     signature = bev_signature(network.config, num_cameras)
     export_onnx(network, signature, facts, _example_inputs(network.config, num_cameras), path)
+
+
+def _open_cached_graph(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: int) -> BevEngine:
+    """Open the cached graph of a model; one that does not load is exported again where torch is installed."""
+    path = exported_graph(name, entry, num_cameras)
+    try:
+        return _open_graph(path, config, num_cameras)
+    except EngineError as error:
+        if importlib.util.find_spec("torch") is None:
+            raise
+        logger.warning("%s; doing so now", error)
+    with FileLock(f"{path}.lock"):
+        export_graph(name, entry, num_cameras, path)
+    return _open_graph(path, config, num_cameras)
 
 
 def _open_graph(path: Path, config: EngineConfig, num_cameras: int) -> BevEngine:

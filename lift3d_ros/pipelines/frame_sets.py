@@ -32,6 +32,10 @@ class SyncConfig:
         0.2, "a set is released incomplete after waiting this long", unit="s", minimum=0.001, maximum=10.0
     )
     min_cameras: int = setting(1, "sets with fewer cameras are dropped and counted", minimum=1, maximum=32)
+    drop: bool = setting(
+        True,
+        "while the detector is busy only the newest set is kept; false keeps all, for paced runs; replay keeps all",
+    )
     compensate_ego_motion: bool = setting(True, "project each camera from where the vehicle was when that camera fired")
 
 
@@ -59,13 +63,16 @@ class FrameSetAssembler:
         world_frame: str | None,
         *,
         compensate_ego_motion: bool = True,
+        offsets_s: Mapping[str, float] | None = None,
     ) -> None:
         """Use `tree` for mounting and ego motion.
 
         Args:
             world_frame: frame that does not jump (``odom``); None when ego motion is not known at all.
             compensate_ego_motion: project each camera from where the vehicle was when that camera fired.
+            offsets_s: camera name -> known offset of its stamps, the same as given to the collector.
         """
+        self._offsets_ns = {name: round(offset_s * 1e9) for name, offset_s in (offsets_s or {}).items()}
         self._tree = tree
         self._base_frame = base_frame
         self.world_frame = world_frame
@@ -95,7 +102,7 @@ class FrameSetAssembler:
             if name not in images:
                 continue
             try:
-                views[name] = self._view(name, images[name], models, ego)
+                views[name] = self._view(name, images[name], models, ego, problems)
             except (CalibrationError, TransformError) as error:
                 problems.append(str(error))
         if not views:
@@ -104,7 +111,12 @@ class FrameSetAssembler:
         return FrameSet(stamp_ns, views, missing, self._base_frame, ego, tuple(problems))
 
     def _view(
-        self, name: str, image: CameraImage, models: Mapping[str, CameraModel], ego: EgoMotion | None
+        self,
+        name: str,
+        image: CameraImage,
+        models: Mapping[str, CameraModel],
+        ego: EgoMotion | None,
+        problems: list[str],
     ) -> CameraView:
         if name not in models:
             raise CalibrationError(
@@ -115,7 +127,13 @@ class FrameSetAssembler:
             T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
         except TransformError as error:
             raise TransformError(f"camera '{name}': {error}") from None
-        return CameraView(image, models[name], T_base_cam, self._capture_motion(image.stamp_ns, ego))
+        capture_ns = image.stamp_ns - self._offsets_ns.get(name, 0)
+        try:
+            T_reference_capture = self._capture_motion(capture_ns, ego)
+        except TransformError as error:
+            problems.append(f"camera '{name}': used as if it had fired at the reference stamp: {error}")
+            T_reference_capture = np.eye(4)
+        return CameraView(image, models[name], T_base_cam, T_reference_capture)
 
     def _ego_motion(self, stamp_ns: int, problems: list[str]) -> EgoMotion | None:
         if self.world_frame is None:
@@ -128,11 +146,8 @@ class FrameSetAssembler:
         return EgoMotion(stamp_ns, T_world_base, self.world_frame)
 
     def _capture_motion(self, stamp_ns: int, ego: EgoMotion | None) -> Float64Array:
-        """Return T_reference_capture; identity where the pose at capture time is not known."""
+        """Return T_reference_capture; identity where there is no ego motion to compensate."""
         if ego is None or not self._compensate:
             return np.eye(4)
-        try:
-            T_world_capture = self._tree.lookup(ego.world_frame, self._base_frame, stamp_ns)
-        except TransformError:
-            return np.eye(4)
+        T_world_capture = self._tree.lookup(ego.world_frame, self._base_frame, stamp_ns)
         return np.asarray(np.linalg.inv(ego.T_world_base) @ T_world_capture)

@@ -66,6 +66,15 @@ class BagFrames:
         self._models: dict[str, CameraModel] = {}
         self._ground_truth: dict[int, Boxes3D] = {}
         self._prepare_static(mount_height_m)
+        if streams.ground_truth_topic is not None:
+            for message in reader.messages([streams.ground_truth_topic]):
+                boxes = boxes_from_msg(message.message, ())
+                self._ground_truth[stamp_ns(message.message.header)] = boxes
+
+    @property
+    def name(self) -> str:
+        """Short name for titles: that of the recording."""
+        return self._reader.path.stem
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -74,7 +83,7 @@ class BagFrames:
 
     @property
     def ground_truth(self) -> Mapping[int, Boxes3D]:
-        """Labelled boxes read so far, by their stamp."""
+        """Labelled boxes by their stamp."""
         return self._ground_truth
 
     @property
@@ -91,6 +100,7 @@ class BagFrames:
             self._tree,
             self._streams.base_frame,
             self._streams.world_frame,
+            offsets_s=offsets,
             compensate_ego_motion=self._sync.compensate_ego_motion,
         )
         for message in self._reader.messages(self._streams.topics):
@@ -177,16 +187,15 @@ class BagFrames:
     def _take_other(self, message: BagMessage) -> None:
         if message.topic in self._info_names:
             self._take_info(message)
-        elif message.topic == self._streams.ground_truth_topic:
-            msg = message.message
-            self._ground_truth[stamp_ns(msg.header)] = boxes_from_msg(msg, ())
 
     def _take_info(self, message: BagMessage) -> None:
         for name in self._info_names[message.topic]:
             if self._rig is not None and self._rig.cameras[name].calibration is not None:
                 continue
             try:
-                self._models[name] = camera_model_from_msg(message.message, name, message.topic)
+                self._models[name] = camera_model_from_msg(
+                    message.message, name, message.topic, is_rectified=self._streams.cameras[name].is_rectified
+                )
             except CalibrationError as error:
                 self._models.pop(name, None)
                 logger.warning("%s", error)

@@ -54,10 +54,10 @@ def detections_to_json(detections: BevDetections) -> str:
     return json.dumps(document)
 
 
-def timings_to_json(detections: BevDetections) -> str:
+def timings_to_json(stamp_ns: int, timings_s: Mapping[str, float]) -> str:
     """Return one line of JSON: stamp and milliseconds of each stage."""
-    stages = {name: round(seconds * 1e3, 3) for name, seconds in detections.timings_s.items()}
-    return json.dumps({"stamp_ns": detections.stamp_ns, "stages_ms": stages})
+    stages = {name: round(seconds * 1e3, 3) for name, seconds in timings_s.items()}
+    return json.dumps({"stamp_ns": stamp_ns, "stages_ms": stages})
 
 
 def read_detections(path: Path, timing_path: Path | None = None) -> Iterator[BevDetections]:

@@ -124,7 +124,7 @@ class ResultFolder:
         for name, line in (
             (DETECTIONS_FILE, detections_to_json(detections)),
             (SETS_FILE, frame_set_to_json(frame_set)),
-            (TIMING_FILE, timings_to_json(detections)),
+            (TIMING_FILE, timings_to_json(detections.stamp_ns, detections.timings_s)),
         ):
             with (self.path / name).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")

@@ -9,7 +9,8 @@ no item of that stream yet. Two cameras that fire 90 ms apart so share a set, an
 
 Release. A set is complete when every stream that is waited for has delivered. It is then released as soon
 as each covering stream (the ego pose) reaches its stamp. A stream is no longer waited for once it has
-delivered something newer, or while it is silent: absent from `SILENT_AFTER` sets in a row. A set that waits longer
+delivered something newer, or while it is silent: absent from `SILENT_AFTER` sets in a row; nor is a covering
+stream that reported nothing during as many sets. A set that waits longer
 than `deadline_s` after its first item is released as it is if it has at least `quorum` members, else
 dropped. Sets are released in order of their stamps and never go back in time.
 
@@ -177,6 +178,7 @@ class StreamCollector:
         status = self.status[name]
         status.count += 1
         status.last_stamp_ns = stamp_ns
+        status.absent_sets = 0
         self._covered_ns[name] = max(self._covered_ns[name], stamp_ns)
         return self._release(now_ns)
 
@@ -249,7 +251,10 @@ class StreamCollector:
         return released
 
     def _is_ready(self, candidate: _OpenSet) -> bool:
-        is_covered = all(covered >= candidate.stamp_ns for covered in self._covered_ns.values())
+        is_covered = all(
+            covered_ns >= candidate.stamp_ns or self.status[name].is_silent
+            for name, covered_ns in self._covered_ns.items()
+        )
         return is_covered and not any(self._is_awaited(name, candidate) for name in self._required)
 
     def _is_awaited(self, name: str, candidate: _OpenSet) -> bool:
@@ -262,6 +267,8 @@ class StreamCollector:
         for name in self._required:
             status = self.status[name]
             status.absent_sets = 0 if name in candidate.items else status.absent_sets + 1
+        for name, covered_ns in self._covered_ns.items():
+            self.status[name].absent_sets += covered_ns < candidate.stamp_ns
         if len(candidate.items) < self._quorum:
             self.drops["too few cameras"] += 1
             return None

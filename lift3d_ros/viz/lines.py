@@ -15,7 +15,7 @@ from lift3d_ros.types import CameraModel, Float64Array
 # Nothing nearer along the optical axis is drawn; it keeps lines that pass the camera out of the picture.
 NEAR_PLANE_M = 0.2
 # Lenses bend lines; this many straight pieces keep the error of a line across a fisheye picture below one pixel.
-_PIECES_WHEN_DISTORTED = 48
+_PIECES_WHEN_DISTORTED = 16
 
 
 def visible_lines(model: CameraModel, starts: Float64Array, ends: Float64Array) -> list[list[Float64Array]]:

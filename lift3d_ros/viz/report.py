@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import jinja2
 import numpy as np
 from markupsafe import Markup
@@ -212,12 +213,14 @@ def _picture_data(picture: CameraPicture) -> dict[str, Any]:
 
 def _wireframe_data(wireframe: Wireframe) -> list[Any]:
     """Return ``[box index, lines, front face, label anchor]``, pixels rounded to 0.1."""
-    lines = [_pixels(line) for line in wireframe.polylines]
-    return [wireframe.index, lines, _pixels(wireframe.front), _pixels(wireframe.label_anchor)]
+    lines = [_rounded(_simplified(line, is_closed=False).reshape(-1), 1) for line in wireframe.polylines]
+    front = _rounded(_simplified(wireframe.front, is_closed=True).reshape(-1), 1)
+    return [wireframe.index, lines, front, _rounded(wireframe.label_anchor, 1)]
 
 
-def _pixels(polyline: Float64Array) -> list[float]:
-    return _rounded(np.asarray(polyline).reshape(-1), 1)
+def _simplified(line: Float64Array, *, is_closed: bool) -> Any:
+    """Leave out pixels that move a line by less than 0.2; lines through lenses have many of them."""
+    return cv2.approxPolyDP(line.astype(np.float32), 0.2, is_closed) if len(line) > 2 else line
 
 
 def _boxes_data(boxes: Boxes3D, classes: Sequence[str]) -> list[list[Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lift3d_ros.config import from_mapping, read_yaml_mapping
-from lift3d_ros.errors import WeightsError, nearest_name_hint
+from lift3d_ros.errors import Lift3dError, WeightsError, nearest_name_hint
 from lift3d_ros.resources import find_resource
 
 MANIFEST = "models/manifest.yaml"
@@ -59,7 +59,10 @@ def verified_weights_path(name: str, entry: ModelEntry) -> Path | None:
     """
     if entry.weights is None:
         return None
-    path = find_resource(f"models/{entry.weights}")
+    try:
+        path = find_resource(f"models/{entry.weights}")
+    except Lift3dError as error:
+        raise WeightsError(f"model '{name}': {error}") from None
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != entry.sha256:
         raise WeightsError(

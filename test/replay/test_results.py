@@ -68,7 +68,7 @@ def frame_set() -> FrameSet:
 def test_detections_come_back_with_all_digits(tmp_path: Path) -> None:
     written = detections()
     (tmp_path / "detections.jsonl").write_text(detections_to_json(written) + "\n")
-    (tmp_path / "timing.jsonl").write_text(timings_to_json(written) + "\n")
+    (tmp_path / "timing.jsonl").write_text(timings_to_json(written.stamp_ns, written.timings_s) + "\n")
     (found,) = read_detections(tmp_path / "detections.jsonl", tmp_path / "timing.jsonl")
     for name in ("centers", "sizes", "yaws", "velocities", "scores", "labels", "track_ids"):
         np.testing.assert_array_equal(getattr(found.boxes, name), getattr(written.boxes, name))

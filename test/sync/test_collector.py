@@ -155,6 +155,21 @@ def test_late_and_repeated_items_are_dropped_and_counted() -> None:
     assert subject.drops == {"late": 1, "duplicate": 1}
 
 
+def test_sets_stop_waiting_for_an_ego_pose_that_nobody_publishes() -> None:
+    subject = collector((StreamSpec("ego", "covering"),))
+    delays = []
+    for round_ in range(SILENT_AFTER + 2):
+        items = [(name, Item(item.stamp_ns + round_ * 500 * MS)) for name, item in rounds(1, 500)]
+        released = [out for name, item in items for out in subject.add(name, item, item.stamp_ns)]
+        now_ns = items[-1][1].stamp_ns
+        while not released:
+            now_ns += 10 * MS
+            released = subject.expire(now_ns)
+        delays.append(now_ns - items[-1][1].stamp_ns)
+    assert all(delay > 0 for delay in delays[:SILENT_AFTER])
+    assert delays[SILENT_AFTER:] == [0, 0]
+
+
 def test_a_set_waits_until_the_ego_pose_covers_it() -> None:
     subject = collector((StreamSpec("ego", "covering"),))
     for name, item in rounds(1, 500.0):

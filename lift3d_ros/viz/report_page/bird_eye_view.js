@@ -1,4 +1,4 @@
-// The bird's-eye view: x of the base frame up, y to the left, metres; rings, ego, boxes, headings, velocities.
+// The bird's-eye view: x of the base frame up, y to the left, metres; rings, ego, boxes with thick front edges, velocities.
 
 const plan = byId("plan");
 
@@ -32,7 +32,7 @@ function drawFootprint({ id, kind, box }) {
   const group = svg("g", { class: `box ${kind}`, "data-box": id }, plan);
   const outline = `M${at(l, w)}L${at(l, -w)}L${at(-l, -w)}L${at(-l, w)}Z`;
   svg("path", { class: "footprint", d: outline, fill: color, stroke: color }, group);
-  svg("path", { class: "heading", d: `M${at(0, 0)}L${at(l, 0)}`, stroke: color }, group);
+  svg("path", { class: "heading", d: `M${at(l, w)}L${at(l, -w)}`, stroke: color }, group);
   const speed = box[VX] === null ? 0 : Math.hypot(box[VX], box[VY]);
   if (speed < 0.2) return;
   // One second of travel from the centre, with an arrow head of fixed size.
@@ -68,6 +68,7 @@ function drawLegend() {
   if (!truthCount) return;
   const entry = html("li", "", legend);
   const swatch = svg("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, entry);
-  svg("rect", { class: "dashed", x: 1, y: 1, width: 10, height: 10 }, swatch);
+  svg("rect", { class: "ground", width: 12, height: 12, rx: 2 }, swatch);
+  svg("rect", { class: "dashed", x: 2, y: 2, width: 8, height: 8 }, swatch);
   entry.append(`ground truth ${truthCount}`);
 }

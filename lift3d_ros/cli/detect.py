@@ -1,0 +1,62 @@
+"""`lift3d detect`: find 3D boxes in a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lift3d_ros.cli import detection_run
+
+DESCRIPTION = """\
+Detect 3D boxes in a folder of pictures.
+
+The folder holds one sub-folder for each camera of the rig file; pictures of one moment have the same file name.
+Names of 13 or more digits are stamps in nanoseconds, others are sorted. For a rig of one camera the pictures may lie
+in the folder itself. A scene folder with meta.json needs no rig file.
+
+  lift3d detect pictures --rig my_car.yaml --out results
+  lift3d detect scene_folder --out results
+
+A rig file to start from: config/rigs/nuscenes_like.yaml. Without ego motion each moment is detected by itself.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command."""
+    parser = subparsers.add_parser(
+        "detect",
+        help="run the detector on a folder of pictures",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of pictures, or scene folder")
+    parser.add_argument("--rig", type=Path, metavar="FILE", help="cameras with calibration and mounting")
+    parser.add_argument(
+        "--period", type=float, default=0.5, metavar="S", help="time between pictures without stamps (default 0.5 s)"
+    )
+    detection_run.add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detect and report."""
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.geometry.rig import load_rig
+    from lift3d_ros.replay.folder_frames import FolderFrames, SceneFrames
+    from lift3d_ros.replay.source import FrameSource
+
+    detection_run.check_sources(args)
+    config = detection_run.config_of(args)
+    source: FrameSource
+    if args.rig is not None:
+        rig = load_rig(args.rig)
+        source = FolderFrames(args.folder, rig, args.period)
+    elif (args.folder / "meta.json").is_file():
+        rig, source = None, SceneFrames(args.folder)
+    else:
+        raise ConfigError(
+            f"{args.folder}: has no meta.json, so the cameras are not known; give a rig file with --rig "
+            "(to start from: config/rigs/nuscenes_like.yaml)"
+        )
+    return detection_run.run_detection(source, config, args, rig, args.folder)

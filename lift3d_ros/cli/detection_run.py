@@ -1,0 +1,139 @@
+"""What `replay` and `detect` share: options, running the detector with a progress bar, and the report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+import lift3d_ros
+from lift3d_ros.config import from_mapping, group, load_yaml, setting
+from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.evaluation.run_report import ReportOptions, write_run_report
+from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig, open_bev_detector
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.frame_sets import SyncConfig
+from lift3d_ros.replay.run import FrameRange, ResultFolder, run_detector
+from lift3d_ros.replay.sets import read_sets
+from lift3d_ros.replay.source import FrameSource
+from lift3d_ros.types import BevDetections, FrameSet
+
+TASKS = ("bev_detection",)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a run; a file for --params holds any of them."""
+
+    model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    sync: SyncConfig = group(SyncConfig)
+    detector: DetectorConfig = group(DetectorConfig)
+    engine: EngineConfig = group(EngineConfig)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both verbs have."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, pictures, report")
+    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="what to run (default %(default)s)")
+    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
+    parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")
+    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, engine")
+    parser.add_argument(
+        "--frames", type=FrameRange.parse, default=FrameRange(), metavar="A:B", help="only frame sets A to B-1"
+    )
+    parser.add_argument("--sets", type=Path, metavar="FILE", help="run exactly the frame sets that a node recorded")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    existing.add_argument("--overwrite", action="store_true", help="replace the results in DIR")
+    parser.add_argument("--no-pictures", action="store_true", help="do not draw the boxes into pictures")
+    parser.add_argument("--no-report", action="store_true", help="do not write the report page")
+
+
+def config_of(args: argparse.Namespace) -> RunConfig:
+    """Return the settings: defaults, then --params, then options."""
+    config = RunConfig() if args.params is None else load_yaml(RunConfig, args.params)
+    changes: dict[str, Any] = {}
+    if args.model is not None:
+        changes["model"] = args.model
+    if args.backend is not None:
+        changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
+    if args.score_threshold is not None:
+        values = {**dataclasses.asdict(config.detector), "score_threshold": args.score_threshold}
+        changes["detector"] = from_mapping(DetectorConfig, values, "--score-threshold")
+    return dataclasses.replace(config, **changes)
+
+
+def run_detection(
+    source: FrameSource, config: RunConfig, args: argparse.Namespace, rig: Rig | None, source_path: Path
+) -> int:
+    """Detect on every frame set of `source`, report, and print where the results are."""
+    own_vehicle = {} if rig is None else {name: camera.own_vehicle for name, camera in rig.cameras.items()}
+    folder = ResultFolder(args.out, _facts(config, args, source, source_path), **_existing(args))
+    detection = BevDetectionConfig(config.model, config.detector, config.engine)
+    detector = open_bev_detector(detection, len(source.cameras), own_vehicle)
+    print(f"model {detector.identity.description} on {detector.identity.backend}", file=sys.stderr)
+    sets = source.frame_sets() if args.sets is None else source.recorded_frame_sets(read_sets(args.sets))
+    expected = max(source.expected_sets - args.frames.start, 0)
+    if args.frames.stop is not None:
+        expected = min(expected, args.frames.stop - args.frames.start)
+    with tqdm(total=expected, initial=folder.finished, desc="detecting", unit="set", disable=None) as progress:
+
+        def on_result(_: FrameSet, result: BevDetections) -> None:
+            progress.update()
+            progress.set_postfix(boxes=len(result.boxes))
+
+        run_detector(sets, detector, folder, args.frames, on_result)
+    if not folder.finished:
+        raise Lift3dError(f"{source_path}: no frame set was run; see the warnings above and --frames")
+    options = ReportOptions(
+        title=f"BEV detection: {source.name}",
+        command=["lift3d", *sys.argv[1:]],
+        configuration=config,
+        facts={"input": source_path.name},
+        score_threshold=config.detector.score_threshold,
+        has_pictures=not args.no_pictures,
+        has_page=not args.no_report,
+    )
+    summary = write_run_report(args.out, source, options)
+    print(f"{summary.num_frames} frame sets, median {summary.median_ms:.0f} ms; results in {args.out}")
+    if summary.metrics is not None:
+        print(f"mAP {summary.metrics.mean_ap:.4f}, NDS {summary.metrics.nds:.4f} ({detector.identity.description})")
+    if summary.report is not None:
+        print(f"report: {summary.report}")
+    return 0
+
+
+def check_sources(args: argparse.Namespace) -> None:
+    """Refuse an output folder that is a file before anything is computed."""
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+
+
+def _existing(args: argparse.Namespace) -> dict[str, bool]:
+    return {"resume": args.resume, "overwrite": args.overwrite}
+
+
+def _facts(config: RunConfig, args: argparse.Namespace, source: FrameSource, source_path: Path) -> Mapping[str, Any]:
+    """Return everything that decides the results, for resuming."""
+    files = {"rig": getattr(args, "rig", None), "sets": args.sets}
+    return {
+        "version": lift3d_ros.__version__,
+        "task": args.task,
+        "input": source_path.name,
+        "cameras": list(source.cameras),
+        "settings": dataclasses.asdict(config),
+        "first frame": args.frames.start,
+        **{
+            name: None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in files.items()
+        },
+    }

@@ -1,0 +1,269 @@
+"""Turns the result folder of a run into pictures, metrics and the report page.
+
+Works from the files of the run (`sets.jsonl`, `detections.jsonl`, `timing.jsonl`) and the recording, so a resumed run
+and the output of a node are reported in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+import platform
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+import lift3d_ros
+from lift3d_ros.errors import CalibrationError, ImageError, Lift3dError
+from lift3d_ros.evaluation.detection import evaluate_detections
+from lift3d_ros.evaluation.detection_figures import DetectionMetrics
+from lift3d_ros.evaluation.metrics_file import write_metrics
+from lift3d_ros.images.decode import decode
+from lift3d_ros.images.preprocess import scaled_to
+from lift3d_ros.replay.results import DETECTIONS_FILE, SETS_FILE, TIMING_FILE, read_detections
+from lift3d_ros.replay.sets import read_sets
+from lift3d_ros.replay.source import FrameSource
+from lift3d_ros.types import BevDetections, Boxes3D, CameraView, FrameSet, UInt8Array
+from lift3d_ros.viz.bev import draw_bev
+from lift3d_ros.viz.contact_sheet import contact_sheet
+from lift3d_ros.viz.overlay import draw_overlay
+from lift3d_ros.viz.report import CameraPicture, ReportData, ReportFrame, ReportTable, camera_rows, write_report
+from lift3d_ros.viz.wireframe import wireframes
+
+REPORT_FILE = "report.html"
+PICTURES_FOLDER = "pictures"
+_MAX_REPORT_FRAMES = 60
+_PICTURE_WIDTH = 640
+_JPEG_QUALITY = 80
+_LABEL_TOLERANCE_NS = 50_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is made, and what the page says about the run.
+
+    Args:
+        command: the command line that made the run.
+        configuration: everything that was set, for `metrics.json`.
+        facts: further name -> value pairs for the page.
+        score_threshold: where the slider of the page starts.
+    """
+
+    title: str
+    command: Sequence[str]
+    configuration: Any = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    score_threshold: float = 0.0
+    has_pictures: bool = True
+    has_page: bool = True
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What was made: `report` is None without a page, `metrics` without labels."""
+
+    num_frames: int
+    report: Path | None
+    metrics: DetectionMetrics | None
+    median_ms: float
+
+
+def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) -> RunSummary:
+    """Draw, score and report the run whose results are in `folder`.
+
+    Raises:
+        Lift3dError: the results cannot be read, or their pictures are not in `source`.
+    """
+    results = list(read_detections(folder / DETECTIONS_FILE, folder / TIMING_FILE))
+    if not results:
+        raise Lift3dError(
+            f"{folder / DETECTIONS_FILE}: no result to report; no frame set was complete enough, see the warnings above"
+        )
+    metrics = _metrics(folder, source, results, options)
+    stride = math.ceil(len(results) / _MAX_REPORT_FRAMES)
+    frames, headings = [], dict[str, float]()
+    for index, (frame_set, result) in enumerate(_with_pictures(folder, source, results)):
+        for name, view in frame_set.views.items():
+            headings.setdefault(name, float(np.arctan2(view.T_base_cam[1, 2], view.T_base_cam[0, 2])))
+        truth = _labels_at(source.ground_truth, frame_set.stamp_ns)
+        pictures = _decode_views(frame_set)
+        if options.has_pictures:
+            _write_sheet(folder / PICTURES_FOLDER / f"{index:06d}.jpg", frame_set, pictures, result, truth, headings)
+        if options.has_page and index % stride == 0:
+            frames.append(_report_frame(frame_set, pictures, result, truth))
+    report = folder / REPORT_FILE if options.has_page else None
+    totals = [sum(result.timings_s.values()) * 1e3 for result in results if result.timings_s]
+    median_ms = float(np.median(totals)) if totals else math.nan
+    if report is not None:
+        write_report(report, _page(source, results, frames, headings, metrics, options, stride))
+    return RunSummary(len(results), report, metrics, median_ms)
+
+
+def _metrics(
+    folder: Path, source: FrameSource, results: Sequence[BevDetections], options: ReportOptions
+) -> DetectionMetrics | None:
+    """Score the run where labels exist; what prevents it is logged, since the results are good without."""
+    if not source.ground_truth:
+        return None
+    try:
+        metrics = evaluate_detections(results, source.ground_truth)
+    except Lift3dError as error:
+        logger.warning("no metrics: %s", error)
+        return None
+    write_metrics(
+        folder,
+        metrics.to_json(),
+        command=options.command,
+        configuration=options.configuration,
+        seed=None,
+        weights_sha256=results[0].model.weights_sha256,
+    )
+    return metrics
+
+
+def _with_pictures(
+    folder: Path, source: FrameSource, results: Sequence[BevDetections]
+) -> Iterator[tuple[FrameSet, BevDetections]]:
+    by_stamp = {result.stamp_ns: result for result in results}
+    recorded = [item for item in read_sets(folder / SETS_FILE) if item.stamp_ns in by_stamp]
+    sets = source.recorded_frame_sets(recorded)
+    for frame_set in tqdm(sets, total=len(recorded), desc="drawing", unit="set", disable=None):
+        yield frame_set, by_stamp[frame_set.stamp_ns]
+
+
+def _labels_at(ground_truth: Mapping[int, Boxes3D], stamp_ns: int) -> Boxes3D | None:
+    nearest = min(ground_truth, key=lambda label_ns: abs(label_ns - stamp_ns), default=None)
+    if nearest is None or abs(nearest - stamp_ns) > _LABEL_TOLERANCE_NS:
+        return None
+    return ground_truth[nearest]
+
+
+def _decode_views(frame_set: FrameSet) -> dict[str, UInt8Array]:
+    """Return the pictures at the width of the report, without those that cannot be decoded."""
+
+    def decode_small(view: CameraView) -> UInt8Array | None:
+        try:
+            rgb = decode(view.image)
+            scaled_to(view.model, rgb.shape[1], rgb.shape[0], view.image.label)
+        except (ImageError, CalibrationError):
+            return None  # the result names the camera and the reason
+        scale = min(1.0, _PICTURE_WIDTH / rgb.shape[1])
+        size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
+        return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        pictures = pool.map(decode_small, frame_set.views.values())
+        return {name: rgb for name, rgb in zip(frame_set.views, pictures, strict=True) if rgb is not None}
+
+
+def _write_sheet(
+    path: Path,
+    frame_set: FrameSet,
+    pictures: Mapping[str, UInt8Array],
+    result: BevDetections,
+    truth: Boxes3D | None,
+    headings: Mapping[str, float],
+) -> None:
+    caption = result.model.description
+    drawn = {
+        name: draw_overlay(rgb, frame_set.views[name], result.boxes, truth, caption) for name, rgb in pictures.items()
+    }
+    bev = draw_bev(result.boxes, truth, views=frame_set.views, caption=caption)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_jpeg(contact_sheet(drawn, camera_rows(headings), bev)))
+
+
+def _report_frame(
+    frame_set: FrameSet, pictures: Mapping[str, UInt8Array], result: BevDetections, truth: Boxes3D | None
+) -> ReportFrame:
+    ages = {use.name: use.age_s for use in result.cameras if use.is_used}
+    cameras = []
+    for name, rgb in pictures.items():
+        view = frame_set.views[name]
+        height, width = rgb.shape[:2]
+        view = dataclasses.replace(view, model=scaled_to(view.model, width, height, view.image.label))
+        drawn = wireframes(view, result.boxes)
+        labelled = () if truth is None else wireframes(view, truth)
+        cameras.append(CameraPicture(name, _jpeg(rgb), width, height, ages.get(name), drawn, labelled))
+    notes = [] if result.temporal_state == "fused" else [f"memory not used: {result.temporal_state.replace('_', ' ')}"]
+    return ReportFrame(
+        stamp_ns=result.stamp_ns,
+        cameras=tuple(cameras),
+        detections=result.boxes,
+        ground_truth=truth,
+        stages_ms={name: seconds * 1e3 for name, seconds in result.timings_s.items()},
+        notes=(*notes, *result.problems),
+    )
+
+
+def _jpeg(rgb: UInt8Array) -> bytes:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return bytes(data)
+
+
+def _page(
+    source: FrameSource,
+    results: Sequence[BevDetections],
+    frames: Sequence[ReportFrame],
+    headings: Mapping[str, float],
+    metrics: DetectionMetrics | None,
+    options: ReportOptions,
+    stride: int,
+) -> ReportData:
+    model = results[0].model
+    shown = "" if stride == 1 else f", every {stride}. shown"
+    facts = {
+        "model": model.description,
+        "weights SHA-256": model.weights_sha256,
+        **({"backend": model.backend} if model.backend else {}),
+        "cameras": ", ".join(source.cameras),
+        "frames of the boxes": results[0].boxes.frame_id,
+        **options.facts,
+        **_versions(),
+        "command": shlex.join(options.command),
+    }
+    return ReportData(
+        title=options.title,
+        frames=tuple(frames),
+        camera_rows=camera_rows(headings),
+        subtitle=f"{source.name}: {len(results)} frame sets{shown}",
+        banner="" if model.is_trained else f"{model.description}: the boxes mean nothing",
+        facts=facts,
+        tables=_tables(metrics),
+        score_threshold=options.score_threshold,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = []
+    for name in ("numpy", "opencv-python-headless", "onnxruntime", "torch"):
+        try:
+            packages.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": f"lift3d_ros {lift3d_ros.__version__}, Python {platform.python_version()}, {', '.join(packages)}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _tables(metrics: DetectionMetrics | None) -> tuple[ReportTable, ...]:
+    if metrics is None:
+        return ()
+    header, *rows = metrics.class_table()
+    return (
+        ReportTable("Metrics (nuScenes)", ("figure", "value"), metrics.summary_table(), " ".join(metrics.notes)),
+        ReportTable("Metrics by class", header, tuple(rows)),
+    )

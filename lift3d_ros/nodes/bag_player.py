@@ -1,0 +1,171 @@
+"""Plays a recording of any kind over DDS: in real time, at another rate, or paced by the results of a node.
+
+Unlike `ros2 bag play` it reads ROS 1 bags too and can wait for each result, so that a slow machine loses nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
+from tqdm import tqdm
+
+from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE
+from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_typestore
+from lift3d_ros.errors import BagError, Lift3dError
+from lift3d_ros.msg import BevDetectionArray
+from lift3d_ros.nodes.messages import time_msg
+
+_FIRST_RESULT_S = 180.0
+
+
+class BagPlayer(Node):
+    """Publishes the messages of one recording."""
+
+    def __init__(self, reader: BagReader, wait_for: str, timeout_s: float, *, has_clock: bool) -> None:
+        """Create a publisher for every topic whose type is installed.
+
+        Args:
+            wait_for: topic of detections; the next picture of a camera is held back until the result of the last
+                one has come. Empty: do not wait.
+        """
+        super().__init__("bag_player")
+        self._store = package_typestore()
+        self._is_ros1 = reader.is_ros1
+        self._pictures = {topic.name for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE)}
+        self._outputs: dict[str, Publisher] = {}
+        for topic in reader.topics:
+            message_type = _message_type(topic.type)
+            if message_type is None:
+                self.get_logger().warning(f"topic '{topic.name}' is left out: {topic.type} is not installed")
+                continue
+            is_latched = topic.name.endswith("tf_static")
+            durability = DurabilityPolicy.TRANSIENT_LOCAL if is_latched else DurabilityPolicy.VOLATILE
+            profile = QoSProfile(depth=100, durability=durability)
+            self._outputs[topic.name] = self.create_publisher(message_type, topic.name, profile)
+        self._clock = self.create_publisher(Clock, "/clock", 10) if has_clock else None
+        self._results, self._pending = 0, set[str]()
+        self._timeout_s = timeout_s
+        self._wait_for = wait_for
+        if wait_for:
+            self.create_subscription(BevDetectionArray, wait_for, self._count_result, 100, raw=True)
+
+    def wait_for_subscribers(self, timeout_s: float) -> None:
+        """Wait until somebody listens to every picture topic.
+
+        Raises:
+            BagError: nobody does within the time; names the topics.
+        """
+        end_s = time.monotonic() + timeout_s
+        while alone := [name for name in self._pictures if not self._outputs[name].get_subscription_count()]:
+            if time.monotonic() > end_s:
+                raise BagError(
+                    f"nobody subscribed to {', '.join(sorted(alone))} within {timeout_s:g} s; start the node first, "
+                    "check its topics, or give --no-wait"
+                )
+            rclpy.spin_once(self, timeout_sec=0.05)
+
+    def play(self, message: BagMessage) -> None:
+        """Publish one message, after the result that it has to wait for."""
+        output = self._outputs.get(message.topic)
+        if output is None:
+            return
+        if self._wait_for and message.topic in self._pictures:
+            if message.topic in self._pending:
+                self.wait_for_result()
+            self._pending.add(message.topic)
+        if self._clock is not None:
+            self._clock.publish(Clock(clock=time_msg(message.log_ns)))
+        raw = message.raw
+        output.publish(bytes(self._store.ros1_to_cdr(raw, message.type)) if self._is_ros1 else raw)
+
+    def wait_for_result(self) -> None:
+        """Wait for the result of the pictures published since the last one."""
+        self._pending.clear()
+        before, limit_s = self._results, self._timeout_s if self._results else _FIRST_RESULT_S
+        end_s = time.monotonic() + limit_s
+        while self._results == before:
+            if time.monotonic() > end_s:
+                self.get_logger().warning(f"no result on {self._wait_for} within {limit_s:g} s; going on")
+                return
+            rclpy.spin_once(self, timeout_sec=0.05)
+
+    def _count_result(self, _: bytes) -> None:
+        self._results += 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    given = remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments)
+    args = _parser().parse_args(given)
+    rclpy.init(args=sys.argv)
+    try:
+        with open_bag(args.bag) as reader:
+            _play(reader, args)
+    except Lift3dError as error:
+        print(f"bag_player: error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bag_player", description=__doc__)
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    parser.add_argument("--rate", type=float, default=1.0, help="speed; 0 is as fast as possible (default 1)")
+    parser.add_argument("--loops", type=int, default=1, help="how often the recording is played (default 1)")
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these topics")
+    parser.add_argument("--without", nargs="+", metavar="TOPIC", default=[], help="leave these topics out")
+    parser.add_argument("--wait-for", default="", metavar="TOPIC", help="pace by the detections on this topic")
+    parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one result, s (default 30)")
+    parser.add_argument("--clock", action="store_true", help="publish the log time on /clock")
+    parser.add_argument("--no-wait", action="store_true", help="start although nobody listens to the pictures")
+    return parser
+
+
+def _play(reader: BagReader, args: argparse.Namespace) -> None:
+    topics = [topic.name for topic in reader.topics if topic.name not in args.without]
+    if args.topics:
+        topics = args.topics
+    player = BagPlayer(reader, args.wait_for, args.timeout, has_clock=args.clock)
+    if not args.no_wait:
+        player.wait_for_subscribers(30.0)
+    total = sum(topic.count for topic in reader.topics if topic.name in topics)
+    for _ in range(args.loops):
+        start_s = time.monotonic()
+        for message in tqdm(reader.messages(topics), total=total, desc="playing", unit="msg", disable=None):
+            if args.rate > 0:
+                due_s = start_s + (message.log_ns - reader.start_ns) * 1e-9 / args.rate
+                while (left_s := due_s - time.monotonic()) > 0:
+                    rclpy.spin_once(player, timeout_sec=min(left_s, 0.05))
+            player.play(message)
+    if args.wait_for:
+        player.wait_for_result()
+    # The middleware sends in the background: what was published last must not be cut off.
+    for output in player.publishers:
+        output.wait_for_all_acked()
+    player.destroy_node()
+
+
+def _message_type(name: str) -> Any:
+    """Return the message class of ``package/msg/Name``, None where the package is not installed."""
+    package, _, kind = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), kind, None)
+    except ImportError:
+        return None

@@ -1,0 +1,306 @@
+"""The life of every task node: lifecycle, one worker, mailbox, diagnostics, and a line that says what it waits for.
+
+A task node says how to open its pipeline, which inputs to start, and how to publish a result. Callbacks hand items to
+the mailbox; the worker prepares the next item while it infers the present one and publishes the results in order.
+Subscriptions live only while the node is active.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import rclpy
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+import lift3d_ros
+from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
+from lift3d_ros.nodes.params import declare_parameters
+from lift3d_ros.sync.mailbox import Mailbox
+
+ItemT = TypeVar("ItemT")
+PreparedT = TypeVar("PreparedT")
+ResultT = TypeVar("ResultT")
+
+_WAITING_LINE_S = 5.0
+_DIAGNOSTICS_S = 1.0
+_JUMP = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1_000_000), on_clock_change=False)
+
+
+class Pipeline(Protocol[ItemT, PreparedT, ResultT]):
+    """What the worker runs; see the classes in `lift3d_ros.pipelines`."""
+
+    def prepare(self, item: ItemT, /) -> PreparedT:
+        """Turn an item into network input; may run while another item is inferred."""
+
+    def infer(self, prepared: PreparedT, /) -> ResultT:
+        """Turn network input into a result; called in order."""
+
+    def reset(self) -> None:
+        """Forget earlier items."""
+
+
+@dataclass(frozen=True)
+class Job(Generic[ItemT]):
+    """An item on its way through the worker; `released_s` is steady time."""
+
+    item: ItemT
+    released_s: float
+
+
+class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
+    """A lifecycle node around one pipeline."""
+
+    def __init__(self, name: str, config_class: type[Any]) -> None:
+        """Read the parameters; what is wrong with them is reported when the node is configured."""
+        super().__init__(name)
+        _bridge_logging(self)
+        self.config: Any = config_class()
+        self._config_error: ConfigError | None = None
+        try:
+            self.config = declare_parameters(self, config_class)
+        except ConfigError as error:
+            self._config_error = error
+        self.diagnostics = Diagnostics(self)
+        self.mailbox: Mailbox[Job[ItemT]] = Mailbox()
+        self.refusal: Lift3dError | None = None
+        self.results = 0
+        self._worker: threading.Thread | None = None
+        self._worker_note = "the engine is being opened"
+        self._is_reset_asked = threading.Event()
+        self._last_result_s = 0.0
+        self._throttled: dict[str, tuple[float, int]] = {}
+        clock = steady_clock()
+        self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics, clock=clock)
+        self.create_timer(_WAITING_LINE_S, self._say_what_is_missing, clock=clock)
+        self._jump_handle = self.get_clock().create_jump_callback(_JUMP, post_callback=self._on_jump)
+
+    # What a task node provides.
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what can be known to be wrong before anything runs: files, names, hashes (raises Lift3dError)."""
+
+    @abstractmethod
+    def open_pipeline(self) -> Pipeline[ItemT, PreparedT, ResultT]:
+        """Open model and engine; runs in the worker, since it may take long."""
+
+    @abstractmethod
+    def start_inputs(self) -> None:
+        """Create the subscriptions."""
+
+    @abstractmethod
+    def stop_inputs(self) -> None:
+        """Destroy the subscriptions."""
+
+    @abstractmethod
+    def reset_inputs(self) -> None:
+        """Forget waiting items and moving transforms, after a clock jump."""
+
+    @abstractmethod
+    def waiting_for(self) -> list[str]:
+        """Return what has not arrived yet, one phrase each."""
+
+    @abstractmethod
+    def report_inputs(self) -> None:
+        """Set the diagnostics of the inputs; called once a second."""
+
+    @abstractmethod
+    def publish_result(self, job: Job[ItemT], prepared: PreparedT, result: ResultT) -> None:
+        """Publish one result; runs in the worker."""
+
+    # The lifecycle.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check everything that can be checked at once."""
+        try:
+            if self._config_error is not None:
+                raise self._config_error
+            self.check()
+        except Lift3dError as error:
+            self.refusal = error
+            self.get_logger().error(str(error))
+            self.diagnostics.set("configuration", Status(Level.ERROR, str(error)))
+            return TransitionCallbackReturn.FAILURE
+        self.refusal = None
+        self.diagnostics.set("configuration", Status(Level.OK, "accepted"))
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start worker and inputs."""
+        self.mailbox = Mailbox(drop=self.config.sync.drop)
+        self._last_result_s = time.monotonic()
+        self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name="worker", daemon=True)
+        self._worker.start()
+        self.start_inputs()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop inputs and worker; what is being inferred is finished first."""
+        self.stop()
+        return super().on_deactivate(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop whatever runs."""
+        self.stop()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured, from where the node can be configured again."""
+        self.stop()
+        return TransitionCallbackReturn.SUCCESS
+
+    def stop(self) -> None:
+        """Stop inputs and worker; safe to call twice."""
+        if self._worker is None:
+            return
+        self.stop_inputs()
+        self.mailbox.close()
+        self._worker.join()
+        self._worker = None
+
+    # The worker.
+
+    def submit(self, item: ItemT) -> None:
+        """Hand an item to the worker; never blocks."""
+        self.mailbox.put(Job(item, time.monotonic()))
+
+    def _work(self, mailbox: Mailbox[Job[ItemT]]) -> None:
+        try:
+            pipeline = self.open_pipeline()
+        except Lift3dError as error:
+            self._worker_note = str(error)
+            self.get_logger().error(str(error))
+            self.diagnostics.set("pipeline", Status(Level.ERROR, str(error)))
+            return
+        self._worker_note = ""
+        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
+            following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
+            while (ready := following.result()) is not None:
+                following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
+                self._infer(pipeline, *ready)
+
+    def _take_and_prepare(
+        self, mailbox: Mailbox[Job[ItemT]], pipeline: Pipeline[ItemT, PreparedT, ResultT]
+    ) -> tuple[Job[ItemT], PreparedT] | None:
+        """Return the next item that can be used; None once the mailbox is closed."""
+        while (job := mailbox.take()) is not None:
+            prepared = self._guarded(lambda job=job: pipeline.prepare(job.item))
+            if prepared is not None:
+                return job, prepared
+        return None
+
+    def _infer(self, pipeline: Pipeline[Any, PreparedT, ResultT], job: Job[ItemT], prepared: PreparedT) -> None:
+        if self._is_reset_asked.is_set():
+            self._is_reset_asked.clear()
+            pipeline.reset()
+        result = self._guarded(lambda: pipeline.infer(prepared))
+        if result is not None:
+            self._guarded(lambda: self.publish_result(job, prepared, result))
+            self.results += 1
+            self._last_result_s = time.monotonic()
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        """Return what `action` gives; an error is reported, and the node goes on with the next item."""
+        try:
+            return action()
+        except Lift3dError as error:
+            self.report_problem(str(error))
+        except Exception as error:  # a defect of ours must not take the vehicle's node down
+            if not rclpy.ok():
+                return None
+            logging.getLogger("lift3d_ros").exception("unexpected error in the worker")
+            self.diagnostics.set("pipeline", Status(Level.ERROR, f"unexpected {type(error).__name__}: {error}"))
+        return None
+
+    # What the user sees.
+
+    def report_problem(self, sentence: str) -> None:
+        """Log a sentence about bad input; the same one at most every five seconds, with a count."""
+        now_s = time.monotonic()
+        last_s, count = self._throttled.get(sentence, (-_WAITING_LINE_S, 0))
+        if now_s - last_s < _WAITING_LINE_S:
+            self._throttled[sentence] = (last_s, count + 1)
+            return
+        if len(self._throttled) > 200:
+            self._throttled.clear()
+        self._throttled[sentence] = (now_s, 0)
+        self.get_logger().warning(sentence + (f" ({count} more since the last line)" if count else ""))
+
+    def _publish_diagnostics(self) -> None:
+        if self._worker is not None:
+            self.report_inputs()
+        self.diagnostics.publish()
+
+    def _say_what_is_missing(self) -> None:
+        if self._worker is None or time.monotonic() - self._last_result_s < _WAITING_LINE_S:
+            return
+        reasons = ([self._worker_note] if self._worker_note else []) + self.waiting_for()
+        self.get_logger().info("waiting for: " + ("; ".join(reasons) or "the detector to finish"))
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        self.get_logger().warning(f"the clock jumped by {jump.delta.nanoseconds * 1e-9:+.3f} s: starting afresh")
+        self.mailbox.clear()
+        self.reset_inputs()
+        self._is_reset_asked.set()
+
+
+def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
+    """Run a node until it is interrupted and return the exit status: 2 where it refuses its configuration."""
+    rclpy.init()
+    node = make_node()
+    try:
+        if node.config.autostart:
+            node.trigger_configure()
+            if node.refusal is not None:
+                print(f"{node.get_name()}: error: {node.refusal}", file=sys.stderr)
+                return 2
+            node.trigger_activate()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+class _RosLogHandler(logging.Handler):
+    """Sends records of the core's loggers to the ROS logger of a node."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        super().__init__()
+        self._logger = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        # rclpy ties a severity to each calling line, so each severity needs a line of its own.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        elif record.levelno >= logging.INFO:
+            self._logger.info(text)
+        else:
+            self._logger.debug(text)
+
+
+def _bridge_logging(node: LifecycleNode) -> None:
+    logger = logging.getLogger(lift3d_ros.__name__)
+    logger.handlers[:] = [_RosLogHandler(node)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,178 @@
+"""The bev_detection node: surround cameras in, 3D boxes out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from lift3d_ros.errors import ConfigError, TransformError
+from lift3d_ros.geometry.boxes import transform_boxes
+from lift3d_ros.msg import BevDetectionArray, StageTiming
+from lift3d_ros.nodes.base import Job, PipelineNode, run_node
+from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.camera_inputs import CameraInputs
+from lift3d_ros.nodes.diagnostics import Level, Status
+from lift3d_ros.nodes.messages import (
+    HAS_VISION_MSGS,
+    detections_msg,
+    image_msg,
+    marker_msgs,
+    timing_msg,
+    vision_detections_msg,
+)
+from lift3d_ros.pipelines.bev_detection import BevDetector, PreparedFrames, open_bev_detector
+from lift3d_ros.pipelines.bev_engine import check_model
+from lift3d_ros.replay.sets import frame_set_to_json
+from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
+from lift3d_ros.viz.bev import draw_bev
+
+_RELIABLE = QoSProfile(depth=5)
+_BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
+    """Detects 3D boxes in synchronised pictures of a rig."""
+
+    config: BevDetectionNodeConfig
+
+    def __init__(self) -> None:
+        """Read the parameters and declare the outputs."""
+        super().__init__("bev_detection", BevDetectionNodeConfig)
+        self._inputs: CameraInputs | None = None
+        self._outputs: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Load the rig, check model and backend, and make the record file."""
+        self._rig = self.config.load_rig()
+        check_model(self.config.model, self.config.engine)
+        if self.config.record_sets:
+            path = Path(self.config.record_sets)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("")
+            except OSError as error:
+                raise ConfigError(f"parameter 'record_sets': {path} cannot be written ({error.strerror})") from None
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Create the outputs once the configuration is accepted."""
+        outcome = super().on_configure(state)
+        if outcome == TransitionCallbackReturn.SUCCESS and not self._outputs:
+            create = self.create_lifecycle_publisher
+            self._outputs = {
+                "detections": create(BevDetectionArray, "~/detections", _RELIABLE),
+                "timing": create(StageTiming, "~/timing", _BEST_EFFORT),
+                "markers": create(MarkerArray, "~/markers", _RELIABLE),
+                "bev": create(Image, "~/bev", _RELIABLE),
+            }
+            if HAS_VISION_MSGS:
+                from vision_msgs.msg import Detection3DArray
+
+                self._outputs["detections_vision"] = create(Detection3DArray, "~/detections_vision", _RELIABLE)
+        return outcome
+
+    def open_pipeline(self) -> BevDetector:
+        """Open the detector for as many cameras as the rig has."""
+        own_vehicle = {name: camera.own_vehicle for name, camera in self._rig.cameras.items()}
+        detector = open_bev_detector(self.config.detection, len(self._rig.cameras), own_vehicle)
+        identity = detector.identity
+        self.get_logger().info(
+            f"{identity.description} on {identity.backend}; cameras {', '.join(self._rig.cameras)}; "
+            f"boxes in '{self.config.output_frame or self._rig.base_frame}'"
+        )
+        return detector
+
+    def start_inputs(self) -> None:
+        """Subscribe."""
+        self._inputs = CameraInputs(self, self._rig, self.config, self.submit, self.report_problem)
+
+    def stop_inputs(self) -> None:
+        """Unsubscribe."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+
+    def reset_inputs(self) -> None:
+        """Forget waiting pictures."""
+        if self._inputs is not None:
+            self._inputs.reset()
+
+    def waiting_for(self) -> list[str]:
+        """Return what has not arrived yet."""
+        return [] if self._inputs is None else self._inputs.waiting_for()
+
+    def report_inputs(self) -> None:
+        """Report the health of the cameras."""
+        if self._inputs is not None:
+            self._inputs.look_for_latched_calibration()
+            self.diagnostics.set("cameras", self._inputs.status())
+
+    def publish_result(self, job: Job[FrameSet], prepared: PreparedFrames, result: BevDetections) -> None:
+        """Publish boxes and timings, and pictures and markers where somebody looks at them."""
+        boxes, outputs = self._in_output_frame(result.boxes, result.stamp_ns), self._outputs
+        if self.config.record_sets:
+            with Path(self.config.record_sets).open("a", encoding="utf-8") as file:
+                file.write(frame_set_to_json(prepared.frame_set) + "\n")
+        outputs["detections"].publish(detections_msg(result, boxes))
+        total_s = time.monotonic() - job.released_s
+        newest_ns = max(use.stamp_ns for use in result.cameras)
+        latency_s = (self.get_clock().now().nanoseconds - newest_ns) * 1e-9
+        outputs["timing"].publish(
+            timing_msg(result.stamp_ns, result.timings_s, total_s, latency_s, self.mailbox.dropped)
+        )
+        if "detections_vision" in outputs and self._is_watched("detections_vision"):
+            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns))
+        if self._is_watched("markers"):
+            lifetime_s = self.config.detector.max_gap_s
+            outputs["markers"].publish(marker_msgs(boxes, result.stamp_ns, result.model.description, lifetime_s))
+        if self._is_watched("bev"):
+            picture = draw_bev(result.boxes, views=prepared.frame_set.views, caption=result.model.description)
+            outputs["bev"].publish(image_msg(picture, result.stamp_ns, result.boxes.frame_id))
+        self._report_result(result, total_s, latency_s)
+
+    def _is_watched(self, output: str) -> bool:
+        return bool(self._outputs[output].get_subscription_count() > 0)
+
+    def _in_output_frame(self, boxes: Boxes3D, stamp_ns: int) -> Boxes3D:
+        """Return the boxes in `output_frame`, or where they are while its transform is not known."""
+        target, inputs = self.config.output_frame, self._inputs
+        if not target or target == boxes.frame_id or inputs is None:
+            return boxes
+        try:
+            return transform_boxes(inputs.tree.lookup(target, boxes.frame_id, stamp_ns), boxes, target)
+        except TransformError as error:
+            self.report_problem(f"boxes stay in '{boxes.frame_id}': {error}")
+            return boxes
+
+    def _report_result(self, result: BevDetections, total_s: float, latency_s: float) -> None:
+        for problem in result.problems:
+            self.report_problem(problem)
+        missing = [use.name for use in result.cameras if not use.is_used]
+        sentences = [f"without camera {', '.join(missing)}"] if missing else []
+        if result.temporal_state == "no_ego_motion":
+            sentences.append("no ego motion, so earlier frames are not used")
+        if not result.model.is_trained:
+            sentences.append("untrained weights: the boxes mean nothing")
+        values = {
+            "model": result.model.description,
+            "weights": result.model.weights_sha256,
+            "backend": result.model.backend,
+            "boxes": str(len(result.boxes)),
+            "total": f"{total_s * 1e3:.1f} ms",
+            "latency": f"{latency_s * 1e3:.1f} ms",
+            "temporal state": result.temporal_state,
+            "sets replaced by newer ones": str(self.mailbox.dropped),
+        }
+        values |= {f"stage {name}": f"{seconds * 1e3:.1f} ms" for name, seconds in result.timings_s.items()}
+        level = Level.WARN if sentences else Level.OK
+        self.diagnostics.set("pipeline", Status(level, "; ".join(sentences) or "running", values))
+
+
+def main() -> int:
+    """Run the node."""
+    return run_node(BevDetectionNode)

@@ -1,0 +1,79 @@
+"""Parameters of the bev_detection node; without ROS, so that the documentation can be made from it anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lift3d_ros.config import group, setting
+from lift3d_ros.errors import ConfigError
+from lift3d_ros.geometry.rig import Rig, RigCamera, load_rig
+from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.frame_sets import SyncConfig
+
+
+@dataclass(frozen=True)
+class TopicsConfig:
+    """Where the pictures are, for cameras whose rig file names no topics."""
+
+    image: str = setting("{camera}/image", "pattern of the picture topics; '/compressed' is added for JPEG and PNG")
+    camera_info: str = setting("{camera}/camera_info", "pattern of the calibration topics")
+    is_compressed: bool = setting(False, "subscribe to sensor_msgs/CompressedImage in place of sensor_msgs/Image")
+
+
+@dataclass(frozen=True)
+class QosConfig:
+    """Quality of service of the inputs."""
+
+    reliability: Literal["best_effort", "reliable"] = setting(
+        "best_effort", "best_effort matches every publisher; reliable waits for lost packets and adds latency"
+    )
+    depth: int = setting(1, "messages kept per topic; more than 1 only adds latency", minimum=1, maximum=1000)
+
+
+@dataclass(frozen=True)
+class BevDetectionNodeConfig:
+    """Everything that can be set on the bev_detection node; all of it is read at start."""
+
+    model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    cameras: tuple[str, ...] = setting((), "camera names, one namespace each; empty takes those of the rig file")
+    rig: str = setting("", "rig file with topics, calibration and mounting; what it leaves out comes from the topics")
+    base_frame: str = setting("", "frame of the vehicle; empty takes that of the rig file, else base_link")
+    world_frame: str = setting("odom", "frame that does not jump, for ego motion")
+    output_frame: str = setting("", "frame of the published boxes; empty takes base_frame")
+    ego_motion: Literal["tf", "odometry", "none"] = setting(
+        "tf", "where ego motion comes from: transforms, the topic 'odom', or nowhere (no memory of earlier frames)"
+    )
+    autostart: bool = setting(True, "configure and activate at start; false leaves that to a lifecycle manager")
+    record_sets: str = setting("", "file to which every frame set is written, for 'lift3d replay --sets'")
+    topics: TopicsConfig = group(TopicsConfig)
+    qos: QosConfig = group(QosConfig)
+    sync: SyncConfig = group(SyncConfig)
+    detector: DetectorConfig = group(DetectorConfig)
+    engine: EngineConfig = group(EngineConfig)
+
+    @property
+    def detection(self) -> BevDetectionConfig:
+        """The part that the pipeline takes."""
+        return BevDetectionConfig(self.model, self.detector, self.engine)
+
+    def load_rig(self) -> Rig:
+        """Return the cameras to use: those of the rig file, or plain ones for `cameras`.
+
+        Raises:
+            ConfigError: no camera is named anywhere, or `cameras` names one that the rig file lacks.
+        """
+        rig = load_rig(Path(self.rig)) if self.rig else Rig(cameras={name: RigCamera() for name in self.cameras})
+        if not rig.cameras:
+            raise ConfigError(
+                "parameters 'cameras' and 'rig' are both empty; name the cameras (cameras: [front, left]) or a rig file"
+            )
+        if unknown := [name for name in self.cameras if name not in rig.cameras]:
+            raise ConfigError(
+                f"parameter 'cameras' names {', '.join(unknown)}, which {self.rig} does not have; it has "
+                f"{', '.join(rig.cameras)}"
+            )
+        cameras = {name: rig.cameras[name] for name in self.cameras or rig.cameras}
+        return Rig(self.base_frame or rig.base_frame, cameras)

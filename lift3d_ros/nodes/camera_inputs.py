@@ -1,0 +1,238 @@
+"""Subscriptions of a rig: pictures, calibration, transforms and odometry, assembled into frame sets.
+
+Everything here runs in the executor's thread, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rclpy.event_handler import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from lift3d_ros.bags.messages import camera_model_from_msg, ego_motion_from_msg, image_from_msg
+from lift3d_ros.errors import CalibrationError, ImageError, TransformError
+from lift3d_ros.geometry.rig import Rig, RigCamera
+from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
+from lift3d_ros.nodes.transforms import TransformListener
+from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
+from lift3d_ros.sync.collector import StreamSet
+from lift3d_ros.types import CameraImage, CameraModel, FrameSet
+
+_EXPIRE_PERIOD_S = 0.02
+_HISTORY_S = 10.0
+
+
+class CameraInputs:
+    """The inputs of a surround-camera node; calls `on_frame_set` with each assembled set."""
+
+    def __init__(
+        self,
+        node: Node,
+        rig: Rig,
+        config: BevDetectionNodeConfig,
+        on_frame_set: Callable[[FrameSet], None],
+        on_problem: Callable[[str], None],
+    ) -> None:
+        """Subscribe to everything that `rig` needs; call :meth:`close` to stop."""
+        self._node, self._rig, self._config = node, rig, config
+        self._on_frame_set, self._on_problem = on_frame_set, on_problem
+        self.tree = TransformTree(_HISTORY_S)
+        self._models: dict[str, CameraModel] = {}
+        self._mismatches: dict[str, str] = {}
+        self._latched: set[str] = set()
+        self._last_arrival_s: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()
+        self._reported = (time.monotonic(), Counter[str]())
+        has_ego_motion = config.ego_motion != "none"
+        offsets = {name: camera.offset_s for name, camera in rig.cameras.items()}
+        self.collector = camera_collector(offsets, config.sync, has_ego_motion=has_ego_motion)
+        self._assembler = FrameSetAssembler(
+            self.tree,
+            rig.base_frame,
+            config.world_frame if has_ego_motion else None,
+            offsets_s=offsets,
+            compensate_ego_motion=config.sync.compensate_ego_motion,
+        )
+        self._subscriptions: list[Subscription] = []
+        for name, camera in rig.cameras.items():
+            self._add_camera(name, camera)
+        if config.ego_motion == "odometry":
+            self._subscribe(Odometry, "odom", self._take_odometry)
+        self._listener = TransformListener(node, self.tree, self._cover_ego, on_problem)
+        self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=steady_clock())
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.close()
+        self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def reset(self) -> None:
+        """Forget waiting pictures and moving transforms."""
+        self.collector.reset()
+        self.tree.clear()
+
+    def waiting_for(self) -> list[str]:
+        """Return what has not arrived yet, one phrase each."""
+        waits = []
+        silent = [self._topic(name) for name in self.collector.waiting_for if name != EGO_STREAM]
+        if silent:
+            waits.append(f"pictures on {', '.join(silent)}")
+        waits += list(self._mismatches.values())
+        uncalibrated = [self._info_topic(name) for name in self._rig.cameras if name not in self._models]
+        if uncalibrated:
+            waits.append(f"calibration on {', '.join(uncalibrated)}")
+        if self._config.ego_motion != "none" and EGO_STREAM in self.collector.waiting_for:
+            waits.append(f"ego motion '{self._config.world_frame}' -> '{self._rig.base_frame}' on {self._ego_topic}")
+        return waits
+
+    def status(self) -> Status:
+        """Return the health of the inputs since the last call."""
+        since_s, before = self._reported
+        now_s = time.monotonic()
+        self._reported = now_s, Counter(self._counts)
+        elapsed_s = max(now_s - since_s, 1e-6)
+        problems, values = list(self._mismatches.values()), dict[str, str]()
+        for name in self._rig.cameras:
+            values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
+            last_s = self._last_arrival_s.get(name)
+            if last_s is None:
+                problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
+            elif name in self.collector.silent_streams:
+                problems.append(f"camera '{name}': silent for {now_s - last_s:.1f} s; results go on without it")
+            if name not in self._models:
+                problems.append(f"camera '{name}': no calibration on {self._info_topic(name)}")
+        for reason, count in sorted(self.collector.drops.items()):
+            values[f"dropped: {reason}"] = str(count)
+        values["clock resets"] = str(self.collector.resets)
+        if self._mismatches or len(self._last_arrival_s) == 0:
+            return Status(Level.ERROR, "; ".join(problems), values)
+        return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
+
+    @property
+    def _ego_topic(self) -> str:
+        return "odom" if self._config.ego_motion == "odometry" else "/tf"
+
+    def _topic(self, name: str) -> str:
+        camera = self._rig.cameras[name]
+        suffix = "/compressed" if self._config.topics.is_compressed else ""
+        topic = camera.topic or self._config.topics.image.format(camera=name) + suffix
+        return str(self._node.resolve_topic_name(topic))
+
+    def _info_topic(self, name: str) -> str:
+        camera = self._rig.cameras[name]
+        topic = camera.camera_info_topic or self._config.topics.camera_info.format(camera=name)
+        return str(self._node.resolve_topic_name(topic))
+
+    def _add_camera(self, name: str, camera: RigCamera) -> None:
+        topic = self._topic(name)
+        kind = CompressedImage if topic.endswith("/compressed") else Image
+        self._subscribe(kind, topic, partial(self._take_image, name, topic))
+        if camera.T_base_cam is not None:
+            self.tree.add(self._rig.base_frame, camera.optical_frame(name), 0, camera.T_base_cam, is_static=True)
+        model = camera.model(name)
+        if model is not None:
+            self._models[name] = model
+            return
+        info_topic = self._info_topic(name)
+        self._subscribe(CameraInfo, info_topic, partial(self._take_info, name, info_topic))
+
+    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:
+        reliability = ReliabilityPolicy[self._config.qos.reliability.upper()]
+        profile = QoSProfile(depth=self._config.qos.depth, reliability=reliability)
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=partial(self._on_mismatch, topic), use_default_callbacks=False
+        )
+        self._subscriptions.append(
+            self._node.create_subscription(kind, topic, callback, profile, event_callbacks=events)
+        )
+
+    def look_for_latched_calibration(self) -> None:
+        """Subscribe again to calibration that a driver published once, latched: a volatile subscription misses it."""
+        for name in self._rig.cameras:
+            topic = self._info_topic(name)
+            if name in self._models or topic in self._latched:
+                continue
+            offers = self._node.get_publishers_info_by_topic(topic)
+            if any(offer.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+                self._latched.add(topic)
+                profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+                take = partial(self._take_info, name, topic)
+                self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, take, profile))
+
+    def _on_mismatch(self, topic: str, event: QoSRequestedIncompatibleQoSInfo) -> None:
+        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
+        self._mismatches[topic] = (
+            f"topic '{topic}': a publisher offers another {policy} than this node requests (qos.reliability is "
+            f"'{self._config.qos.reliability}'), so nothing arrives from it; set qos.reliability to best_effort, or "
+            "change the publisher"
+        )
+        self._on_problem(self._mismatches[topic])
+
+    def _take_image(self, name: str, topic: str, message: Any) -> None:
+        self._counts[name] += 1
+        self._last_arrival_s[name] = time.monotonic()
+        try:
+            image = image_from_msg(message, name, topic)
+        except ImageError as error:
+            self._on_problem(str(error))
+            return
+        frame_id = self._rig.cameras[name].frame_id
+        if frame_id is not None or not image.frame_id:
+            frame_id = self._rig.cameras[name].optical_frame(name)
+            image = CameraImage(**{**vars(image), "frame_id": frame_id})
+        resets = self.collector.resets
+        released = self.collector.add(name, image, time.monotonic_ns())
+        if self.collector.resets > resets:
+            self._on_problem(f"topic '{topic}': stamps jump back; starting afresh")
+            self.tree.clear()
+        self._release(released)
+
+    def _take_info(self, name: str, topic: str, message: CameraInfo) -> None:
+        try:
+            self._models[name] = camera_model_from_msg(message, name, topic)
+        except CalibrationError as error:
+            self._models.pop(name, None)
+            self._on_problem(str(error))
+
+    def _take_odometry(self, message: Odometry) -> None:
+        try:
+            motion, _ = ego_motion_from_msg(message, "odom")
+            self.tree.add(self._config.world_frame, self._rig.base_frame, motion.stamp_ns, motion.T_world_base)
+        except (TransformError, CalibrationError) as error:
+            self._on_problem(str(error))
+            return
+        self._cover_ego()
+
+    def _cover_ego(self) -> None:
+        if self._config.ego_motion == "none":
+            return
+        newest_ns = self.tree.newest_common_stamp_ns(self._config.world_frame, self._rig.base_frame)
+        if newest_ns is not None:
+            self._release(self.collector.cover(EGO_STREAM, newest_ns, time.monotonic_ns()))
+
+    def _expire(self) -> None:
+        self._release(self.collector.expire(time.monotonic_ns()))
+
+    def _release(self, sets: list[StreamSet]) -> None:
+        for item in sets:
+            images = {name: image for name, image in item.items.items() if isinstance(image, CameraImage)}
+            try:
+                frame_set = self._assembler.assemble(item.stamp_ns, images, self._models, tuple(self._rig.cameras))
+            except CalibrationError as error:
+                self._on_problem(str(error))
+                continue
+            self._on_frame_set(frame_set)

@@ -1,0 +1,65 @@
+"""Writes what a bev_detection node publishes as JSON lines, in the form of `lift3d replay`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+
+from lift3d_ros.msg import BevDetectionArray, StageTiming
+from lift3d_ros.nodes.messages import detections_from_msg, timings_from_msg
+from lift3d_ros.replay.results import DETECTIONS_FILE, TIMING_FILE, detections_to_json, timings_to_json
+
+
+class DetectionRecorder(Node):
+    """Appends each detection and each timing to its file as it arrives."""
+
+    def __init__(self, folder: Path, node_name: str) -> None:
+        """Write to `folder` what the node called `node_name` publishes."""
+        super().__init__("detection_recorder")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._detections = (folder / DETECTIONS_FILE).open("w", encoding="utf-8", buffering=1)
+        self._timings = (folder / TIMING_FILE).open("w", encoding="utf-8", buffering=1)
+        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(BevDetectionArray, f"{node_name}/detections", self._take_detections, 100)
+        self.create_subscription(StageTiming, f"{node_name}/timing", self._take_timing, best_effort)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._detections.close()
+        self._timings.close()
+        self.destroy_node()
+
+    def _take_detections(self, message: BevDetectionArray) -> None:
+        self._detections.write(detections_to_json(detections_from_msg(message)) + "\n")
+
+    def _take_timing(self, message: StageTiming) -> None:
+        stamp_ns, timings_s = timings_from_msg(message)
+        self._timings.write(timings_to_json(stamp_ns, timings_s) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record until interrupted."""
+    parser = argparse.ArgumentParser(prog="detection_recorder", description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder for detections.jsonl and timing.jsonl")
+    parser.add_argument("--node", default="bev_detection", help="name of the node (default bev_detection)")
+    args = parser.parse_args(remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(args=sys.argv)
+    recorder = DetectionRecorder(args.folder, args.node)
+    try:
+        rclpy.spin(recorder)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        recorder.close()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,224 @@
+"""The detector from pictures to boxes: backends agree, faults are masked and named, memory is honest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lift3d_ros.errors import EngineError, ImageError
+from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig, decode_boxes
+from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+DetectorFactory = Callable[..., BevDetector]
+TOPIC = "/back/image/compressed"
+
+
+def run(detector: BevDetector, *frames: FrameSet) -> list[BevDetections]:
+    return [detector.infer(detector.prepare(frame)) for frame in frames]
+
+
+def rows(boxes: Boxes3D) -> np.ndarray[Any, Any]:
+    """All numbers of the boxes, (M, 11)."""
+    angles = [np.sin(boxes.yaws), np.cos(boxes.yaws)]
+    return np.column_stack([boxes.labels, boxes.scores, boxes.centers, boxes.sizes, *angles, boxes.velocities])
+
+
+def assert_same(first: BevDetections, second: BevDetections) -> None:
+    np.testing.assert_array_equal(rows(first.boxes), rows(second.boxes))
+
+
+def assert_all_found(wanted: Boxes3D, among: Boxes3D, tolerance: float) -> None:
+    """Every wanted box has a twin; equal scores may be ordered differently."""
+    distance = np.abs(rows(wanted)[:, None] - rows(among)[None]).max(axis=-1)
+    assert distance.min(axis=1).max() < tolerance
+
+
+def test_backends_give_the_same_boxes_over_frames_with_memory(
+    torch_engine: Any, onnxruntime_engine: Any, vehicle: Any
+) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2)]
+    config = DetectorConfig(score_threshold=0.0, max_boxes=60)
+    expected = run(BevDetector(torch_engine, config), *frames)
+    found = run(BevDetector(onnxruntime_engine, config), *frames)
+    assert [item.temporal_state for item in found] == ["first_frame", "fused", "fused"]
+    assert [item.model.backend for item in (expected[0], found[0])] == ["torch", "onnxruntime"]
+    for first, second in zip(expected, found, strict=True):
+        best = np.arange(50)
+        assert_all_found(first.boxes.select(best), second.boxes, 1e-4)
+        assert_all_found(second.boxes.select(best), first.boxes, 1e-4)
+
+
+def test_every_output_says_which_weights_made_it_and_that_they_are_untrained(
+    any_detector: DetectorFactory, torch_engine: Any, vehicle: Any
+) -> None:
+    detector = any_detector()
+    (result,) = run(detector, vehicle.frame(0.0))
+    assert result.model == detector.identity
+    assert result.model.description == "dfa3d_tiny (untrained weights)"
+    assert result.model.weights_sha256 == torch_engine.identity.weights_sha256
+    assert len(result.model.weights_sha256) == 64
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
+def test_a_damaged_picture_drops_its_camera_and_is_named(detector: DetectorFactory, vehicle: Any, damage: str) -> None:
+    whole = vehicle.jpeg(0)
+    data = {"truncated": whole[: whole.size // 2], "garbage": np.full(999, 7, np.uint8), "empty": whole[:0]}[damage]
+    (result,) = run(detector(), vehicle.frame(0.0, back=data))
+    assert [(use.name, use.is_used) for use in result.cameras] == [("front", True), ("back", False)]
+    (problem,) = result.problems
+    assert f"topic '{TOPIC}'" in problem
+    (without,) = run(detector(), vehicle.frame(0.0, cameras=("front",)))
+    assert_same(result, without)
+
+
+def test_a_picture_that_does_not_fit_its_calibration_drops_its_camera(detector: DetectorFactory, vehicle: Any) -> None:
+    import cv2
+
+    square = np.asarray(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1]).reshape(-1)
+    (result,) = run(detector(), vehicle.frame(0.0, back=square))
+    (problem,) = result.problems
+    assert f"topic '{TOPIC}': the picture is 64x64, its calibration is for 352x160" in problem
+    assert not result.cameras[1].is_used
+
+
+def test_a_set_without_any_usable_picture_is_refused_with_all_reasons(detector: DetectorFactory, vehicle: Any) -> None:
+    broken = np.zeros(10, np.uint8)
+    with pytest.raises(ImageError, match=r"no picture of this set can be used: .*/front/image.*/back/image"):
+        detector().prepare(vehicle.frame(0.0, front=broken, back=broken))
+
+
+def test_the_detector_goes_on_after_a_refused_set(detector: DetectorFactory, vehicle: Any) -> None:
+    broken = np.zeros(10, np.uint8)
+    running = detector()
+    run(running, vehicle.frame(0.0))
+    with pytest.raises(ImageError):
+        running.prepare(vehicle.frame(0.1, front=broken, back=broken))
+    (result,) = run(running, vehicle.frame(0.2))
+    assert result.temporal_state == "fused"
+
+
+def test_more_cameras_than_slots_are_refused(detector: DetectorFactory, vehicle: Any) -> None:
+    frame = vehicle.frame(0.0)
+    views = {f"{name}{i}": view for i in range(2) for name, view in frame.views.items()}
+    with pytest.raises(EngineError, match="4 cameras, the engine was opened for 2"):
+        detector().prepare(FrameSet(0, views))
+
+
+def test_ages_and_missing_cameras_are_reported_in_rig_order(detector: DetectorFactory, vehicle: Any) -> None:
+    late = vehicle.frame(0.0, cameras=("back",))
+    (result,) = run(detector(), FrameSet(40_000_000, late.views, ("front",)))
+    used, absent = result.cameras
+    assert (used.name, used.is_used, used.stamp_ns) == ("back", True, 0)
+    assert used.age_s == pytest.approx(0.04)
+    assert (absent.name, absent.is_used) == ("front", False)
+
+
+@pytest.mark.parametrize(
+    ("times", "has_ego", "states"),
+    [
+        pytest.param((0.0, 0.1), (True, True), ["first_frame", "fused"], id="driving"),
+        pytest.param((0.0, 0.1), (False, False), ["first_frame", "no_ego_motion"], id="pose not known"),
+        pytest.param((0.0, 9.0), (True, True), ["first_frame", "gap"], id="gap"),
+        pytest.param((5.0, 0.0), (True, True), ["first_frame", "first_frame"], id="clock went back"),
+    ],
+)
+def test_where_memory_may_not_be_used_the_result_is_that_of_a_first_frame(
+    detector: DetectorFactory, vehicle: Any, times: tuple[float, float], has_ego: tuple[bool, bool], states: list[str]
+) -> None:
+    frames = [vehicle.frame(t, has_ego=known) for t, known in zip(times, has_ego, strict=True)]
+    results = run(detector(), *frames)
+    assert [item.temporal_state for item in results] == states
+    (alone,) = run(detector(), frames[1])
+    is_same = np.array_equal(rows(results[1].boxes), rows(alone.boxes))
+    assert is_same == (states[1] != "fused")
+
+
+def test_reset_forgets(any_detector: DetectorFactory, vehicle: Any) -> None:
+    running = any_detector()
+    run(running, vehicle.frame(0.0))
+    running.reset()
+    (result,) = run(running, vehicle.frame(0.1))
+    assert result.temporal_state == "first_frame"
+    assert_same(result, *run(any_detector(), vehicle.frame(0.1)))
+
+
+def test_a_snapshot_continues_identically(any_detector: DetectorFactory, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2, 0.3)]
+    running = any_detector()
+    run(running, *frames[:2])
+    snapshot = running.snapshot()
+    expected = run(running, *frames[2:])
+    resumed = any_detector()
+    resumed.restore(snapshot)
+    for array in snapshot.values():  # the snapshot belongs to the caller
+        if array.flags.writeable:
+            array.fill(0)
+    found = run(resumed, *frames[2:])
+    assert [item.temporal_state for item in found] == ["fused", "fused"]
+    for first, second in zip(expected, found, strict=True):
+        assert_same(first, second)
+
+
+def test_two_detectors_of_one_engine_do_not_share_memory(any_detector: DetectorFactory, vehicle: Any) -> None:
+    first, second = any_detector(), any_detector()
+    run(first, vehicle.frame(0.0))
+    run(second, vehicle.frame(7.0))
+    (result,) = run(first, vehicle.frame(0.1))
+    alone = any_detector()
+    assert_same(result, run(alone, vehicle.frame(0.0), vehicle.frame(0.1))[1])
+
+
+def test_the_same_frames_give_the_same_bytes(detector: DetectorFactory, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1)]
+    for first, second in zip(run(detector(), *frames), run(detector(), *frames), strict=True):
+        assert_same(first, second)
+
+
+def test_preparing_ahead_does_not_change_results(detector: DetectorFactory, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2)]
+    ahead = detector()
+    prepared = [ahead.prepare(frame) for frame in reversed(frames)]
+    found = [ahead.infer(item) for item in reversed(prepared)]
+    for first, second in zip(run(detector(), *frames), found, strict=True):
+        assert_same(first, second)
+
+
+def test_threshold_and_limit_cut_the_list_of_the_best(detector: DetectorFactory, vehicle: Any) -> None:
+    (everything,) = run(detector(max_boxes=100), vehicle.frame(0.0))
+    scores = everything.boxes.scores
+    assert len(everything.boxes) == 100
+    assert bool((np.diff(scores) <= 0).all())
+    (few,) = run(detector(max_boxes=7), vehicle.frame(0.0))
+    np.testing.assert_array_equal(rows(few.boxes), rows(everything.boxes)[:7])
+    middle = float(scores[50])
+    (good,) = run(detector(max_boxes=100, score_threshold=middle), vehicle.frame(0.0))
+    np.testing.assert_array_equal(good.boxes.scores, scores[scores >= middle])
+    (none,) = run(detector(score_threshold=1.0), vehicle.frame(0.0))
+    assert (len(none.boxes), none.boxes.frame_id) == (0, "base_link")
+
+
+def test_boxes_are_decoded_in_metres_and_radians() -> None:
+    codes = np.zeros((2, 10), np.float32)
+    codes[0] = [12.0, -3.0, np.log(1.9), np.log(4.5), 0.7, np.log(1.6), np.sin(2.5), np.cos(2.5), 4.0, -1.0]
+    logits = np.full((2, 2), -9.0, np.float32)
+    logits[0, 1] = 0.0
+    boxes = decode_boxes({"class_logits": logits, "box_codes": codes}, ("car", "bus"), "base", DetectorConfig())
+    assert (len(boxes), boxes.frame_id, boxes.class_names[boxes.labels[0]]) == (1, "base", "bus")
+    np.testing.assert_allclose(boxes.centers[0], [12.0, -3.0, 0.7], atol=1e-6)
+    np.testing.assert_allclose(boxes.sizes[0], [4.5, 1.9, 1.6], atol=1e-6)
+    np.testing.assert_allclose(boxes.velocities[0], [4.0, -1.0], atol=1e-6)
+    assert boxes.yaws[0] == pytest.approx(2.5)
+    assert boxes.scores[0] == pytest.approx(0.5)
+
+
+def test_boxes_of_a_real_frame_lie_within_the_range_of_the_model(detector: DetectorFactory, vehicle: Any) -> None:
+    (result,) = run(detector(max_boxes=1000), vehicle.frame(0.0))
+    low, high = np.reshape([-51.2, -51.2, -5.0, 51.2, 51.2, 3.0], (2, 3))
+    assert bool(((result.boxes.centers >= low) & (result.boxes.centers <= high)).all())
+    assert bool((result.boxes.sizes > 0).all())
+    assert bool(((result.boxes.scores >= 0) & (result.boxes.scores <= 1)).all())

@@ -1,0 +1,201 @@
+"""Opening the detector's engine: names, caches, weights, and a machine without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lift3d_ros.config import from_mapping
+from lift3d_ros.errors import ConfigError, EngineError, WeightsError
+from lift3d_ros.pipelines import bev_engine
+from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
+from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, load_network, open_bev_engine
+from lift3d_ros.weights.manifest import find_model
+
+ONNXRUNTIME = EngineConfig(backend="onnxruntime", threads=1)
+BLOCK_TORCH = """
+    import sys
+
+    class RefuseTorch:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in ("torch", "onnx", "onnxscript", "safetensors"):
+                raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+    sys.meta_path.insert(0, RefuseTorch())
+"""
+
+
+def python(program: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "LIFT3D_CACHE_DIR": str(cache), **environment}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, env=variables
+    )
+
+
+def test_unknown_names_suggest_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match=r"'engine.backend' is 'onnxruntme'; expected one of .*mean 'onnxruntime'"):
+        from_mapping(BevDetectionConfig, {"engine": {"backend": "onnxruntme"}}, "test.yaml")
+    with pytest.raises(EngineError, match=r"engine\.backend 'onnxruntme' is not known; did you mean 'onnxruntime'"):
+        choose_backend("onnxruntme")
+    with pytest.raises(WeightsError, match=r"model 'dfa3d_tini' is not in .*manifest\.yaml; did you mean 'dfa3d_tiny'"):
+        open_bev_engine("dfa3d_tini", EngineConfig(), 1)
+
+
+def test_a_missing_backend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match="pip install onnxruntime"):
+        choose_backend("onnxruntime")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(EngineError, match="none of onnxruntime, torch is installed"):
+        choose_backend("auto")
+
+
+@pytest.mark.parametrize("device", ["cdua:0", "cuda:77"])
+def test_a_device_that_does_not_exist_is_named(device: str) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(EngineError, match=rf"engine\.device '{device}': torch cannot use it"):
+        open_bev_engine("dfa3d_tiny", EngineConfig(backend="torch", device=device), 1)
+
+
+def test_a_graph_for_fewer_cameras_is_refused_and_one_for_more_is_taken(graph_path: Path) -> None:
+    with pytest.raises(EngineError, match="2 camera slots, the rig has 3 cameras; export it again with --cameras 3"):
+        open_bev_engine(str(graph_path), ONNXRUNTIME, 3)
+    assert open_bev_engine(str(graph_path), ONNXRUNTIME, 1).num_cameras == 2
+
+
+def test_the_cached_graph_is_found_again(in_graph_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bev_engine, "export_graph", lambda *_: pytest.fail("exported although it is cached"))
+    engine = open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2)
+    assert engine.identity.backend == "onnxruntime"
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1000, 5_000_000])
+def test_a_damaged_graph_in_the_cache_is_made_again(
+    graph_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kept_bytes: int,
+) -> None:
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
+    damaged = tmp_path / "onnx" / graph_path.name
+    damaged.parent.mkdir()
+    damaged.write_bytes(graph_path.read_bytes()[:kept_bytes])
+    monkeypatch.setattr(bev_engine, "export_graph", lambda *arguments: shutil.copy(graph_path, arguments[-1]))
+    assert open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2).num_cameras == 2
+    assert damaged.read_bytes() == graph_path.read_bytes()
+    (line,) = caplog.messages
+    assert line.startswith(f"{damaged}: ONNX Runtime cannot load this graph")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(EngineError, match=r"file/onnx: cannot write to the cache folder .*LIFT3D_CACHE_DIR"):
+        open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2)
+
+
+def test_detection_runs_without_torch(graph_cache: Path, torch_engine: Any) -> None:
+    program = (
+        BLOCK_TORCH
+        + """
+    import cv2, numpy as np
+    from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, open_bev_detector
+    from lift3d_ros.types import CameraImage, CameraModel, CameraView, FrameSet
+
+    detector = open_bev_detector(BevDetectionConfig(), 2)
+    data = cv2.imencode(".jpg", np.full((160, 352, 3), 90, np.uint8))[1].reshape(-1)
+    model = CameraModel("front", "front", 352, 160, np.array([[220.0, 0, 175], [0, 220, 70], [0, 0, 1]]))
+    T_base_cam = np.array([[0, 0, 1, 1.7], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]])
+    view = CameraView(CameraImage("front", 0, "front", "jpeg", data), model, T_base_cam)
+    result = detector.infer(detector.prepare(FrameSet(0, {"front": view})))
+    assert not [name for name in sys.modules if name.partition(".")[0] == "torch"]
+    print(result.model.backend, result.model.weights_sha256)
+    """
+    )
+    result = python(program, graph_cache)
+    assert result.stdout.split() == ["onnxruntime", torch_engine.identity.weights_sha256], result.stderr
+
+
+def test_without_torch_an_absent_or_damaged_graph_says_what_to_do(graph_path: Path, tmp_path: Path) -> None:
+    program = """
+    import sys
+    sys.modules["torch"] = None
+    from lift3d_ros.errors import EngineError
+    from lift3d_ros.pipelines.bev_engine import EngineConfig, open_bev_engine
+    try:
+        open_bev_engine("dfa3d_tiny", EngineConfig(backend="onnxruntime"), 2)
+    except EngineError as error:
+        print(error)
+    """
+    absent = python(program, tmp_path)
+    assert "building it needs torch, which is not installed" in absent.stdout, absent.stderr
+    assert "export the model on another machine with 'lift3d export'" in absent.stdout
+    damaged = tmp_path / "onnx" / graph_path.name
+    damaged.write_bytes(graph_path.read_bytes()[:1000])
+    found = python(program, tmp_path)
+    assert f"{damaged}: ONNX Runtime cannot load this graph" in found.stdout, found.stderr
+    assert "export it again" in found.stdout
+    assert damaged.exists(), "nothing is thrown away that cannot be made again"
+
+
+def test_trained_weights_are_loaded_and_reported_with_the_hash_of_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from safetensors.torch import save_file
+
+    from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+    from lift3d_ros.models.dfa3d.detector import build_detector
+
+    trained = build_detector(Dfa3dConfig.tiny(), seed=5)
+    state = trained.state_dict()
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    add_model(tmp_path, half, save_file)
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+    network, sha256 = load_network("mine", find_model("mine"))
+    assert sha256 == hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, half[name].to(tensor.dtype)), name
+    assert open_bev_engine("mine", EngineConfig(backend="torch"), 1).identity.description == "mine"
+
+    del half["level_embeds"]
+    add_model(tmp_path, half, save_file)
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: does not fit model 'mine'.*level_embeds"):
+        load_network("mine", find_model("mine"))
+
+
+def add_model(folder: Path, tensors: dict[str, Any], save_file: Any) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, str(folder / "mine.safetensors"))
+    sha256 = hashlib.sha256((folder / "mine.safetensors").read_bytes()).hexdigest()
+    (folder / "manifest.yaml").write_text(
+        "models:\n  mine: {method: dfa3d, preset: tiny, licence: Apache-2.0, source: test, "
+        f"weights: mine.safetensors, sha256: {sha256}}}\n"
+    )
+
+
+def test_models_of_other_methods_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "manifest.yaml").write_text(
+        "models:\n  lifter: {method: lfm, preset: tiny, licence: Apache-2.0, source: test}\n"
+    )
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+    with pytest.raises(WeightsError, match="model 'lifter': method 'lfm' with preset 'tiny' is not a BEV detector"):
+        open_bev_engine("lifter", EngineConfig(), 1)
+
+
+def test_threads_of_the_engine_do_not_change_the_boxes(graph_path: Path) -> None:
+    outputs = []
+    for threads in (1, 2):
+        engine = open_bev_engine(str(graph_path), EngineConfig(backend="onnxruntime", threads=threads), 2).engine
+        example = bev_engine._example_inputs(bev_engine.Dfa3dConfig.tiny(), 2)
+        outputs.append(engine.run(example, engine.new_state())["box_codes"])
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)

@@ -1,0 +1,110 @@
+"""Writes what is derived from the code: config/bev_detection.yaml and the tables of README.md.
+
+Run it after changing a parameter: .venv/bin/python tools/generate_reference.py; a test compares the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lift3d_ros.config import Setting, iterate_settings
+from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
+
+
+def main() -> int:
+    """Write the files, or with --check only compare them; 1 where one is out of date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare only; exit status 1 where a file differs")
+    is_check = parser.parse_args().check
+    outdated = []
+    for path, content in generated_files().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            outdated.append(path)
+            if not is_check:
+                path.write_text(content, encoding="utf-8")
+    for path in outdated:
+        print(f"{'out of date' if is_check else 'written'}: {path.relative_to(ROOT)}")
+    return 1 if is_check and outdated else 0
+
+
+def generated_files() -> dict[Path, str]:
+    """Return path -> content of every generated file."""
+    readme = ROOT / "README.md"
+    files = {ROOT / "config" / "bev_detection.yaml": parameter_file()}
+    if readme.exists():
+        text = readme.read_text(encoding="utf-8")
+        files[readme] = with_section(text, "parameters", parameter_table())
+    return files
+
+
+def parameter_file() -> str:
+    """Return the YAML file of the node: every parameter with its default and what it means."""
+    lines = [
+        "# Parameters of the bev_detection node with their defaults; made by tools/generate_reference.py.",
+        "# All are read at start. Doubles need a decimal point: 1.0, not 1.",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    group = ""
+    for setting in iterate_settings(BevDetectionNodeConfig):
+        *groups, name = setting.name.split(".")
+        if groups and groups[0] != group:
+            group = groups[0]
+            lines += ["", f"    {group}:"]
+        indent = "      " if groups else "    "
+        lines += [f"{indent}{line}" for line in _comment(setting)]
+        lines.append(f"{indent}{name}: {_yaml_value(setting.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def parameter_table() -> str:
+    """Return the parameters as a Markdown table."""
+    rows = ["| parameter | default | meaning |", "|---|---|---|"]
+    for setting in iterate_settings(BevDetectionNodeConfig):
+        rows.append(f"| `{setting.name}` | `{_yaml_value(setting.default)}` | {_description(setting)} |")
+    return "\n".join(rows)
+
+
+def with_section(text: str, name: str, content: str) -> str:
+    """Return `text` with the part between the two markers of `name` replaced."""
+    begin, end = BEGIN.format(name=name), END.format(name=name)
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}" if rest else text
+
+
+def _description(setting: Setting) -> str:
+    parts = [setting.help]
+    if setting.choices:
+        parts.append(f"one of {', '.join(setting.choices)}")
+    if setting.minimum is not None and setting.maximum is not None:
+        unit = f" {setting.unit}" if setting.unit else ""
+        parts.append(f"{setting.minimum:g} to {setting.maximum:g}{unit}")
+    return "; ".join(parts)
+
+
+def _comment(setting: Setting) -> Iterator[str]:
+    for line in textwrap.wrap(_description(setting), 100):
+        yield f"# {line}"
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return '[""]' if not value else "[" + ", ".join(map(_yaml_value, value)) + "]"
+    if isinstance(value, str):
+        return f'"{value}"' if not value or "{" in value else value
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
