@@ -68,12 +68,14 @@ class BagStreams:
         others = (self.odometry_topic, self.ground_truth_topic)
         return tuple(dict.fromkeys(filter(None, (*self.tf_static_topics, *self.tf_topics, *infos, *others, *images))))
 
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        head = ("name", "pictures", "calibration", "frame")
+        return [head] + [(n, c.image_topic, c.info_topic or "none", c.frame_id) for n, c in self.cameras.items()]
+
     def describe(self) -> str:
         """Return a table of what was found."""
-        lines = [
-            f"  {name:24} {camera.image_topic}  (frame {camera.frame_id}, calibration {camera.info_topic or 'none'})"
-            for name, camera in self.cameras.items()
-        ]
+        widths = [max(map(len, column)) for column in zip(*self._rows(), strict=True)]
+        lines = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in self._rows()]
         ego = self.odometry_topic or ", ".join(self.tf_topics)
         motion = f"{self.world_frame} -> {self.base_frame} from {ego}" if self.world_frame else "none"
         truth = self.ground_truth_topic or "none"

@@ -8,8 +8,9 @@ unknown types do no harm.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -138,7 +139,8 @@ class BagReader:
         """Return topic -> first message of each of `topics` that holds any.
 
         Raises:
-            BagError: a topic is not in the recording, or the file is damaged on the way.
+            BagError: a topic is not in the recording, the file is damaged on the way, or a message that the index
+                promises is not there.
         """
         counts = {topic.name: topic.count for topic in self.topics}
         pending = {topic for topic in topics if counts.get(topic, 1)}
@@ -147,6 +149,11 @@ class BagReader:
             first.setdefault(message.topic, message)
             if len(first) == len(pending):
                 break
+        if lost := sorted(pending - set(first)):
+            raise BagError(
+                f"{self.path}: no message of topic '{lost[0]}' can be read, though the index promises "
+                f"{counts[lost[0]]}; the recording is damaged: repair it, or copy it again"
+            )
         return first
 
     def deserialise(self, message: BagMessage) -> Any:
@@ -179,12 +186,18 @@ class BagReader:
         else:
             store = get_typestore(Stores.EMPTY)
             try:
-                store.register(_parse_definition(definition, kind))
+                types = _parse_definition(definition, kind)
+                store.register(types)
             except Exception as error:  # the parser raises anything on damaged text
                 raise BagError(
                     f"{self.path}: topic '{message.topic}': the recorded definition of {kind} cannot be understood "
                     f"({type(error).__name__}); record it again, or leave the topic out"
                 ) from None
+            if lacking := _lacking_field(types):
+                raise BagError(
+                    f"{self.path}: topic '{message.topic}': the recorded definition of {kind} lacks '{lacking}'; "
+                    "the recording is damaged or comes from another version: record it again, or leave the topic out"
+                )
         self._stores[kind] = store
         return store
 
@@ -201,8 +214,9 @@ def open_bag(path: Path) -> BagReader:
     return reader
 
 
+@functools.cache
 def package_typestore() -> Typestore:
-    """Return the message types of ROS 2 together with those of this package."""
+    """Return the message types of ROS 2 together with those of this package; shared, so register nothing in it."""
     store = get_typestore(Stores.ROS2_JAZZY)
     for name in _OWN_TYPES:
         text = find_resource(f"msg/{name}.msg").read_text(encoding="utf-8")
@@ -219,3 +233,17 @@ def _parse_definition(definition: MessageDefinition, kind: str) -> Any:
     for part in definition.data.split(_IDL_SEPARATOR)[1:]:
         types.update(get_types_from_idl(part.split("\n", 1)[1]))
     return types
+
+
+def _lacking_field(types: Mapping[str, Any]) -> str | None:
+    """Return a field (``type.field``) that a known type has and its recorded definition lacks.
+
+    Names are compared without case, as ROS 1 writes D, K, R and P of CameraInfo.
+    """
+    known = package_typestore().fielddefs
+    for kind in types.keys() & known.keys():
+        recorded = {name.lower() for name, _ in types[kind][1]}
+        for name, _ in known[kind][1]:
+            if name.lower() not in recorded:
+                return f"{kind}.{name}"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from lift3d_ros.bags.scanned import Record
 SQLITE_MAGIC = b"SQLite format 3\x00"
 
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
-_FILE_SYSTEM = "lift3d_whole_pages"
+# SQLite knows file systems by name; two files may be open at the same time.
+_NUMBERS = itertools.count()
 
 
 class _WholePages(apsw.VFS):
     """The file system without the page that breaks off: SQLite would fill it up with zeros and take them for data."""
 
     def __init__(self) -> None:
-        super().__init__(_FILE_SYSTEM, "")
+        self.registered_name = f"lift3d_whole_pages_{next(_NUMBERS)}"
+        super().__init__(self.registered_name, "")
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         return _WholePagesFile("", name, flags)
@@ -50,12 +53,12 @@ def _excess(size: int, page_size_field: bytes) -> int:
 
 def scan_sqlite3(path: Path) -> Iterator[Record]:
     """Yield topics and messages up to the first row that is damaged or lost."""
-    file_system = _WholePages()  # known to SQLite by its name, as long as it lives
+    file_system = _WholePages()
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     uri = f"file:{quote(str(path))}?immutable=1"
     with (
         contextlib.suppress(apsw.Error),
-        contextlib.closing(apsw.Connection(uri, flags=flags, vfs=_FILE_SYSTEM)) as database,
+        contextlib.closing(apsw.Connection(uri, flags=flags, vfs=file_system.registered_name)) as database,
     ):
         # SQLite refuses a file that is shorter than its header says, unless it is told that damage is expected.
         database.execute("PRAGMA writable_schema=ON")
@@ -70,7 +73,6 @@ def scan_sqlite3(path: Path) -> Iterator[Record]:
             if not (isinstance(number, int) and isinstance(log_ns, int) and isinstance(data, bytes)):
                 return
             yield number, log_ns, data
-    del file_system
 
 
 def _definitions(database: apsw.Connection) -> dict[str, MessageDefinition]:

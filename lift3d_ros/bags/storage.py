@@ -88,7 +88,7 @@ def open_storages(path: Path, stack: contextlib.ExitStack) -> tuple[list[Storage
     if not path.exists():
         siblings = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
         raise BagError(f"{path}: not found{nearest_name_hint(path.name, siblings)} (expected {ACCEPTED})")
-    problems: list[str] = []
+    problems = _unmerged_logs(path)
     if path.is_file():
         return [_open_file(path, stack, problems)], tuple(problems)
     files = sorted((item for item in path.iterdir() if item.suffix in (".mcap", ".db3")), key=_natural_order)
@@ -108,7 +108,7 @@ def open_storages(path: Path, stack: contextlib.ExitStack) -> tuple[list[Storage
                 f"copy the rest of the recording, or rename the files to what {METADATA} says"
             )
         try:
-            return [_IndexedStorage(path, stack)], ()
+            return [_IndexedStorage(path, stack)], tuple(problems)
         except Exception as error:  # as in reading_errors; the files themselves may still be readable
             if not files:
                 raise _unreadable(path, error) from None
@@ -188,6 +188,17 @@ def _contents(folder: Path) -> str:
     if bags:
         return f"recordings in it: {', '.join(bags)}"
     return f"no recording in it, but {', '.join(names[:5])}" if names else "it is empty"
+
+
+def _unmerged_logs(path: Path) -> list[str]:
+    """Return a sentence for each sqlite3 file whose last messages still lie in a log beside it."""
+    logs = path.glob("*.db3-wal") if path.is_dir() else [path.with_name(f"{path.name}-wal")]
+    return [
+        f"{log.with_name(log.name.removesuffix('-wal'))}: its last messages lie in {log.name} and are not read, as the "
+        "recorder was killed; merge them with 'sqlite3 FILE \"PRAGMA wal_checkpoint(TRUNCATE)\"'"
+        for log in logs
+        if log.is_file() and log.stat().st_size
+    ]
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -87,11 +87,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run_info(args: argparse.Namespace) -> int:
     """Print what is in a recording; 1 where the detector can use nothing of it."""
-    from lift3d_ros.bags.reader import open_bag
+    from lift3d_ros.bags.reader import BagReader
     from lift3d_ros.geometry.rig import load_rig
 
     rig = None if args.rig is None else load_rig(args.rig)
-    with open_bag(args.bag) as reader:
+    with BagReader(args.bag) as reader:
         _print_topics(reader)
         return _print_streams(reader, rig)
 

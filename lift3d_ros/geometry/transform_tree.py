@@ -1,7 +1,8 @@
 """A tree of coordinate frames over time: what `/tf` and `/tf_static` say, with interpolation and clear errors.
 
-Shared by replay and by the node; safe to use from several threads. Look-ups never wait and never extrapolate beyond a small tolerance.
-As in tf2, a frame that is published under a new parent moves there.
+Shared by replay and by the node; safe to use from several threads. Look-ups never wait and never extrapolate
+beyond a small tolerance. As in tf2, a frame that is published under a new parent moves there. The history of a frame
+starts again when its stamps jump back by more than a second.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from lift3d_ros.types import Float64Array, as_transform
 
 ALWAYS_NS = 2**62
 _NS = 1_000_000_000
+# A sample this much older than the newest one comes from a clock that was set back or a recording that starts again.
+_JUMP_NS = _NS
 
 
 @dataclass
@@ -31,6 +34,9 @@ class _Edge:
     samples: list[Float64Array] = field(default_factory=list)
 
     def insert(self, stamp_ns: int, T_parent_child: Float64Array, history_ns: int) -> None:
+        if self.stamps and stamp_ns < self.stamps[-1] - _JUMP_NS:
+            self.stamps.clear()
+            self.samples.clear()
         position = bisect.bisect_left(self.stamps, stamp_ns)
         if position < len(self.stamps) and self.stamps[position] == stamp_ns:
             self.samples[position] = T_parent_child
@@ -88,11 +94,6 @@ class TransformTree:
                 edge.stamps, edge.samples = [0], [matrix]
             else:
                 edge.insert(stamp_ns, matrix, self._history_ns)
-
-    def clear(self) -> None:
-        """Forget all moving frames, after a clock jump; static ones stay."""
-        with self._lock:
-            self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}
 
     @property
     def frames(self) -> tuple[str, ...]:

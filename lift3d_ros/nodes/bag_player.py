@@ -29,6 +29,7 @@ from lift3d_ros.msg import BevDetectionArray
 from lift3d_ros.nodes.messages import time_msg
 
 _FIRST_RESULT_S = 180.0
+_SETTLE_S = 1.0
 
 
 class BagPlayer(Node):
@@ -56,7 +57,7 @@ class BagPlayer(Node):
             profile = QoSProfile(depth=100, durability=durability)
             self._outputs[topic.name] = self.create_publisher(message_type, topic.name, profile)
         self._clock = self.create_publisher(Clock, "/clock", 10) if has_clock else None
-        self._results, self._pending = 0, set[str]()
+        self._results, self._sets, self._pending = 0, 0, set[str]()
         self._timeout_s = timeout_s
         self._wait_for = wait_for
         if wait_for:
@@ -76,6 +77,10 @@ class BagPlayer(Node):
                     "check its topics, or give --no-wait"
                 )
             rclpy.spin_once(self, timeout_sec=0.05)
+        # A subscriber that this side knows may not know this side yet, and would miss the first messages.
+        end_s = time.monotonic() + _SETTLE_S
+        while (left_s := end_s - time.monotonic()) > 0:
+            rclpy.spin_once(self, timeout_sec=left_s)
 
     def play(self, message: BagMessage) -> None:
         """Publish one message, after the result that it has to wait for."""
@@ -94,11 +99,13 @@ class BagPlayer(Node):
     def wait_for_result(self) -> None:
         """Wait for the result of the pictures published since the last one."""
         self._pending.clear()
-        before, limit_s = self._results, self._timeout_s if self._results else _FIRST_RESULT_S
+        self._sets += 1
+        limit_s = self._timeout_s if self._results else _FIRST_RESULT_S
         end_s = time.monotonic() + limit_s
-        while self._results == before:
+        while self._results < self._sets:
             if time.monotonic() > end_s:
                 self.get_logger().warning(f"no result on {self._wait_for} within {limit_s:g} s; going on")
+                self._sets = self._results
                 return
             rclpy.spin_once(self, timeout_sec=0.05)
 

@@ -106,7 +106,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
 
     @abstractmethod
     def reset_inputs(self) -> None:
-        """Forget waiting items and moving transforms, after a clock jump."""
+        """Forget waiting items, after a clock jump."""
 
     @abstractmethod
     def waiting_for(self) -> list[str]:

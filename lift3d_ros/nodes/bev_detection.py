@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
@@ -33,7 +33,6 @@ from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
 from lift3d_ros.viz.bev import draw_bev
 
 _RELIABLE = QoSProfile(depth=5)
-_BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
@@ -66,7 +65,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             create = self.create_lifecycle_publisher
             self._outputs = {
                 "detections": create(BevDetectionArray, "~/detections", _RELIABLE),
-                "timing": create(StageTiming, "~/timing", _BEST_EFFORT),
+                "timing": create(StageTiming, "~/timing", _RELIABLE),
                 "markers": create(MarkerArray, "~/markers", _RELIABLE),
                 "bev": create(Image, "~/bev", _RELIABLE),
             }

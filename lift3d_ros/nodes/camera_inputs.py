@@ -18,6 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from lift3d_ros.bags.discover import CameraTopics
 from lift3d_ros.bags.messages import camera_model_from_msg, ego_motion_from_msg, image_from_msg
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.rig import Rig, RigCamera
@@ -51,6 +52,8 @@ class CameraInputs:
         self._models: dict[str, CameraModel] = {}
         self._mismatches: dict[str, str] = {}
         self._latched: set[str] = set()
+        self._is_rectified: dict[str, bool] = {}
+        self._seen_resets = 0
         self._last_arrival_s: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
         self._reported = (time.monotonic(), Counter[str]())
@@ -81,9 +84,8 @@ class CameraInputs:
         self._subscriptions.clear()
 
     def reset(self) -> None:
-        """Forget waiting pictures and moving transforms."""
+        """Forget waiting pictures; transforms start afresh by themselves when their stamps jump back."""
         self.collector.reset()
-        self.tree.clear()
 
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
@@ -139,6 +141,7 @@ class CameraInputs:
 
     def _add_camera(self, name: str, camera: RigCamera) -> None:
         topic = self._topic(name)
+        self._is_rectified[name] = CameraTopics(topic, None, "").is_rectified
         kind = CompressedImage if topic.endswith("/compressed") else Image
         self._subscribe(kind, topic, partial(self._take_image, name, topic))
         if camera.T_base_cam is not None:
@@ -194,16 +197,11 @@ class CameraInputs:
         if frame_id is not None or not image.frame_id:
             frame_id = self._rig.cameras[name].optical_frame(name)
             image = CameraImage(**{**vars(image), "frame_id": frame_id})
-        resets = self.collector.resets
-        released = self.collector.add(name, image, time.monotonic_ns())
-        if self.collector.resets > resets:
-            self._on_problem(f"topic '{topic}': stamps jump back; starting afresh")
-            self.tree.clear()
-        self._release(released)
+        self._release(self.collector.add(name, image, time.monotonic_ns()))
 
     def _take_info(self, name: str, topic: str, message: CameraInfo) -> None:
         try:
-            self._models[name] = camera_model_from_msg(message, name, topic)
+            self._models[name] = camera_model_from_msg(message, name, topic, is_rectified=self._is_rectified[name])
         except CalibrationError as error:
             self._models.pop(name, None)
             self._on_problem(str(error))
@@ -228,6 +226,9 @@ class CameraInputs:
         self._release(self.collector.expire(time.monotonic_ns()))
 
     def _release(self, sets: list[StreamSet]) -> None:
+        if self.collector.resets > self._seen_resets:
+            self._seen_resets = self.collector.resets
+            self._on_problem("stamps jump back: waiting pictures are dropped, starting afresh")
         for item in sets:
             images = {name: image for name, image in item.items.items() if isinstance(image, CameraImage)}
             try:

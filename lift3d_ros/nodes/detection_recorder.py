@@ -11,7 +11,6 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 
 from lift3d_ros.msg import BevDetectionArray, StageTiming
@@ -28,9 +27,8 @@ class DetectionRecorder(Node):
         folder.mkdir(parents=True, exist_ok=True)
         self._detections = (folder / DETECTIONS_FILE).open("w", encoding="utf-8", buffering=1)
         self._timings = (folder / TIMING_FILE).open("w", encoding="utf-8", buffering=1)
-        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(BevDetectionArray, f"{node_name}/detections", self._take_detections, 100)
-        self.create_subscription(StageTiming, f"{node_name}/timing", self._take_timing, best_effort)
+        self.create_subscription(StageTiming, f"{node_name}/timing", self._take_timing, 100)
 
     def close(self) -> None:
         """Close the files."""

@@ -104,15 +104,11 @@ class BagFrames:
             compensate_ego_motion=self._sync.compensate_ego_motion,
         )
         for message in self._reader.messages(self._streams.topics):
-            now_ns, released = message.log_ns, list[StreamSet]()
+            now_ns, released, resets = message.log_ns, list[StreamSet](), collector.resets
             if message.topic in self._names:
                 name = self._names[message.topic]
                 image = self._image(name, message)
-                resets = collector.resets
                 released = collector.add(name, image, now_ns)
-                if collector.resets > resets:
-                    logger.warning("stamps of camera '%s' jump back: starting afresh", name)
-                    self._tree.clear()
             elif self._take_motion(message):
                 newest_ns = self._tree.newest_common_stamp_ns(self._streams.world_frame or "", self._streams.base_frame)
                 if newest_ns is not None:
@@ -120,6 +116,8 @@ class BagFrames:
             else:
                 self._take_other(message)
                 released = collector.expire(now_ns)
+            if collector.resets > resets:
+                logger.warning("topic '%s': stamps jump back; starting afresh", message.topic)
             yield from self._assemble(assembler, released)
         yield from self._assemble(assembler, collector.flush())
         for reason, count in sorted(collector.drops.items()):

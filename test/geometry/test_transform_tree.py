@@ -89,10 +89,17 @@ def test_newest_common_stamp_is_the_oldest_newest_of_the_chain(tree: TransformTr
 
 
 def test_a_clock_jump_clears_what_moves_and_keeps_what_is_mounted(tree: TransformTree) -> None:
-    tree.clear()
+    driving(tree, [2.5, 3.5])
+    assert tree.newest_common_stamp_ns("odom", "base_link") == 3.5 * S
     np.testing.assert_array_equal(tree.lookup_static("base_link", "front_optical"), MOUNT)
-    with pytest.raises(TransformError):
+    with pytest.raises(TransformError, match="older than the samples"):
         tree.lookup("odom", "base_link", 2 * S)
+
+
+def test_a_sample_that_is_a_little_late_is_sorted_in(tree: TransformTree) -> None:
+    driving(tree, [3.5])
+    assert tree.newest_common_stamp_ns("odom", "base_link") == 4 * S
+    assert tree.lookup("odom", "base_link", round(1.5 * S))[0, 3] == pytest.approx(3.0)
 
 
 def test_a_new_parent_takes_over_and_loops_are_refused(tree: TransformTree) -> None:

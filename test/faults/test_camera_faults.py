@@ -1,0 +1,148 @@
+"""What the node does when cameras, calibration, transforms or publishers misbehave: it goes on and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drive import Drive
+from ros_system import DETECTIONS, NodeProcess, Observer, running_node
+
+from lift3d_ros.types import CameraImage, CameraModel
+
+pytestmark = pytest.mark.ros
+
+
+def used(message: Any) -> dict[str, bool]:
+    return {use.name: use.is_used for use in message.cameras}
+
+
+def start_player(bag: Path) -> NodeProcess:
+    return NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", DETECTIONS)
+
+
+class LeftCameraDies(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        return None if name == "left" and index >= 3 else super().picture(name, index)
+
+
+def test_a_camera_that_dies_is_masked_and_reported(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = LeftCameraDies(frames=9).write(tmp_path / "drive")
+    with running_node(parameters, observer), start_player(bag) as player:
+        results = observer.wait_for_messages(DETECTIONS, 9)
+        observer.wait_for_status("cameras", r"camera 'left': silent for [\d.]+ s; results go on without it")
+        observer.wait_for_status("pipeline", "without camera left")
+        assert player.wait() == 0
+    assert [used(result)["left"] for result in results] == [True] * 3 + [False] * 6
+    assert all(used(result)["front"] and used(result)["right"] for result in results)
+    assert all(np.isnan(use.age) for result in results[3:] for use in result.cameras if use.name == "left")
+
+
+class DamagedPictures(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        image = super().picture(name, index)
+        if name == "left" and index == 1 and image is not None:
+            return CameraImage(name, image.stamp_ns, image.frame_id, "jpeg", image.data[: image.data.size // 2])
+        return image
+
+
+def test_a_truncated_picture_costs_one_camera_of_one_set(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = DamagedPictures(frames=3).write(tmp_path / "drive")
+    with running_node(parameters, observer) as node, start_player(bag):
+        results = observer.wait_for_messages(DETECTIONS, 3)
+        node.wait_for(r"topic '/left/image/compressed': the JPEG picture of 320x180 is truncated")
+    assert [used(result)["left"] for result in results] == [True, False, True]
+
+
+class UnknownEncoding(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        image = super().picture(name, index)
+        if name == "left" and image is not None:
+            return CameraImage(
+                name, image.stamp_ns, image.frame_id, "bgr9", image.data, image.width, image.height, image.step
+            )
+        return image
+
+
+def test_an_unknown_encoding_costs_one_camera(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
+    bag = UnknownEncoding(frames=2, is_compressed=False).write(tmp_path / "drive")
+    parameters |= {"topics.is_compressed": False}
+    with running_node(parameters, observer) as node, start_player(bag):
+        results = observer.wait_for_messages(DETECTIONS, 2)
+        node.wait_for(r"topic '/left/image': .*'bgr9'.*did you mean 'bgr8'")
+    assert [used(result)["left"] for result in results] == [False, False]
+
+
+def test_a_camera_without_transform_is_left_out_and_named(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = Drive(frames=2, mounted=("front", "right")).write(tmp_path / "drive")
+    with running_node(parameters, observer) as node, start_player(bag):
+        results = observer.wait_for_messages(DETECTIONS, 2)
+        node.wait_for(r"camera 'left': frame 'left_optical_frame' is not known.*publish it on /tf")
+    assert [used(result) for result in results] == [{"front": True, "left": False, "right": True}] * 2
+
+
+class ZeroFocalLength(Drive):
+    def model(self, name: str) -> CameraModel:
+        model = super().model(name)
+        if name == "left":
+            object.__setattr__(model, "intrinsics", np.zeros((3, 3)))
+        return model
+
+
+def test_a_calibration_without_focal_length_is_refused_and_named(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = ZeroFocalLength(frames=2).write(tmp_path / "drive")
+    with running_node(parameters, observer) as node, start_player(bag):
+        results = observer.wait_for_messages(DETECTIONS, 2)
+        node.wait_for(r"topic '/left/camera_info': camera 'left': focal length is fx=0, fy=0")
+    assert [used(result)["left"] for result in results] == [False, False]
+
+
+def test_without_ego_motion_each_set_is_detected_by_itself(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = Drive(frames=3, has_ego_motion=False).write(tmp_path / "drive")
+    with running_node(parameters, observer), start_player(bag):
+        results = observer.wait_for_messages(DETECTIONS, 3)
+        observer.wait_for_status("pipeline", "no ego motion, so earlier frames are not used")
+    states = [result.temporal_state for result in results]
+    assert states == [results[0].TEMPORAL_FIRST_FRAME, *[results[0].TEMPORAL_NO_EGO_MOTION] * 2]
+
+
+def test_a_publisher_with_other_quality_of_service_is_named(parameters: dict[str, Any], observer: Observer) -> None:
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import CompressedImage
+
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    observer.node.create_publisher(CompressedImage, "/front/image/compressed", best_effort)
+    with NodeProcess("bev_detection", parameters=parameters | {"qos.reliability": "reliable"}) as node:
+        node.wait_for(r"topic '/front/image/compressed': a publisher offers another reliability")
+        status = observer.wait_for_status("cameras", "set qos.reliability to best_effort")
+    assert status.level == b"\x02"
+
+
+def test_calibration_that_was_published_once_and_latched_is_found(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from sensor_msgs.msg import CameraInfo
+
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = observer.node.create_publisher(CameraInfo, "/left/camera_info", latched)
+    K = Drive().model("left").intrinsics.reshape(-1)
+    publisher.publish(CameraInfo(width=320, height=180, distortion_model="plumb_bob", d=[0.0] * 5, k=K))
+    bag = Drive(frames=2, calibrated=("front", "right")).write(tmp_path / "drive")
+    with running_node(parameters, observer):
+        observer.wait_for_status("cameras", r"^(?!.*camera 'left': no calibration)")
+        with start_player(bag):
+            results = observer.wait_for_messages(DETECTIONS, 2)
+    assert [used(result)["left"] for result in results] == [True, True]
