@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from drive import CAMERAS
+
+from lift3d_ros.pipelines.bev_engine import exported_graph
+from lift3d_ros.weights.manifest import find_model
+
+if TYPE_CHECKING:
+    from ros_system import Observer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,3 +35,43 @@ def shared_dir() -> Path:
     if not (root / "data").is_dir():
         pytest.skip(f"no reference data: {root}/data does not exist; set LIFT3D_SHARED_DIR")
     return root
+
+
+@pytest.fixture(scope="session")
+def graph_cache() -> Path:
+    """The package's cache folder for tests: exported graphs stay there, since making one takes tens of seconds."""
+    folder = REPOSITORY / "build" / "test-cache"
+    os.environ["LIFT3D_CACHE_DIR"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def three_camera_graph(graph_cache: Path) -> Path:
+    """The graph for the cameras of `drive` is there before a node asks for it, so a node is ready in seconds."""
+    return exported_graph("dfa3d_tiny", find_model("dfa3d_tiny"), len(CAMERAS))
+
+
+@pytest.fixture
+def parameters(three_camera_graph: Path) -> dict[str, Any]:
+    """Parameters of a bev_detection node for a recording of `drive`, paced and without loss."""
+    return {
+        "cameras": list(CAMERAS),
+        "topics.is_compressed": True,
+        "sync.drop": False,
+        "qos.reliability": "reliable",
+        "engine.backend": "onnxruntime",
+        "engine.threads": 1,
+        "detector.score_threshold": 0.0,
+        "detector.max_boxes": 20,
+    }
+
+
+@pytest.fixture
+def observer() -> Iterator[Observer]:
+    """A node of the test that hears detections and diagnostics."""
+    from ros_system import Observer
+
+    observer = Observer()
+    observer.listen_to_detections()
+    yield observer
+    observer.close()

@@ -62,7 +62,8 @@ install_requirements() {
     is_done requirements "$key" && return
     if [ "$HAS_ROS" = yes ]; then
         say "installing pinned Python packages, about 400 MB to unpack (1-3 minutes)"
-        "$VENV/bin/pip" install -q --disable-pip-version-check -r requirements/venv.txt -r requirements/ros.txt
+        "$VENV/bin/pip" install -q --disable-pip-version-check -c requirements/constraints.txt \
+            -r requirements/venv.txt -r requirements/ros.txt
         "$VENV/bin/python" tools/repair_ros_wheels.py
     else
         say "installing Python packages within the ranges of pyproject.toml"

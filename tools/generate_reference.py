@@ -68,8 +68,10 @@ def parameter_file() -> str:
 def parameter_table() -> str:
     """Return the parameters as a Markdown table."""
     rows = ["| parameter | default | meaning |", "|---|---|---|"]
-    for setting in iterate_settings(BevDetectionNodeConfig):
-        rows.append(f"| `{setting.name}` | `{_yaml_value(setting.default)}` | {_description(setting)} |")
+    rows += [
+        f"| `{setting.name}` | `{_yaml_value(setting.default)}` | {_description(setting)} |"
+        for setting in iterate_settings(BevDetectionNodeConfig)
+    ]
     return "\n".join(rows)
 
 

@@ -61,6 +61,11 @@ class BagStreams:
     ground_truth_topic: str | None
 
     @property
+    def has_transforms(self) -> bool:
+        """Whether the recording has /tf or /tf_static at all."""
+        return bool(self.tf_topics or self.tf_static_topics)
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """Every topic that replay reads."""
         infos = (camera.info_topic for camera in self.cameras.values())

@@ -104,7 +104,8 @@ def run_detection(
         has_page=not args.no_report,
     )
     summary = write_run_report(args.out, source, options)
-    print(f"{summary.num_frames} frame sets, median {summary.median_ms:.0f} ms; results in {args.out}")
+    noun = "frame set" if summary.num_frames == 1 else "frame sets"
+    print(f"{summary.num_frames} {noun}, median {summary.median_ms:.0f} ms; results in {args.out}")
     if summary.metrics is not None:
         print(f"mAP {summary.metrics.mean_ap:.4f}, NDS {summary.metrics.nds:.4f} ({detector.identity.description})")
     if summary.report is not None:
@@ -123,7 +124,11 @@ def _existing(args: argparse.Namespace) -> dict[str, bool]:
 
 
 def _facts(config: RunConfig, args: argparse.Namespace, source: FrameSource, source_path: Path) -> Mapping[str, Any]:
-    """Return everything that decides the results, for resuming."""
+    """Return everything that decides the results, for resuming.
+
+    Raises:
+        ConfigError: a file that was named cannot be read.
+    """
     files = {"rig": getattr(args, "rig", None), "sets": args.sets}
     return {
         "version": lift3d_ros.__version__,
@@ -132,8 +137,12 @@ def _facts(config: RunConfig, args: argparse.Namespace, source: FrameSource, sou
         "cameras": list(source.cameras),
         "settings": dataclasses.asdict(config),
         "first frame": args.frames.start,
-        **{
-            name: None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in files.items()
-        },
+        **{name: None if path is None else _hash_of(path, f"--{name}") for name, path in files.items()},
     }
+
+
+def _hash_of(path: Path, option: str) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be read ({error.strerror}); give an existing file") from None

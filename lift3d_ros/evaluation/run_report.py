@@ -229,7 +229,7 @@ def _page(
         "weights SHA-256": model.weights_sha256,
         **({"backend": model.backend} if model.backend else {}),
         "cameras": ", ".join(source.cameras),
-        "frames of the boxes": results[0].boxes.frame_id,
+        "box frame": results[0].boxes.frame_id,
         **options.facts,
         **_versions(),
         "command": shlex.join(options.command),

@@ -31,6 +31,9 @@ from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
 
 logger = logging.getLogger(__name__)
 
+# A recording of a single camera, without any transform, is most often one of a hand-held or test camera.
+_LONE_CAMERA_HEIGHT_M = 1.5
+
 # Optical axes of a camera that looks straight ahead.
 _FORWARD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
@@ -51,7 +54,7 @@ class BagFrames:
         Args:
             rig: calibration and mounting that override those of the recording.
             mount_height_m: cameras without a mounting are taken to look straight ahead from this height
-                over the origin of the base frame.
+                over the origin of the base frame; None does that for a lone camera without transforms only.
 
         Raises:
             BagError: not one camera has both calibration and mounting; says for each what is missing.
@@ -203,14 +206,18 @@ class BagFrames:
         for message in self._reader.messages(self._streams.tf_static_topics) if self._streams.tf_static_topics else ():
             for entry in transforms_from_msg(message.message, message.topic):
                 self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=True)
+        if mount_height_m is None and len(self._streams.cameras) == 1 and not self._streams.has_transforms:
+            mount_height_m = _LONE_CAMERA_HEIGHT_M
         for name, camera in self._streams.cameras.items():
             rig_camera = None if self._rig is None else self._rig.cameras[name]
             mounting = None if rig_camera is None else rig_camera.T_base_cam
             if mounting is None and mount_height_m is not None and not self._is_mounted(camera.frame_id):
                 mounting = make_transform(_FORWARD, [0.0, 0.0, mount_height_m])
                 logger.warning(
-                    "camera '%s': no mounting in the recording; taken to look straight ahead from %.2f m",
+                    "camera '%s' (%s): no mounting in the recording; taken to look straight ahead from %.2f m over the "
+                    "ground. Give the real one in a rig file (--rig), or another height with --mount-height",
                     name,
+                    camera.image_topic,
                     mount_height_m,
                 )
             if mounting is not None:

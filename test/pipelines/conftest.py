@@ -76,7 +76,7 @@ def vehicle() -> Vehicle:
 
 
 @pytest.fixture(scope="session")
-def graph_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_camera_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder that holds the exported graph for two cameras; making it takes tens of seconds."""
     for package in ("torch", "onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason=f"{package} is not installed")
@@ -88,16 +88,16 @@ def graph_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def graph_path(graph_cache: Path) -> Path:
-    (path,) = graph_cache.glob("onnx/*.onnx")
+def graph_path(two_camera_cache: Path) -> Path:
+    (path,) = two_camera_cache.glob("onnx/*.onnx")
     return path
 
 
 @pytest.fixture
-def in_graph_cache(graph_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def in_graph_cache(two_camera_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the graph is the cache of the package."""
-    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(graph_cache))
-    return graph_cache
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(two_camera_cache))
+    return two_camera_cache
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypa
         open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2)
 
 
-def test_detection_runs_without_torch(graph_cache: Path, torch_engine: Any) -> None:
+def test_detection_runs_without_torch(two_camera_cache: Path, torch_engine: Any) -> None:
     program = (
         BLOCK_TORCH
         + """
@@ -122,7 +122,7 @@ def test_detection_runs_without_torch(graph_cache: Path, torch_engine: Any) -> N
     print(result.model.backend, result.model.weights_sha256)
     """
     )
-    result = python(program, graph_cache)
+    result = python(program, two_camera_cache)
     assert result.stdout.split() == ["onnxruntime", torch_engine.identity.weights_sha256], result.stderr
 
 

@@ -71,7 +71,8 @@ class Drive:
             for name in self.mounted
         }
         first_ns = self.start_ns - 200 * _MS
-        at(first_ns, lambda w: w.transforms(mountings, first_ns, first_ns, is_static=True))
+        if mountings:
+            at(first_ns, lambda w: w.transforms(mountings, first_ns, first_ns, is_static=True))
         last_ns = self.stamp_ns("right", self.frames - 1) + 300 * _MS
         for stamp_ns in range(first_ns, last_ns, 50 * _MS) if self.has_ego_motion else ():
             T = make_transform(np.eye(3), [SPEED * (stamp_ns - self.start_ns) * 1e-9, 0.0, 0.0])

@@ -1,0 +1,190 @@
+"""`lift3d replay` and `lift3d detect`: same input, same bytes; resumable; clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drive import Drive
+
+from lift3d_ros.cli.main import main as lift3d
+from lift3d_ros.types import CameraImage
+
+pytestmark = pytest.mark.usefixtures("graph_cache")
+
+FAST = ("--no-pictures", "--no-report")
+STABLE_FILES = ("detections.jsonl", "sets.jsonl", "run.json")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Drive(frames=5).write(tmp_path_factory.mktemp("bags") / "drive")
+
+
+@pytest.fixture(scope="module")
+def reference(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the whole recording."""
+    out = tmp_path_factory.mktemp("reference")
+    assert lift3d(["replay", str(bag), "--out", str(out / "run"), *FAST]) == 0
+    return out / "run"
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_same_bytes(first: Path, second: Path) -> None:
+    for name in STABLE_FILES:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_the_same_recording_gives_the_same_bytes(bag: Path, reference: Path, tmp_path: Path) -> None:
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), *FAST]) == 0
+    assert_same_bytes(reference, tmp_path)
+    results = lines(reference / "detections.jsonl")
+    assert [result["temporal_state"] for result in results] == ["first_frame", *["fused"] * 4]
+    assert not any(result["is_trained"] for result in results)
+
+
+def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(bag: Path, reference: Path, tmp_path: Path) -> None:
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:2", *FAST]) == 0
+    assert len(lines(tmp_path / "detections.jsonl")) == 2
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--resume", *FAST]) == 0
+    assert_same_bytes(reference, tmp_path)
+
+
+def test_recorded_sets_give_the_same_boxes_again(bag: Path, reference: Path, tmp_path: Path) -> None:
+    sets = reference / "sets.jsonl"
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--sets", str(sets), *FAST]) == 0
+    assert (tmp_path / "detections.jsonl").read_bytes() == (reference / "detections.jsonl").read_bytes()
+
+
+def test_pictures_and_report_are_made(bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "1:3"]) == 0
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["000000.jpg", "000001.jpg"]
+    assert cv2.imread(str(pictures[0])).std() > 10
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "untrained weights" in page
+    assert f"report: {tmp_path / 'report.html'}" in capsys.readouterr().out
+
+
+def test_results_are_not_overwritten_unasked(bag: Path, reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["replay", str(bag), "--out", str(reference), *FAST]) == 2
+    assert (
+        "already holds results; continue them with --resume, replace them with --overwrite" in capsys.readouterr().err
+    )
+
+
+def test_a_run_with_other_settings_is_not_resumed(
+    bag: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["replay", str(bag), "--out", str(reference), "--resume", "--score-threshold", "0.5", *FAST]
+    assert lift3d(command) == 2
+    assert "made with another settings" in capsys.readouterr().err
+
+
+class OneCamera(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        return super().picture(name, index) if name == "front" else None
+
+
+def test_a_lone_camera_without_transforms_is_taken_to_look_ahead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = OneCamera(frames=1, mounted=(), has_ego_motion=False).write(tmp_path / "phone")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    (recorded,) = lines(tmp_path / "run" / "sets.jsonl")
+    view = recorded["views"]["front"]  # type: ignore[index]
+    np.testing.assert_allclose(np.array(view["T_base_cam"])[:3, 3], [0.0, 0.0, 1.5])
+    assert "taken to look straight ahead from 1.50 m" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["replay", "/nowhere/drive.mcap"], "/nowhere/drive.mcap"),
+        (["replay", "BAG", "--rig", "RIG"], "unknown name 'cameras.front.topicc'; did you mean 'topic'?"),
+        (["replay", "BAG", "--score-threshold", "7"], "'score_threshold' is 7; expected 0 to 1"),
+        (["replay", "BAG", "--model", "dfa3d_tini"], "did you mean 'dfa3d_tiny'"),
+        (["replay", "BAG", "--params", "PARAMS"], "unknown name 'synk'; did you mean 'sync'?"),
+        (["replay", "BAG", "--sets", "/nowhere/sets.jsonl"], "/nowhere/sets.jsonl"),
+        (["replay", "BAG", "--frames", "90:99"], "no frame set was run"),
+        (["detect", "EMPTY"], "has no meta.json, so the cameras are not known; give a rig file with --rig"),
+        (["detect", "EMPTY", "--rig", "RIG_OK"], "expected one sub-folder for each camera of the rig"),
+    ],
+)
+def test_bad_input_gets_one_line_that_names_it(
+    arguments: list[str], message: str, bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rig.yaml").write_text("cameras: {front: {topicc: /front/image/compressed}}\n", encoding="utf-8")
+    (tmp_path / "params.yaml").write_text("synk: {window_s: 0.1}\n", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    rig_ok = tmp_path / "rig_ok.yaml"
+    write_rig(rig_ok)
+    places = {
+        "BAG": str(bag),
+        "RIG": str(tmp_path / "rig.yaml"),
+        "RIG_OK": str(rig_ok),
+        "PARAMS": str(tmp_path / "params.yaml"),
+        "EMPTY": str(tmp_path / "empty"),
+    }
+    command = [places.get(argument, argument) for argument in arguments]
+    assert lift3d([*command, "--out", str(tmp_path / "out"), *FAST]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def write_rig(path: Path) -> None:
+    blocks = ["cameras:"]
+    for name, yaw in (("front", 0), ("back", 180)):
+        blocks += [
+            f"  {name}:",
+            "    calibration: {width: 320, height: 180, fx: 220.0, fy: 220.0, cx: 159.5, cy: 89.5}",
+            f"    mounting: {{position: [1.0, 0.0, 1.5], rpy_deg: [0.0, 0.0, {yaw}.0]}}",
+        ]
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def test_a_folder_of_pictures_is_detected_with_a_rig_file(tmp_path: Path) -> None:
+    write_rig(tmp_path / "rig.yaml")
+    for name, numbers in (("front", (1, 2, 3)), ("back", (1, 3))):
+        folder = tmp_path / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in numbers:
+            pixels = np.random.default_rng(number).integers(0, 255, (180, 320, 3), dtype=np.uint8)
+            assert cv2.imwrite(str(folder / f"{number:04d}.png"), pixels)
+    command = [
+        "detect",
+        str(tmp_path / "pictures"),
+        "--rig",
+        str(tmp_path / "rig.yaml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert lift3d([*command, *FAST]) == 0
+    results = lines(tmp_path / "run" / "detections.jsonl")
+    used = [{use["name"]: use["is_used"] for use in result["cameras"]} for result in results]  # type: ignore[attr-defined]
+    assert used == [{"front": True, "back": True}, {"front": True, "back": False}, {"front": True, "back": True}]
+    assert [result["stamp_ns"] for result in results] == [500_000_000, 1_000_000_000, 1_500_000_000]
+
+
+def test_a_scene_folder_needs_no_rig_and_is_scored(repository: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
+    command = ["detect", str(repository / "demo" / "street"), "--frames", "0:2", "--out", str(tmp_path)]
+    assert lift3d([*command, *FAST]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["figures"]["num_frames"] == 2
+    assert len(metrics["weights_sha256"]) == 64
+
+
+def test_help_of_every_verb_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("replay", "detect", "bag", "export", "doctor"):
+        with pytest.raises(SystemExit) as stop:
+            lift3d([verb, "--help"])
+        assert stop.value.code == 0
+        assert f"lift3d {verb}" in capsys.readouterr().out

@@ -1,0 +1,73 @@
+"""The demo itself: the bundled street through the real node, and without ROS."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("graph_cache")
+
+
+def load_demo(repository: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", repository / "tools" / "demo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["demo"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_results(out: Path) -> None:
+    results = [json.loads(line) for line in (out / "detections.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(results) == 12
+    assert all(use["is_used"] for result in results for use in result["cameras"])
+    assert [result["temporal_state"] for result in results] == ["first_frame", *["fused"] * 11]
+    assert json.loads((out / "metrics.json").read_text(encoding="utf-8"))["figures"]["num_frames"] == 12
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "untrained weights" in page
+    assert not re.search(r"https?://", page)
+
+
+@pytest.mark.ros
+@pytest.mark.timeout(600)
+def test_the_demo_plays_the_street_through_the_node(repository: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 on this machine")
+    pytest.importorskip("lift3d_ros.msg", reason="the interfaces are not built: run 'make setup'")
+    environment = {**os.environ, "LIFT3D_SHARED_DIR": str(tmp_path / "nowhere"), "DEMO_BAG": ""}
+    command = [sys.executable, str(repository / "tools" / "demo.py"), "--out", str(tmp_path / "demo")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "playing it through the node over DDS" in done.stdout
+    assert f"report: {tmp_path / 'demo' / 'report.html'}" in done.stdout
+    check_results(tmp_path / "demo")
+
+
+def test_without_ros_the_demo_replays_and_says_so(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = load_demo(repository)
+    monkeypatch.setattr(demo, "HAS_ROS", False)
+    monkeypatch.setattr(sys, "argv", ["demo", "--out", str(tmp_path)])
+    monkeypatch.setenv("LIFT3D_SHARED_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("DEMO_BAG", raising=False)
+    assert demo.main() == 0
+    assert "WITHOUT the node" in capsys.readouterr().out
+    check_results(tmp_path)
+
+
+def test_a_wrong_recording_is_named(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = load_demo(repository)
+    monkeypatch.setattr(sys, "argv", ["demo", "--bag", "/nowhere/drive", "--out", str(tmp_path)])
+    assert demo.main() == 2
+    assert "demo: error: /nowhere/drive" in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""Launch files build what they promise; a recording stub stands in where the launch package is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
+ACTIONS = {
+    "launch": ("LaunchContext", "LaunchDescription"),
+    "launch.actions": ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable"),
+    "launch.conditions": ("IfCondition",),
+    "launch.substitutions": ("LaunchConfiguration",),
+    "launch_ros": (),
+    "launch_ros.actions": ("LifecycleNode", "Node"),
+}
+
+
+@dataclass
+class Recorded:
+    """What a launch file created: the class name and the arguments."""
+
+    kind: str
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def perform(self, context: dict[str, str]) -> str:
+        """Return the value of a LaunchConfiguration."""
+        return context[self.positional[0]]
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put recording stand-ins of the launch packages into sys.modules."""
+    for name, classes in ACTIONS.items():
+        module = ModuleType(name)
+        for kind in classes:
+            setattr(module, kind, lambda *args, kind=kind, **named: Recorded(kind, args, named))
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def load(path: Path) -> ModuleType:
+    """Execute a launch file as launch does."""
+    spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def described(path: Path) -> list[Recorded]:
+    """Return the entities of the launch description."""
+    entities: list[Recorded] = load(path).generate_launch_description().positional[0]
+    return entities
+
+
+def of_kind(entities: list[Recorded], kind: str) -> list[Recorded]:
+    return [entity for entity in entities if entity.kind == kind]
+
+
+def test_there_are_launch_files() -> None:
+    assert REPOSITORY / "launch/bev_detection.launch.py" in FILES
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_argument_is_described_and_has_a_default(path: Path) -> None:
+    arguments = of_kind(described(path), "DeclareLaunchArgument")
+    assert arguments
+    for argument in arguments:
+        (name,) = argument.positional
+        assert isinstance(argument.named["default_value"], str), name
+        assert len(argument.named["description"]) > 10, name
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_environment_is_set_before_the_node_starts(path: Path) -> None:
+    kinds = [entity.kind for entity in described(path)]
+    variables = {e.positional[0] for e in of_kind(described(path), "SetEnvironmentVariable")}
+    assert {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"} & variables
+    assert "MALLOC_TRIM_THRESHOLD_" in variables
+    last_variable = max(i for i, kind in enumerate(kinds) if kind == "SetEnvironmentVariable")
+    assert last_variable < kinds.index("OpaqueFunction")
+
+
+@pytest.mark.usefixtures("stub")
+def test_the_detector_is_started_with_the_arguments() -> None:
+    entities = described(REPOSITORY / "launch/bev_detection.launch.py")
+    context = {
+        argument.positional[0]: argument.named["default_value"]
+        for argument in of_kind(entities, "DeclareLaunchArgument")
+    }
+    context |= {"namespace": "front_car", "backend": "onnxruntime", "autostart": "false", "log_level": "debug"}
+    (function,) = of_kind(entities, "OpaqueFunction")
+    (node,) = function.named["function"](context)
+    assert node.kind == "LifecycleNode"
+    assert node.named["package"] == "lift3d_ros"
+    assert (REPOSITORY / "scripts" / node.named["executable"]).is_file()
+    assert node.named["namespace"] == "front_car"
+    assert node.named["arguments"] == ["--ros-args", "--log-level", "bev_detection:=debug"]
+    parameter_file, overrides = node.named["parameters"]
+    assert Path(parameter_file).is_file()
+    assert overrides == {"engine.backend": "onnxruntime", "autostart": False}
+
+
+@pytest.mark.usefixtures("stub")
+def test_rviz_opens_only_when_asked_for() -> None:
+    entities = described(REPOSITORY / "launch/bev_detection.launch.py")
+    (viewer,) = of_kind(entities, "Node")
+    assert viewer.named["executable"] == "rviz2"
+    assert Path(viewer.named["arguments"][1]).is_file()
+    assert viewer.named["condition"].positional[0].positional == ("rviz",)
+    defaults = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    assert defaults["rviz"] == "false"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_the_real_launch_package_accepts_the_file(path: Path) -> None:
+    for package in ("launch.launch_description_sources", "launch_ros.actions"):
+        pytest.importorskip(package, reason="no launch packages: they come with a ROS 2 distribution")
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    import launch
+
+    description = PythonLaunchDescriptionSource(str(path)).get_launch_description(launch.LaunchContext())
+    assert {argument.name for argument in description.get_launch_arguments()}
