@@ -42,14 +42,15 @@ def generate_launch_description() -> LaunchDescription:
 
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    overrides = bev_detection_overrides(values)
     return [
         LifecycleNode(
             package="lift3d_ros",
             executable="bev_detection",
             name="bev_detection",
             namespace=values["namespace"],
-            parameters=[values["params_file"], bev_detection_overrides(values)],
-            arguments=["--ros-args", "--log-level", f"bev_detection:={values['log_level']}"],
+            parameters=[values["params_file"], *([overrides] if overrides else [])],
+            arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
         )
     ]

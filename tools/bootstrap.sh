@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes .venv with everything that the package, its tests and the demo need; run it through 'make setup'.
 # Safe to run again: what is there and unchanged is left alone. With CPython 3.11 it also installs the ROS 2
-# wheels and builds the interfaces; with another version it sets up everything else.
+# wheels and builds the interfaces; with another version, or with WITHOUT_ROS=1, it sets up everything else.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -98,13 +98,16 @@ install_packages
 PYTHON=$(find_python)
 VERSION=$("$PYTHON" -c 'import platform; print(platform.python_version())')
 case $VERSION in 3.11.*) HAS_ROS=yes ;; *) HAS_ROS=no ;; esac
-if ! is_done venv "$VERSION"; then
+[ -z "${WITHOUT_ROS:-}" ] || HAS_ROS=no
+if ! is_done venv "$VERSION $HAS_ROS"; then
     say "making .venv with Python $VERSION ($PYTHON)"
     rm -rf "$VENV"
     "$PYTHON" -m venv "$VENV"
-    mark_done venv "$VERSION"
+    mark_done venv "$VERSION $HAS_ROS"
 fi
-if [ "$HAS_ROS" = no ]; then
+if [ -n "${WITHOUT_ROS:-}" ]; then
+    say "WITHOUT_ROS is set: the nodes are left out."
+elif [ "$HAS_ROS" = no ]; then
     say "Python is $VERSION; the ROS 2 wheels exist for CPython 3.11 only, so the nodes are left out."
     say "To get them: apt-get install python3.11 python3.11-venv python3.11-dev, then 'make clean setup';"
     say "or use a ROS 2 distribution, see README.md."

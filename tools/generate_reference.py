@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.config import Setting, iterate_settings
-from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.bev_detection_config import OUTPUT_TOPICS, BevDetectionNodeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
@@ -41,6 +41,7 @@ def generated_files() -> dict[Path, str]:
     files = {ROOT / "config" / "bev_detection.yaml": parameter_file()}
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
+        text = with_section(text, "topics", topic_table())
         files[readme] = with_section(text, "parameters", parameter_table())
     return files
 
@@ -72,6 +73,23 @@ def parameter_table() -> str:
         f"| `{setting.name}` | `{_yaml_value(setting.default)}` | {_description(setting)} |"
         for setting in iterate_settings(BevDetectionNodeConfig)
     ]
+    return "\n".join(rows)
+
+
+def topic_table() -> str:
+    """Return the topics of the node as a Markdown table."""
+    topics = BevDetectionNodeConfig().topics
+    image, info = (pattern.format(camera="<camera>") for pattern in (topics.image, topics.camera_info))
+    rows = [
+        "| topic | type | what it carries |",
+        "|---|---|---|",
+        f"| in: `{image}` | sensor_msgs/Image | pictures; `{image}/compressed` with `topics.is_compressed` |",
+        f"| in: `{info}` | sensor_msgs/CameraInfo | calibration, once or with each picture, latched or not |",
+        "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | mounting of the cameras, ego motion |",
+        "| in: `odom` | nav_msgs/Odometry | ego motion, with `ego_motion: odometry` |",
+    ]
+    rows += [f"| out: `~/{name}` | {kind} | {text} |" for name, (kind, text) in OUTPUT_TOPICS.items()]
+    rows.append("| out: `/diagnostics` | diagnostic_msgs/DiagnosticArray | health of cameras and pipeline, in words |")
     return "\n".join(rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,18 @@ from lift3d_ros.geometry.rig import Rig, RigCamera, load_rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
+
+# output: (type, what it carries)
+OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
+    "detections": (
+        "lift3d_ros/BevDetectionArray",
+        "boxes with velocity, score, label; cameras used with their ages; model, weights hash, temporal state",
+    ),
+    "detections_vision": ("vision_msgs/Detection3DArray", "the same boxes, where vision_msgs is installed"),
+    "markers": ("visualization_msgs/MarkerArray", "the same boxes for RViz; made only while somebody subscribes"),
+    "bev": ("sensor_msgs/Image", "bird's-eye picture; made only while somebody subscribes"),
+    "timing": ("lift3d_ros/StageTiming", "milliseconds of each stage, latency, replaced sets"),
+}
 
 
 @dataclass(frozen=True)

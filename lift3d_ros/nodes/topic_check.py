@@ -15,7 +15,6 @@ from typing import Any
 import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -34,6 +33,7 @@ from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.transform_tree import ALWAYS_NS, TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
 from lift3d_ros.nodes.params import declare_parameters
+from lift3d_ros.nodes.qos_events import SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import TransformListener
 
 _NODE = "bev_detection"

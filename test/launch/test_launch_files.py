@@ -106,7 +106,7 @@ def test_the_detector_is_started_with_the_arguments() -> None:
     assert node.named["package"] == "lift3d_ros"
     assert (REPOSITORY / "scripts" / node.named["executable"]).is_file()
     assert node.named["namespace"] == "front_car"
-    assert node.named["arguments"] == ["--ros-args", "--log-level", "bev_detection:=debug"]
+    assert node.named["arguments"] == ["--ros-args", "--log-level", "debug"]
     parameter_file, overrides = node.named["parameters"]
     assert Path(parameter_file).is_file()
     assert overrides == {"engine.backend": "onnxruntime", "autostart": False}
