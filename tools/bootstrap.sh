@@ -62,15 +62,15 @@ install_requirements() {
     is_done requirements "$key" && return
     if [ "$HAS_ROS" = yes ]; then
         say "installing pinned Python packages, about 400 MB to unpack (1-3 minutes)"
-        "$VENV/bin/pip" install -q --disable-pip-version-check -c requirements/constraints.txt \
+        "$VENV/bin/pip" install -qq --disable-pip-version-check -c requirements/constraints.txt \
             -r requirements/venv.txt -r requirements/ros.txt
         "$VENV/bin/python" tools/repair_ros_wheels.py
     else
         say "installing Python packages within the ranges of pyproject.toml"
-        "$VENV/bin/pip" install -q --disable-pip-version-check '.[torch,train,viz,dev]'
-        "$VENV/bin/pip" uninstall -q -y lift3d_ros
+        "$VENV/bin/pip" install -qq --disable-pip-version-check '.[torch,train,viz,dev]'
+        "$VENV/bin/pip" uninstall -qq -y lift3d_ros
     fi
-    "$VENV/bin/pip" install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+    "$VENV/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
     mark_done requirements "$key"
 }
 
