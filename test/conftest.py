@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+# Here and not in pyproject.toml, because the pytest of Ubuntu 22.04 does not know the setting for it.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
 from drive import CAMERAS
 
 from lift3d_ros.pipelines.bev_engine import exported_graph

@@ -35,6 +35,8 @@ ResultT = TypeVar("ResultT")
 
 _WAITING_LINE_S = 5.0
 _DIAGNOSTICS_S = 1.0
+# An interrupt must not wait until a graph is exported: launch kills what has not ended by itself after ten seconds.
+_LAST_RESULT_S = 3.0
 _JUMP = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1_000_000), on_clock_change=False)
 
 
@@ -77,7 +79,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.refusal: Lift3dError | None = None
         self.results = 0
         self._worker: threading.Thread | None = None
-        self._worker_note = "the engine is being opened"
+        self._worker_note = ""
         self._is_reset_asked = threading.Event()
         self._last_result_s = 0.0
         self._throttled: dict[str, tuple[float, int]] = {}
@@ -141,6 +143,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         """Start worker and inputs."""
         self.mailbox = Mailbox(drop=self.config.sync.drop)
         self._last_result_s = time.monotonic()
+        self._worker_note = "the engine is being opened"
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name="worker", daemon=True)
         self._worker.start()
         self.start_inputs()
@@ -161,13 +164,17 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.stop()
         return TransitionCallbackReturn.SUCCESS
 
-    def stop(self) -> None:
-        """Stop inputs and worker; safe to call twice."""
+    def stop(self, timeout_s: float | None = None) -> None:
+        """Stop inputs and worker; safe to call twice.
+
+        Args:
+            timeout_s: wait no longer than this for what the worker is doing; None waits for its end.
+        """
         if self._worker is None:
             return
         self.stop_inputs()
         self.mailbox.close()
-        self._worker.join()
+        self._worker.join(timeout_s)
         self._worker = None
 
     # The worker.
@@ -273,7 +280,7 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.stop()
+        node.stop(_LAST_RESULT_S)
         node.destroy_node()
         rclpy.try_shutdown()
     return 0

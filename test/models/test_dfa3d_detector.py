@@ -143,7 +143,9 @@ def test_an_invalid_history_is_ignored(network: Any) -> None:
     moved[0, 3] = 7.0
     nothing = {**values, "history": torch.zeros_like(values["history"])}
     elsewhere = {**values, "history": 100 * values["history"], "T_history_current": moved}
+    broken = {**values, "history": torch.full_like(values["history"], torch.nan)}
     assert largest_difference(run(network, elsewhere), run(network, nothing)) == 0.0
+    assert largest_difference(run(network, broken), run(network, nothing)) == 0.0
     valid = {**values, "history_valid": torch.tensor(1.0)}
     assert largest_difference(run(network, valid), run(network, nothing)) > 1e-3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from lift3d_ros.cli.main import main as lift3d
 from lift3d_ros.msg import BevDetectionArray, StageTiming
+from lift3d_ros.nodes.bev_detection_config import OUTPUT_TOPICS
 from lift3d_ros.replay.results import read_detections
 from lift3d_ros.types import Boxes3D
 
@@ -83,6 +85,9 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
         timing = observer.wait_for_messages("/bev_detection/timing", 1)[-1]
         status = observer.wait_for_status("pipeline", "untrained weights")
         assert "untrained weights" in node.output
+        offered = dict(observer.node.get_topic_names_and_types())
+    documented = {f"/bev_detection/{name}": [kind.replace("/", "/msg/")] for name, (kind, _) in OUTPUT_TOPICS.items()}
+    assert documented.items() <= offered.items()
     assert not detections.is_trained
     assert len(detections.weights_sha256) == 64
     assert [use.name for use in detections.cameras] == ["front", "left", "right"]
@@ -193,6 +198,17 @@ def test_a_parameter_file_with_an_unknown_name_is_refused(tmp_path: Path) -> Non
     with NodeProcess("bev_detection", "--ros-args", "--params-file", str(path)) as node:
         node.wait_for(r"unknown name 'sink.drop'; did you mean 'sync.drop'")
         assert node.wait() == 2
+
+
+def test_an_interrupt_does_not_wait_for_the_export_of_a_graph(
+    tmp_path: Path, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
+    with NodeProcess("bev_detection", parameters=parameters) as node:
+        node.wait_for("exporting dfa3d_tiny")
+        start_s = time.monotonic()
+        node.interrupt()
+        assert time.monotonic() - start_s < 10.0
 
 
 def test_it_says_what_it_waits_for(parameters: dict[str, Any]) -> None:

@@ -80,7 +80,8 @@ class Dfa3dDetector(nn.Module):
         pillars = PillarReferences(points, is_hit)
         query = self.bev_embedding.weight[None]
         aligned = self._align(history, T_history_current)
-        memory = history_valid * aligned + (1 - history_valid) * query
+        # Selected and not weighted: a history that is not finite must not outlive the frame that ignores it.
+        memory = torch.where(history_valid > 0.5, aligned, query)
         reference = ((self.cells - self.grid_min) / self.grid_size)[None, :, None]
         position = self.cell_position()
         for layer in self.encoder:
