@@ -30,18 +30,17 @@ def generate_launch_description() -> LaunchDescription:
             *(DeclareLaunchArgument(name, default_value=d, description=text) for name, (d, text) in ARGUMENTS.items()),
             *(SetEnvironmentVariable(name, value) for name, value in node_environment().items()),
             OpaqueFunction(function=start_node),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(find_resource("config/rviz/bev_detection.rviz"))],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
+            OpaqueFunction(function=start_viewer, condition=IfCondition(LaunchConfiguration("rviz"))),
         ]
     )
 
 
+def arguments_in(context: LaunchContext) -> dict[str, str]:
+    return {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+
+
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
-    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    values = arguments_in(context)
     overrides = bev_detection_overrides(values)
     return [
         LifecycleNode(
@@ -52,5 +51,20 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             parameters=[values["params_file"], *([overrides] if overrides else [])],
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
+        )
+    ]
+
+
+def start_viewer(context: LaunchContext) -> list[Node]:
+    values = arguments_in(context)
+    overrides = bev_detection_overrides(values)
+    frame = ["-f", values["output_frame"]] if values["output_frame"] else []
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=values["namespace"],
+            arguments=["-d", str(find_resource("config/rviz/bev_detection.rviz")), *frame],
+            parameters=[{"use_sim_time": bool(overrides.get("use_sim_time", False))}],
         )
     ]

@@ -210,6 +210,7 @@ class FrameSet:
         missing: cameras of the rig that are not in this set.
         base_frame: frame in which results are given.
         ego: ego motion at `stamp_ns`; None switches temporal fusion off for this frame.
+        cameras: every camera of the rig in rig order; `views` and then `missing` where not given.
         problems: one sentence for each thing that is wrong with this set, for logs and diagnostics.
     """
 
@@ -219,10 +220,12 @@ class FrameSet:
     base_frame: str = "base_link"
     ego: EgoMotion | None = None
     problems: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.views:
             raise Lift3dError(f"frame set at {self.stamp_ns} ns has no camera; expected at least one")
+        object.__setattr__(self, "cameras", self.cameras or (*self.views, *self.missing))
         object.__setattr__(self, "views", MappingProxyType(dict(self.views)))
 
 

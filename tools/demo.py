@@ -29,7 +29,7 @@ from lift3d_ros.evaluation.run_report import ReportOptions, RunSummary, write_ru
 from lift3d_ros.launching import node_environment
 from lift3d_ros.pipelines.bev_engine import EngineConfig, open_bev_engine
 from lift3d_ros.pipelines.frame_sets import SyncConfig
-from lift3d_ros.replay.bag_frames import BagFrames
+from lift3d_ros.replay.bag_frames import LONE_CAMERA_HEIGHT_M, BagFrames
 from lift3d_ros.replay.results import DETECTIONS_FILE, SETS_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,8 +111,9 @@ def run_with_node(scene: Scene) -> Path:
             options += ["-r", f"odom:={streams.odometry_topic}"]
         say("playing it through the node over DDS")
         with running("detection_recorder", str(scene.out)), running("bev_detection", "--ros-args", *options) as node:
-            player = start("bag_player", str(scene.bag), "--rate", "0", "--wait-for", f"{NODE}/detections")
-            wait_with_progress(player, scene.out / DETECTIONS_FILE)
+            pace = ("--rate", "0", "--wait-for", f"{NODE}/detections")
+            player = start("bag_player", str(scene.bag), *pace, "--topics", *streams.topics)
+            wait_with_progress(player, node, scene.out / DETECTIONS_FILE)
             if player.returncode != 0 or node.poll() is not None:
                 raise Lift3dError(f"{scene.bag}: could not be played through the node; see the lines above")
         source = BagFrames(reader, streams, SyncConfig())
@@ -126,9 +127,13 @@ def run_with_node(scene: Scene) -> Path:
     return describe(summary)
 
 
-def wait_with_progress(player: subprocess.Popen[bytes], results: Path) -> None:
-    """Wait for the player, and say every five seconds how far it is."""
+def wait_with_progress(player: subprocess.Popen[bytes], node: subprocess.Popen[bytes], results: Path) -> None:
+    """Wait for the player, or for the node to fail, and say every five seconds how far it is."""
     while player.poll() is None:
+        if node.poll() is not None:
+            player.kill()
+            player.wait()
+            return
         with contextlib.suppress(subprocess.TimeoutExpired):
             player.wait(5.0)
             return
@@ -152,6 +157,8 @@ def write_rig(streams: BagStreams, path: Path) -> Path:
         lines += [f"  {name}:", f"    topic: {camera.image_topic}", f"    frame_id: {camera.frame_id}"]
         if camera.info_topic is not None:
             lines.append(f"    camera_info_topic: {camera.info_topic}")
+        if len(streams.cameras) == 1 and not streams.has_transforms:  # as replay does
+            lines.append(f"    mounting: {{position: [0.0, 0.0, {LONE_CAMERA_HEIGHT_M}], rpy_deg: [0.0, 0.0, 0.0]}}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -159,8 +166,9 @@ def write_rig(streams: BagStreams, path: Path) -> Path:
 def describe(summary: RunSummary) -> Path:
     """Print the figures of a run and return its page."""
     assert summary.report is not None
+    noun = "set" if summary.num_frames == 1 else "sets"
     figures = "" if summary.metrics is None else f", mAP {summary.metrics.mean_ap:.3f} (untrained weights)"
-    say(f"{summary.num_frames} frame sets, median {summary.median_ms:.0f} ms{figures}")
+    say(f"{summary.num_frames} frame {noun}, median {summary.median_ms:.0f} ms{figures}")
     return summary.report
 
 

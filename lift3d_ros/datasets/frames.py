@@ -157,7 +157,7 @@ def frame_set(scene: Scene, frame: SceneFrame) -> FrameSet:
         views[name] = CameraView(camera_image(name, camera, image), camera.model, camera.T_base_cam, motion)
     missing = tuple(name for name in scene.cameras if name not in views)
     ego = EgoMotion(frame.stamp_ns, frame.T_world_base, WORLD_FRAME) if len(scene.frames) > 1 else None
-    return FrameSet(frame.stamp_ns, views, missing, BASE_FRAME, ego)
+    return FrameSet(frame.stamp_ns, views, missing, BASE_FRAME, ego, cameras=tuple(scene.cameras))
 
 
 def camera_image(name: str, camera: SceneCamera, image: SceneImage) -> CameraImage:

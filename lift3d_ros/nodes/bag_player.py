@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE
 from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_typestore
-from lift3d_ros.errors import BagError, Lift3dError
+from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
 from lift3d_ros.msg import BevDetectionArray
 from lift3d_ros.nodes.messages import time_msg
 
@@ -35,19 +35,24 @@ _SETTLE_S = 1.0
 class BagPlayer(Node):
     """Publishes the messages of one recording."""
 
-    def __init__(self, reader: BagReader, wait_for: str, timeout_s: float, *, has_clock: bool) -> None:
+    def __init__(
+        self, reader: BagReader, topics: Collection[str], wait_for: str, timeout_s: float, *, has_clock: bool
+    ) -> None:
         """Create a publisher for every topic whose type is installed.
 
         Args:
+            topics: what is played.
             wait_for: topic of detections; the next picture of a camera is held back until the result of the last
                 one has come. Empty: do not wait.
         """
         super().__init__("bag_player")
         self._store = package_typestore()
         self._is_ros1 = reader.is_ros1
-        self._pictures = {topic.name for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE)}
+        self._pictures = {topic.name for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE) if topic.name in topics}
         self._outputs: dict[str, Publisher] = {}
         for topic in reader.topics:
+            if topic.name not in topics:
+                continue
             message_type = _message_type(topic.type)
             if message_type is None:
                 self.get_logger().warning(f"topic '{topic.name}' is left out: {topic.type} is not installed")
@@ -148,8 +153,11 @@ def _parser() -> argparse.ArgumentParser:
 def _play(reader: BagReader, args: argparse.Namespace) -> None:
     topics = [topic.name for topic in reader.topics if topic.name not in args.without]
     if args.topics:
+        known = {topic.name for topic in reader.topics}
+        if absent := [name for name in args.topics if name not in known]:
+            raise BagError(f"{reader.path}: topic '{absent[0]}' is not in it{nearest_name_hint(absent[0], known)}")
         topics = args.topics
-    player = BagPlayer(reader, args.wait_for, args.timeout, has_clock=args.clock)
+    player = BagPlayer(reader, topics, args.wait_for, args.timeout, has_clock=args.clock)
     if not args.no_wait:
         player.wait_for_subscribers(30.0)
     total = sum(topic.count for topic in reader.topics if topic.name in topics)

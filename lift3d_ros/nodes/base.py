@@ -8,6 +8,7 @@ Subscriptions live only while the node is active.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 import lift3d_ros
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
-from lift3d_ros.nodes.params import declare_parameters
+from lift3d_ros.nodes.params import declare_parameters, requested_autostart
 from lift3d_ros.sync.mailbox import Mailbox
 
 ItemT = TypeVar("ItemT")
@@ -69,6 +70,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         super().__init__(name)
         _bridge_logging(self)
         self.config: Any = config_class()
+        self.is_autostarted = requested_autostart(self)
         self._config_error: ConfigError | None = None
         try:
             self.config = declare_parameters(self, config_class)
@@ -144,38 +146,49 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox = Mailbox(drop=self.config.sync.drop)
         self._last_result_s = time.monotonic()
         self._worker_note = "the engine is being opened"
+        self.diagnostics.set("pipeline", Status(Level.WARN, self._worker_note))
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name="worker", daemon=True)
         self._worker.start()
-        self.start_inputs()
+        try:
+            self.start_inputs()
+        except Exception as error:  # whatever a middleware raises for topics that it does not accept
+            self.refusal = Lift3dError(f"the inputs cannot be subscribed to: {type(error).__name__}: {error}")
+            self.get_logger().error(str(self.refusal))
+            self.stop(_LAST_RESULT_S)
+            self.diagnostics.set("configuration", Status(Level.ERROR, str(self.refusal)))
+            return TransitionCallbackReturn.FAILURE
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop inputs and worker; what is being inferred is finished first."""
-        self.stop()
+        """Stop inputs and worker; what is being inferred is finished first, what waits is dropped."""
+        self.stop(_LAST_RESULT_S)
         return super().on_deactivate(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop whatever runs."""
-        self.stop()
+        self.stop(_LAST_RESULT_S)
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured, from where the node can be configured again."""
-        self.stop()
+        self.stop(_LAST_RESULT_S)
         return TransitionCallbackReturn.SUCCESS
 
-    def stop(self, timeout_s: float | None = None) -> None:
+    def stop(self, timeout_s: float) -> None:
         """Stop inputs and worker; safe to call twice.
 
         Args:
-            timeout_s: wait no longer than this for what the worker is doing; None waits for its end.
+            timeout_s: wait no longer than this for what the worker is doing; with its mailbox closed it ends by itself.
         """
         if self._worker is None:
             return
         self.stop_inputs()
+        self.mailbox.clear()
         self.mailbox.close()
         self._worker.join(timeout_s)
         self._worker = None
+        self.diagnostics.forget("cameras")
+        self.diagnostics.set("pipeline", Status(Level.STALE, "not active"))
 
     # The worker.
 
@@ -186,10 +199,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     def _work(self, mailbox: Mailbox[Job[ItemT]]) -> None:
         try:
             pipeline = self.open_pipeline()
-        except Lift3dError as error:
-            self._worker_note = str(error)
-            self.get_logger().error(str(error))
-            self.diagnostics.set("pipeline", Status(Level.ERROR, str(error)))
+        except Exception as error:  # a broken runtime raises anything; the node must say so and live on
+            self._worker_note = str(error) if isinstance(error, Lift3dError) else f"{type(error).__name__}: {error}"
+            self._worker_note = f"the engine cannot be opened: {self._worker_note}"
+            self.get_logger().error(self._worker_note)
+            self.diagnostics.set("pipeline", Status(Level.ERROR, self._worker_note))
+            mailbox.close()
             return
         self._worker_note = ""
         with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
@@ -234,15 +249,15 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     # What the user sees.
 
     def report_problem(self, sentence: str) -> None:
-        """Log a sentence about bad input; the same one at most every five seconds, with a count."""
-        now_s = time.monotonic()
-        last_s, count = self._throttled.get(sentence, (-_WAITING_LINE_S, 0))
+        """Log a sentence about bad input; the same one, but for its numbers, at most every five seconds, counted."""
+        now_s, key = time.monotonic(), re.sub(r"\d+", "#", sentence)
+        last_s, count = self._throttled.get(key, (-_WAITING_LINE_S, 0))
         if now_s - last_s < _WAITING_LINE_S:
-            self._throttled[sentence] = (last_s, count + 1)
+            self._throttled[key] = (last_s, count + 1)
             return
         if len(self._throttled) > 200:
             self._throttled.clear()
-        self._throttled[sentence] = (now_s, 0)
+        self._throttled[key] = (now_s, 0)
         self.get_logger().warning(sentence + (f" ({count} more since the last line)" if count else ""))
 
     def _publish_diagnostics(self) -> None:
@@ -251,10 +266,14 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.diagnostics.publish()
 
     def _say_what_is_missing(self) -> None:
-        if self._worker is None or time.monotonic() - self._last_result_s < _WAITING_LINE_S:
+        silence_s = time.monotonic() - self._last_result_s
+        if self._worker is None or silence_s < _WAITING_LINE_S:
             return
         reasons = ([self._worker_note] if self._worker_note else []) + self.waiting_for()
-        self.get_logger().info("waiting for: " + ("; ".join(reasons) or "the detector to finish"))
+        text = "waiting for: " + ("; ".join(reasons) or "the detector to finish")
+        self.get_logger().info(text)
+        level = Level.ERROR if "cannot be opened" in self._worker_note else Level.WARN
+        self.diagnostics.set("pipeline", Status(level, f"no result for {silence_s:.0f} s; {text}"))
 
     def _on_jump(self, jump: TimeJump) -> None:
         self.get_logger().warning(f"the clock jumped by {jump.delta.nanoseconds * 1e-9:+.3f} s: starting afresh")
@@ -268,12 +287,13 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
     rclpy.init()
     node = make_node()
     try:
-        if node.config.autostart:
+        if node.is_autostarted:
             node.trigger_configure()
+            if node.refusal is None:
+                node.trigger_activate()
             if node.refusal is not None:
                 print(f"{node.get_name()}: error: {node.refusal}", file=sys.stderr)
                 return 2
-            node.trigger_activate()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()

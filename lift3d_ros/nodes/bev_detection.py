@@ -49,6 +49,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
     def check(self) -> None:
         """Load the rig, check model and backend, and make the record file."""
         self._rig = self.config.load_rig()
+        self.config.check_topics(self._rig)
         check_model(self.config.model, self.config.engine)
         if self.config.record_sets:
             path = Path(self.config.record_sets)
@@ -114,9 +115,6 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
     def publish_result(self, job: Job[FrameSet], prepared: PreparedFrames, result: BevDetections) -> None:
         """Publish boxes and timings, and pictures and markers where somebody looks at them."""
         boxes, outputs = self._in_output_frame(result.boxes, result.stamp_ns), self._outputs
-        if self.config.record_sets:
-            with Path(self.config.record_sets).open("a", encoding="utf-8") as file:
-                file.write(frame_set_to_json(prepared.frame_set) + "\n")
         outputs["detections"].publish(detections_msg(result, boxes))
         total_s = time.monotonic() - job.released_s
         newest_ns = max(use.stamp_ns for use in result.cameras)
@@ -133,6 +131,16 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             picture = draw_bev(result.boxes, views=prepared.frame_set.views, caption=result.model.description)
             outputs["bev"].publish(image_msg(picture, result.stamp_ns, result.boxes.frame_id))
         self._report_result(result, total_s, latency_s)
+        if self.config.record_sets:
+            self._record(prepared.frame_set)
+
+    def _record(self, frame_set: FrameSet) -> None:
+        path = Path(self.config.record_sets)
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(frame_set_to_json(frame_set) + "\n")
+        except OSError as error:
+            self.report_problem(f"parameter 'record_sets': {path} cannot be written ({error.strerror}); a set is lost")
 
     def _is_watched(self, output: str) -> bool:
         return bool(self._outputs[output].get_subscription_count() > 0)

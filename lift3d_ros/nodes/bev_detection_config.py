@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from lift3d_ros.geometry.rig import Rig, RigCamera, load_rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
+
+_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 # output: (type, what it carries)
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
@@ -71,6 +74,32 @@ class BevDetectionNodeConfig:
     def detection(self) -> BevDetectionConfig:
         """The part that the pipeline takes."""
         return BevDetectionConfig(self.model, self.detector, self.engine)
+
+    def check_topics(self, rig: Rig) -> None:
+        """Refuse topic patterns and names that the middleware would refuse later.
+
+        Raises:
+            ConfigError: a pattern with another placeholder than ``{camera}``, or a name that no topic can have.
+        """
+        for parameter, pattern in (
+            ("topics.image", self.topics.image),
+            ("topics.camera_info", self.topics.camera_info),
+        ):
+            try:
+                pattern.format(camera="camera")
+            except (LookupError, ValueError):
+                raise ConfigError(
+                    f"parameter '{parameter}' is '{pattern}'; expected a topic with the placeholder {{camera}}, for "
+                    "example {camera}/image"
+                ) from None
+        for name, camera in rig.cameras.items():
+            topics = (camera.topic or self.topics.image.format(camera=name), camera.camera_info_topic or "camera_info")
+            for topic in topics:
+                if not _TOPIC_NAME.fullmatch(topic):
+                    raise ConfigError(
+                        f"camera '{name}': '{topic}' is not a topic name; expected letters, digits, '_' and '/', and "
+                        "no digit after a '/'"
+                    )
 
     def load_rig(self) -> Rig:
         """Return the cameras to use: those of the rig file, or plain ones for `cameras`.

@@ -1,10 +1,11 @@
 """Subscriptions of a rig: pictures, calibration, transforms and odometry, assembled into frame sets.
 
-Everything here runs in the executor's thread, so nothing is locked.
+Everything here runs in the executor's thread; only the transform tree, which locks itself, is read elsewhere too.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from lift3d_ros.types import CameraImage, CameraModel, FrameSet
 
 _EXPIRE_PERIOD_S = 0.02
 _HISTORY_S = 10.0
+_SILENT_S = 2.0
 
 
 class CameraInputs:
@@ -90,7 +92,7 @@ class CameraInputs:
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
         waits = []
-        silent = [self._topic(name) for name in self.collector.waiting_for if name != EGO_STREAM]
+        silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > _SILENT_S]
         if silent:
             waits.append(f"pictures on {', '.join(silent)}")
         waits += list(self._mismatches.values())
@@ -110,19 +112,27 @@ class CameraInputs:
         problems, values = list(self._mismatches.values()), dict[str, str]()
         for name in self._rig.cameras:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
-            last_s = self._last_arrival_s.get(name)
-            if last_s is None:
+            if name not in self._last_arrival_s:
                 problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
-            elif name in self.collector.silent_streams:
-                problems.append(f"camera '{name}': silent for {now_s - last_s:.1f} s; results go on without it")
+            elif self._silence_s(name) > _SILENT_S:
+                problems.append(f"camera '{name}': silent for {self._silence_s(name):.1f} s; results go on without it")
+            if self.collector.status[name].ahead_sets:
+                problems.append(
+                    f"camera '{name}': its stamps are ahead of the other cameras, so its pictures are not used; "
+                    "synchronise the clocks, or give its offset_s in the rig file"
+                )
             if name not in self._models:
                 problems.append(f"camera '{name}': no calibration on {self._info_topic(name)}")
         for reason, count in sorted(self.collector.drops.items()):
             values[f"dropped: {reason}"] = str(count)
         values["clock resets"] = str(self.collector.resets)
-        if self._mismatches or len(self._last_arrival_s) == 0:
+        if self._mismatches or all(self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
             return Status(Level.ERROR, "; ".join(problems), values)
         return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
+
+    def _silence_s(self, name: str) -> float:
+        """Return how long a camera has been silent; infinite before its first picture."""
+        return time.monotonic() - self._last_arrival_s.get(name, -math.inf)
 
     @property
     def _ego_topic(self) -> str:
@@ -159,9 +169,12 @@ class CameraInputs:
         events = SubscriptionEventCallbacks(
             incompatible_qos=partial(self._on_mismatch, topic), use_default_callbacks=False
         )
-        self._subscriptions.append(
-            self._node.create_subscription(kind, topic, callback, profile, event_callbacks=events)
-        )
+
+        def take(message: Any) -> None:
+            self._mismatches.pop(topic, None)
+            callback(message)
+
+        self._subscriptions.append(self._node.create_subscription(kind, topic, take, profile, event_callbacks=events))
 
     def look_for_latched_calibration(self) -> None:
         """Subscribe again to calibration that a driver published once, latched: a volatile subscription misses it."""
@@ -208,8 +221,15 @@ class CameraInputs:
 
     def _take_odometry(self, message: Odometry) -> None:
         try:
-            motion, _ = ego_motion_from_msg(message, "odom")
-            self.tree.add(self._config.world_frame, self._rig.base_frame, motion.stamp_ns, motion.T_world_base)
+            motion, child = ego_motion_from_msg(message, "odom")
+            if motion.world_frame != self._config.world_frame or child not in ("", self._rig.base_frame):
+                self._on_problem(
+                    f"topic 'odom': odometry of '{child}' in '{motion.world_frame}' is not used; expected "
+                    f"'{self._rig.base_frame}' in '{self._config.world_frame}'. Set world_frame and base_frame, or "
+                    "ego_motion: tf"
+                )
+                return
+            self.tree.add(motion.world_frame, self._rig.base_frame, motion.stamp_ns, motion.T_world_base)
         except (TransformError, CalibrationError) as error:
             self._on_problem(str(error))
             return

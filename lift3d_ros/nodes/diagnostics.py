@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 
@@ -46,10 +45,10 @@ class Diagnostics:
         with self._lock:
             self._statuses[part] = status
 
-    def get(self, part: str) -> Status | None:
-        """Return the newest status of a part."""
+    def forget(self, part: str) -> None:
+        """Stop publishing the status of a part."""
         with self._lock:
-            return self._statuses.get(part)
+            self._statuses.pop(part, None)
 
     def publish(self) -> None:
         """Publish the newest status of every part."""

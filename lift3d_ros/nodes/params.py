@@ -33,7 +33,10 @@ def declare_parameters(node: Node, config_class: type[ConfigT]) -> ConfigT:
     values = {name: _plain(value) for name, value in _overrides(node).items()}
     for name in values:
         if name not in settings:
-            raise ConfigError(f"{where}: unknown name '{name}'{nearest_name_hint(name, settings)}")
+            raise ConfigError(
+                f"{where}: unknown name '{name}'{nearest_name_hint(name, settings)}; all names are in "
+                "config/bev_detection.yaml"
+            )
         _refuse_integer_for_double(settings[name], values[name], where)
     config = from_mapping(config_class, _nested(values), where)
     for setting in settings.values():
@@ -43,6 +46,11 @@ def declare_parameters(node: Node, config_class: type[ConfigT]) -> ConfigT:
             shown = (list(value) or [""]) if isinstance(value, tuple) else value
             node.declare_parameter(setting.name, shown, _descriptor(setting), ignore_override=True)
     return config
+
+
+def requested_autostart(node: Node) -> bool:
+    """Return whether the node is to start by itself, whatever is wrong with its other parameters."""
+    return _overrides(node).get("autostart") is not False
 
 
 def _overrides(node: Node) -> dict[str, Any]:

@@ -130,8 +130,7 @@ class BevDetector:
             cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - stamp_ns) * 1e-9)
         if not cameras:
             raise ImageError("no picture of this set can be used: " + "; ".join(problems))
-        names = (*frame_set.views, *frame_set.missing)
-        uses = tuple(cameras.get(name, CameraUse(name, is_used=False)) for name in names)
+        uses = tuple(cameras.get(name, CameraUse(name, is_used=False)) for name in frame_set.cameras)
         elapsed = time.perf_counter() - start
         return PreparedFrames(frame_set, images, projections, mask, uses, tuple(problems), elapsed)
 

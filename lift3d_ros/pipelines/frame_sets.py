@@ -108,7 +108,7 @@ class FrameSetAssembler:
         if not views:
             raise CalibrationError("no camera of this set can be used: " + "; ".join(problems))
         missing = tuple(name for name in cameras if name not in views)
-        return FrameSet(stamp_ns, views, missing, self._base_frame, ego, tuple(problems))
+        return FrameSet(stamp_ns, views, missing, self._base_frame, ego, tuple(problems), cameras)
 
     def _view(
         self,

@@ -32,7 +32,7 @@ from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
 logger = logging.getLogger(__name__)
 
 # A recording of a single camera, without any transform, is most often one of a hand-held or test camera.
-_LONE_CAMERA_HEIGHT_M = 1.5
+LONE_CAMERA_HEIGHT_M = 1.5
 
 # Optical axes of a camera that looks straight ahead.
 _FORWARD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -207,7 +207,7 @@ class BagFrames:
             for entry in transforms_from_msg(message.message, message.topic):
                 self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=True)
         if mount_height_m is None and len(self._streams.cameras) == 1 and not self._streams.has_transforms:
-            mount_height_m = _LONE_CAMERA_HEIGHT_M
+            mount_height_m = LONE_CAMERA_HEIGHT_M
         for name, camera in self._streams.cameras.items():
             rig_camera = None if self._rig is None else self._rig.cameras[name]
             mounting = None if rig_camera is None else rig_camera.T_base_cam

@@ -84,7 +84,7 @@ class FolderFrames:
                 model, T_base_cam = self._own[name]
                 views[name] = CameraView(_read_picture(name, path, stamp_ns, model.frame_id), model, T_base_cam)
             missing = tuple(name for name in self.cameras if name not in views)
-            yield FrameSet(stamp_ns, views, missing, self._base_frame)
+            yield FrameSet(stamp_ns, views, missing, self._base_frame, cameras=self.cameras)
 
     def recorded_frame_sets(self, recorded: Iterable[RecordedSet]) -> Iterator[FrameSet]:
         """Yield the recorded sets with their pictures; raises BagError where one is not here."""

@@ -35,6 +35,7 @@ class RecordedSet:
 
     stamp_ns: int
     base_frame: str
+    cameras: tuple[str, ...]
     missing: tuple[str, ...]
     ego: EgoMotion | None
     views: Mapping[str, RecordedView]
@@ -45,7 +46,7 @@ class RecordedSet:
             name: CameraView(images[name], view.model, view.T_base_cam, view.T_reference_capture)
             for name, view in self.views.items()
         }
-        return FrameSet(self.stamp_ns, views, self.missing, self.base_frame, self.ego)
+        return FrameSet(self.stamp_ns, views, self.missing, self.base_frame, self.ego, cameras=self.cameras)
 
 
 def frame_set_to_json(frame_set: FrameSet) -> str:
@@ -54,6 +55,7 @@ def frame_set_to_json(frame_set: FrameSet) -> str:
     document = {
         "stamp_ns": frame_set.stamp_ns,
         "base_frame": frame_set.base_frame,
+        "cameras": list(frame_set.cameras),
         "missing": list(frame_set.missing),
         "ego": None if ego is None else {"world_frame": ego.world_frame, "T_world_base": ego.T_world_base.tolist()},
         "views": {name: _view_to_json(view) for name, view in frame_set.views.items()},
@@ -100,6 +102,7 @@ def _set_from_json(document: Mapping[str, Any]) -> RecordedSet:
     return RecordedSet(
         stamp_ns=stamp_ns,
         base_frame=document["base_frame"],
+        cameras=tuple(document["cameras"]),
         missing=tuple(document["missing"]),
         ego=None if ego is None else EgoMotion(stamp_ns, np.array(ego["T_world_base"]), ego["world_frame"]),
         views={name: _view_from_json(name, view) for name, view in document["views"].items()},

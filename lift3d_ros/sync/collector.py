@@ -14,6 +14,9 @@ stream that reported nothing during as many sets. A set that waits longer
 than `deadline_s` after its first item is released as it is if it has at least `quorum` members, else
 dropped. Sets are released in order of their stamps and never go back in time.
 
+One camera whose clock runs ahead must not mute the others: an incomplete set that is ahead of more streams than it
+has, while these still deliver, is dropped. One whose clock is behind costs the others at most the deadline.
+
 Stamps that jump back by more than `jump_s` on one stream, or arrival times that do, mean another recording or
 a restarted clock: everything is forgotten and `resets` counts it.
 """
@@ -86,7 +89,9 @@ class StreamStatus:
 
     count: int = 0
     last_stamp_ns: int | None = None
+    last_arrival_ns: int = 0
     absent_sets: int = 0
+    ahead_sets: int = 0
 
     @property
     def is_silent(self) -> bool:
@@ -160,6 +165,7 @@ class StreamCollector:
         self._watch_clock(now_ns, name, stamp_ns)
         status = self.status[name]
         status.count += 1
+        status.last_arrival_ns = now_ns
         if status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns and name in self._members:
             self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
             return self._release(now_ns)
@@ -167,7 +173,6 @@ class StreamCollector:
         if name in self._held:
             self._held[name].append(item)
         else:
-            status.absent_sets = 0
             self._join(name, item, stamp_ns, now_ns)
         return self._release(now_ns)
 
@@ -225,6 +230,7 @@ class StreamCollector:
                 self._open.remove(self._sorted_open()[0])
                 self.drops["too many open sets"] += 1
         chosen.items[name] = item
+        self.status[name].absent_sets = 0
         chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
 
     def _is_late(self, name: str, stamp_ns: int) -> bool:
@@ -245,6 +251,11 @@ class StreamCollector:
             if not self._is_ready(candidate) and now_ns - candidate.opened_ns < self._deadline_ns:
                 break
             self._open.remove(candidate)
+            if self._is_ahead(candidate):
+                self.drops["ahead of the other cameras"] += 1
+                for name in candidate.items:
+                    self.status[name].ahead_sets += 1
+                continue
             finished = self._finish(candidate)
             if finished is not None:
                 released.append(finished)
@@ -262,6 +273,16 @@ class StreamCollector:
         if name in candidate.items or status.is_silent:
             return False
         return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._window_ns
+
+    def _is_ahead(self, candidate: _OpenSet) -> bool:
+        """Whether more streams than the set has deliver older stamps at the same time."""
+        behind = 0
+        for name in self._required:
+            status = self.status[name]
+            is_alive = status.last_arrival_ns > candidate.opened_ns - self._window_ns
+            if name not in candidate.items and status.last_stamp_ns is not None and is_alive:
+                behind += status.last_stamp_ns < candidate.first_ns - self._window_ns
+        return behind > len(candidate.items)
 
     def _finish(self, candidate: _OpenSet) -> StreamSet | None:
         for name in self._required:

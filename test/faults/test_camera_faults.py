@@ -19,8 +19,8 @@ def used(message: Any) -> dict[str, bool]:
     return {use.name: use.is_used for use in message.cameras}
 
 
-def start_player(bag: Path) -> NodeProcess:
-    return NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", DETECTIONS)
+def start_player(bag: Path, *options: str) -> NodeProcess:
+    return NodeProcess("bag_player", str(bag), *(options or ("--rate", "0", "--wait-for", DETECTIONS)))
 
 
 class LeftCameraDies(Drive):
@@ -40,6 +40,34 @@ def test_a_camera_that_dies_is_masked_and_reported(
     assert [used(result)["left"] for result in results] == [True] * 3 + [False] * 6
     assert all(used(result)["front"] and used(result)["right"] for result in results)
     assert all(np.isnan(use.age) for result in results[3:] for use in result.cameras if use.name == "left")
+
+
+class LeftClockIsAhead(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return super().stamp_ns(name, index) + (700_000_000 if name == "left" else 0)
+
+
+def test_a_camera_whose_clock_is_ahead_is_named_and_the_others_go_on(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = LeftClockIsAhead(frames=6).write(tmp_path / "drive")
+    with running_node(parameters, observer), start_player(bag, "--rate", "1"):
+        observer.wait_for_status("cameras", r"camera 'left': its stamps are ahead of the other cameras")
+        results = observer.wait_for_messages(DETECTIONS, 4)
+    assert all(used(result)["front"] and used(result)["right"] for result in results)
+
+
+def test_when_every_camera_stops_the_node_says_so(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = Drive(frames=2).write(tmp_path / "drive")
+    with running_node(parameters, observer) as node, start_player(bag):
+        observer.wait_for_messages(DETECTIONS, 2)
+        status = observer.wait_for_status("cameras", r"'front': silent for .*'left': silent for .*'right': silent for")
+        line = node.wait_for("waiting for: pictures on")
+        observer.wait_for_status("pipeline", r"no result for \d+ s; waiting for: pictures on /front/image/compressed")
+    assert status.level == b"\x02"
+    assert "/front/image/compressed, /left/image/compressed, /right/image/compressed" in line
 
 
 class DamagedPictures(Drive):

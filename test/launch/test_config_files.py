@@ -28,7 +28,7 @@ def test_rviz_shows_boxes_in_a_fixed_frame(path: Path) -> None:
     manager = yaml.safe_load(path.read_text(encoding="utf-8"))["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"]
     displays = {display["Class"]: display for display in manager["Displays"]}
-    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == "/bev_detection/markers"
+    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == "bev_detection/markers"
     assert all(":" not in name and name.count("/") == 1 for name in displays)
 
 

@@ -100,7 +100,7 @@ def test_the_detector_is_started_with_the_arguments() -> None:
         for argument in of_kind(entities, "DeclareLaunchArgument")
     }
     context |= {"namespace": "front_car", "backend": "onnxruntime", "autostart": "false", "log_level": "debug"}
-    (function,) = of_kind(entities, "OpaqueFunction")
+    function, _ = of_kind(entities, "OpaqueFunction")
     (node,) = function.named["function"](context)
     assert node.kind == "LifecycleNode"
     assert node.named["package"] == "lift3d_ros"
@@ -115,12 +115,17 @@ def test_the_detector_is_started_with_the_arguments() -> None:
 @pytest.mark.usefixtures("stub")
 def test_rviz_opens_only_when_asked_for() -> None:
     entities = described(REPOSITORY / "launch/bev_detection.launch.py")
-    (viewer,) = of_kind(entities, "Node")
-    assert viewer.named["executable"] == "rviz2"
-    assert Path(viewer.named["arguments"][1]).is_file()
-    assert viewer.named["condition"].positional[0].positional == ("rviz",)
     defaults = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
     assert defaults["rviz"] == "false"
+    _, function = of_kind(entities, "OpaqueFunction")
+    assert function.named["condition"].positional[0].positional == ("rviz",)
+    context = defaults | {"namespace": "car", "output_frame": "odom", "use_sim_time": "true"}
+    (viewer,) = function.named["function"](context)
+    assert viewer.named["executable"] == "rviz2"
+    assert Path(viewer.named["arguments"][1]).is_file()
+    assert viewer.named["arguments"][2:] == ["-f", "odom"]
+    assert viewer.named["namespace"] == "car"
+    assert viewer.named["parameters"] == [{"use_sim_time": True}]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

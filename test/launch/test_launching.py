@@ -76,3 +76,13 @@ def test_the_allocator_keeps_the_memory_of_large_pictures() -> None:
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"):
         assert int(environment[name]) > picture
     assert all(isinstance(value, str) for value in environment.values())
+
+
+def test_what_the_user_has_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROS_DISTRO", raising=False)
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/robot/profiles.xml")
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    environment = node_environment()
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in environment
+    assert "MALLOC_TOP_PAD_" not in environment
+    assert "MALLOC_TRIM_THRESHOLD_" in environment

@@ -181,6 +181,8 @@ def test_a_lifecycle_manager_can_start_stop_and_restart_it(
         pytest.param({"model": "dfa3d_tinny"}, r"did you mean 'dfa3d_tiny'", id="unknown model"),
         pytest.param({"cameras": [""]}, r"'cameras' and 'rig' are both empty", id="no camera"),
         pytest.param({"rig": "/nowhere/rig.yaml"}, r"/nowhere/rig.yaml: file not found", id="missing rig file"),
+        pytest.param({"topics.image": "/{cam}/image"}, r"'topics.image' is '/\{cam\}/image'; expected", id="pattern"),
+        pytest.param({"topics.image": "/my {camera}"}, r"'/my front' is not a topic name", id="topic name"),
         pytest.param({"record_sets": "/proc/sets.jsonl"}, r"'record_sets': /proc/sets.jsonl cannot", id="record file"),
     ],
 )

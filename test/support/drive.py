@@ -82,7 +82,7 @@ class Drive:
                 image = self.picture(name, index)
                 if image is None:
                     continue
-                log_ns = image.stamp_ns + 20 * _MS
+                log_ns = Drive.stamp_ns(self, name, index) + 20 * _MS  # arrival does not depend on a wrong clock
                 if name in self.calibrated:
                     at(
                         log_ns,

@@ -155,6 +155,34 @@ def test_late_and_repeated_items_are_dropped_and_counted() -> None:
     assert subject.drops == {"late": 1, "duplicate": 1}
 
 
+@pytest.mark.parametrize("shift_ms", [300, 5_000])
+def test_a_camera_whose_clock_is_ahead_does_not_mute_the_others(shift_ms: int) -> None:
+    subject = collector()
+    released: list[StreamSet] = []
+    for name, item in rounds(20, 100.0):
+        now_ns = item.stamp_ns + 30 * MS
+        shifted = Item(item.stamp_ns + shift_ms * MS) if name == "back" else item
+        released += subject.add(name, shifted, now_ns)
+    others = [item for item in released if len(item.items) == 5]
+    assert len(others) >= 18
+    assert subject.status["back"].ahead_sets > 10
+
+
+def test_a_camera_whose_clock_is_behind_costs_the_others_at_most_the_deadline() -> None:
+    subject = collector()
+    delays_ns: list[int] = []
+    pending = [(item.stamp_ns, name, item) for name, item in rounds(20, 500.0)]
+    for now_ns in range(0, 12_000 * MS, MS):
+        released = subject.expire(now_ns)
+        while pending and pending[0][0] <= now_ns:
+            _, name, item = pending.pop(0)
+            shifted = Item(item.stamp_ns - 400 * MS) if name == "back" else item
+            released += subject.add(name, shifted, now_ns)
+        delays_ns += [now_ns - out.stamp_ns for out in released if len(out.items) == 5]
+    assert len(delays_ns) == 20
+    assert max(delays_ns) <= 200 * MS
+
+
 def test_sets_stop_waiting_for_an_ego_pose_that_nobody_publishes() -> None:
     subject = collector((StreamSpec("ego", "covering"),))
     delays = []
