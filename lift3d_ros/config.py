@@ -114,7 +114,7 @@ def read_yaml_mapping(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: file not found; give the path of an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
+        raise ConfigError(f"{path}: cannot be read ({error}); give a YAML file that you may read") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if document is None:

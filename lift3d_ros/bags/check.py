@@ -23,7 +23,8 @@ def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None
     Raises:
         BagError: the file is damaged on the way.
     """
-    tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics)
+    unusable: list[str] = []
+    tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics, unusable.append)
     topics = {camera.image_topic for camera in streams.cameras.values()}
     topics |= {camera.info_topic for camera in streams.cameras.values() if camera.info_topic is not None}
     first = reader.first_messages(topics)
@@ -38,7 +39,7 @@ def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None
             found.append(f"{counts[camera.image_topic]} pictures where another camera has {busiest}")
         if found:
             problems[name] = found
-    whole = list(reader.problems)
+    whole = [*reader.problems, *unusable]
     if streams.world_frame is None:
         whole.append(
             "no ego motion: neither /tf nor an Odometry topic moves "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from lift3d_ros.bags.messages import ego_motion_from_msg, transforms_from_msg
+from lift3d_ros.bags.messages import add_transforms, ego_motion_from_msg
 from lift3d_ros.bags.reader import BagReader
 from lift3d_ros.errors import BagError, TransformError, nearest_name_hint
 from lift3d_ros.geometry.rig import Rig, RigCamera
@@ -124,18 +125,32 @@ def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
     )
 
 
-def sample_transforms(reader: BagReader, static: Iterable[str], moving: Iterable[str]) -> TransformTree:
-    """Return a tree with every static transform and the first moving ones of a recording."""
+def sample_transforms(
+    reader: BagReader,
+    static: Iterable[str],
+    moving: Iterable[str],
+    on_problem: Callable[[str], None] = lambda _: None,
+) -> TransformTree:
+    """Return a tree with every static transform and the first moving ones of a recording.
+
+    Args:
+        on_problem: called with a sentence for each pair of frames with a transform that cannot be used.
+    """
     tree = TransformTree(history_s=1e9)
+    reported: set[tuple[str, str]] = set()
     static = set(static)
     for topics in (static, set(moving)):
         for count, message in enumerate(reader.messages(topics) if topics else ()):
             if message.topic not in static and count >= _SAMPLED_TRANSFORMS:
                 break
-            for entry in transforms_from_msg(message.message, message.topic):
-                tree.add(
-                    entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=message.topic in static
-                )
+            add_transforms(
+                tree,
+                message.message,
+                message.topic,
+                is_static=message.topic in static,
+                on_problem=on_problem,
+                reported=reported,
+            )
     return tree
 
 
@@ -258,11 +273,12 @@ def _world_frame(tree: TransformTree, base_frame: str) -> str | None:
 def _odometry(reader: BagReader, base_frame: str) -> tuple[str | None, str | None]:
     """Return world frame and topic of the first odometry whose child is the base frame (or has no name)."""
     for topic in reader.topics_of(ODOMETRY):
-        message = reader.first_messages([topic.name])[topic.name].message
-        try:
-            motion, child = ego_motion_from_msg(message, topic.name)
-        except TransformError:
-            continue
-        if child in (base_frame, ""):
-            return motion.world_frame, topic.name
+        for message in itertools.islice(reader.messages([topic.name]), _SAMPLED_TRANSFORMS):
+            try:
+                motion, child = ego_motion_from_msg(message.message, topic.name)
+            except TransformError:
+                continue
+            if child in (base_frame, ""):
+                return motion.world_frame, topic.name
+            break
     return None, None

@@ -6,6 +6,7 @@ delivers. So a node and a replay read messages through the same code, and no ROS
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.rotations import quaternion_to_matrix, yaw_of
+from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, DistortionModel, EgoMotion, Float64Array, UInt8Array
 
 _DISTORTION_NAMES: dict[str, DistortionModel] = {
@@ -161,13 +163,47 @@ def transforms_from_msg(msg: Any, source: str) -> list[StampedTransform]:
     Raises:
         TransformError: an orientation is not a rotation; names topic and frames.
     """
-    transforms = []
+    return [_stamped_transform(entry, source) for entry in msg.transforms]
+
+
+def add_transforms(
+    tree: TransformTree,
+    msg: Any,
+    source: str,
+    *,
+    is_static: bool,
+    on_problem: Callable[[str], None],
+    reported: set[tuple[str, str]] | None = None,
+) -> None:
+    """Add the transforms of a TFMessage to `tree`; one that cannot be used does not cost the others.
+
+    Args:
+        on_problem: called with a sentence, which names topic and frames, for each transform that cannot be used.
+        reported: pairs of frames (parent, child) that were reported already and are not again; is added to.
+    """
     for entry in msg.transforms:
-        parent, child = str(entry.header.frame_id).lstrip("/"), str(entry.child_frame_id).lstrip("/")
-        where = f"topic '{source}', '{parent}' -> '{child}'"
-        T = pose_matrix(entry.transform.translation, entry.transform.rotation, where)
-        transforms.append(StampedTransform(parent, child, stamp_ns(entry.header), T))
-    return transforms
+        try:
+            found = _stamped_transform(entry, source)
+        except TransformError as error:
+            problem = str(error)
+        else:
+            try:
+                tree.add(found.parent, found.child, found.stamp_ns, found.T_parent_child, is_static=is_static)
+                continue
+            except (TransformError, CalibrationError) as error:
+                problem = f"topic '{source}': {error}"
+        frames = (str(entry.header.frame_id), str(entry.child_frame_id))
+        if reported is None or frames not in reported:
+            on_problem(problem)
+        if reported is not None:
+            reported.add(frames)
+
+
+def _stamped_transform(entry: Any, source: str) -> StampedTransform:
+    parent, child = str(entry.header.frame_id).lstrip("/"), str(entry.child_frame_id).lstrip("/")
+    where = f"topic '{source}', '{parent}' -> '{child}'"
+    T = pose_matrix(entry.transform.translation, entry.transform.rotation, where)
+    return StampedTransform(parent, child, stamp_ns(entry.header), T)
 
 
 def ego_motion_from_msg(msg: Any, source: str) -> tuple[EgoMotion, str]:

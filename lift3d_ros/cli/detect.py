@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.replay.source import FrameSource
 
     detection_run.check_sources(args)
+    if not 0.001 <= args.period <= 3600.0:
+        raise ConfigError(f"--period {args.period:g}: expected 0.001 to 3600 s between pictures")
     config = detection_run.config_of(args)
     source: FrameSource
     if args.rig is not None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 import lift3d_ros
 from lift3d_ros.config import from_mapping, group, load_yaml, setting
 from lift3d_ros.errors import ConfigError, Lift3dError
-from lift3d_ros.evaluation.run_report import ReportOptions, write_run_report
+from lift3d_ros.evaluation.run_report import ReportOptions, remove_run_report, write_run_report
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import EngineConfig
@@ -24,7 +24,7 @@ from lift3d_ros.pipelines.frame_sets import SyncConfig
 from lift3d_ros.replay.run import FrameRange, ResultFolder, run_detector
 from lift3d_ros.replay.sets import read_sets
 from lift3d_ros.replay.source import FrameSource
-from lift3d_ros.types import BevDetections, FrameSet
+from lift3d_ros.types import BevDetections, FrameSet, ModelIdentity
 
 TASKS = ("bev_detection",)
 
@@ -77,9 +77,12 @@ def run_detection(
 ) -> int:
     """Detect on every frame set of `source`, report, and print where the results are."""
     own_vehicle = {} if rig is None else {name: camera.own_vehicle for name, camera in rig.cameras.items()}
-    folder = ResultFolder(args.out, _facts(config, args, source, source_path), **_existing(args))
     detection = BevDetectionConfig(config.model, config.detector, config.engine)
     detector = open_bev_detector(detection, len(source.cameras), own_vehicle)
+    facts = _facts(config, args, source, source_path, detector.identity)
+    folder = ResultFolder(args.out, facts, **_existing(args))
+    if not folder.finished:
+        remove_run_report(args.out)
     print(f"model {detector.identity.description} on {detector.identity.backend}", file=sys.stderr)
     sets = source.frame_sets() if args.sets is None else source.recorded_frame_sets(read_sets(args.sets))
     expected = max(source.expected_sets - args.frames.start, 0)
@@ -123,7 +126,9 @@ def _existing(args: argparse.Namespace) -> dict[str, bool]:
     return {"resume": args.resume, "overwrite": args.overwrite}
 
 
-def _facts(config: RunConfig, args: argparse.Namespace, source: FrameSource, source_path: Path) -> Mapping[str, Any]:
+def _facts(
+    config: RunConfig, args: argparse.Namespace, source: FrameSource, source_path: Path, model: ModelIdentity
+) -> Mapping[str, Any]:
     """Return everything that decides the results, for resuming.
 
     Raises:
@@ -134,7 +139,12 @@ def _facts(config: RunConfig, args: argparse.Namespace, source: FrameSource, sou
         "version": lift3d_ros.__version__,
         "task": args.task,
         "input": source_path.name,
+        "frame sets": source.expected_sets,
         "cameras": list(source.cameras),
+        "weights": model.weights_sha256,
+        "backend": model.backend,
+        "mount height": getattr(args, "mount_height", None),
+        "period": getattr(args, "period", None),
         "settings": dataclasses.asdict(config),
         "first frame": args.frames.start,
         **{name: None if path is None else _hash_of(path, f"--{name}") for name, path in files.items()},

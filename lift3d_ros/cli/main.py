@@ -38,7 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    args = build_parser().parse_args(arguments)
+    try:
+        args = build_parser().parse_args(arguments)
+    except Lift3dError as error:
+        print(f"lift3d: error: {error}", file=sys.stderr)
+        return 2
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr
     )
@@ -48,11 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Lift3dError as error:
         print(f"lift3d: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return 0
+        place = error.filename or "a file"
+        print(
+            f"lift3d: error: {place}: {error.strerror or error}; check that the folder exists, may be written and has "
+            "space left, or give another one",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("lift3d: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
 
 
 if __name__ == "__main__":

@@ -49,10 +49,13 @@ def run(args: argparse.Namespace) -> int:
     """Replay and report."""
     from lift3d_ros.bags.discover import discover
     from lift3d_ros.bags.reader import open_bag
+    from lift3d_ros.errors import ConfigError
     from lift3d_ros.geometry.rig import load_rig
     from lift3d_ros.replay.bag_frames import BagFrames
 
     detection_run.check_sources(args)
+    if args.mount_height is not None and not 0.0 <= args.mount_height <= 20.0:
+        raise ConfigError(f"--mount-height {args.mount_height:g}: expected 0 to 20 metres over the ground")
     config = detection_run.config_of(args)
     rig = None if args.rig is None else load_rig(args.rig)
     with open_bag(args.bag) as reader:

@@ -57,6 +57,7 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         # Idle threads must sleep, not spin: on a robot the cores belong to others too.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.use_deterministic_compute = True
         options.log_severity_level = 3
         if not path.is_file():
             raise EngineError(f"{path}: file not found; export the model with 'lift3d export dfa3d --out {path.name}'")

@@ -27,7 +27,7 @@ import lift3d_ros
 from lift3d_ros.errors import CalibrationError, ImageError, Lift3dError
 from lift3d_ros.evaluation.detection import evaluate_detections
 from lift3d_ros.evaluation.detection_figures import DetectionMetrics
-from lift3d_ros.evaluation.metrics_file import write_metrics
+from lift3d_ros.evaluation.metrics_file import METRICS_FILE, write_metrics
 from lift3d_ros.images.decode import decode
 from lift3d_ros.images.preprocess import scaled_to
 from lift3d_ros.replay.results import DETECTIONS_FILE, SETS_FILE, TIMING_FILE, read_detections
@@ -109,6 +109,14 @@ def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) 
     if report is not None:
         write_report(report, _page(source, results, frames, headings, metrics, options, stride))
     return RunSummary(len(results), report, metrics, median_ms)
+
+
+def remove_run_report(folder: Path) -> None:
+    """Remove what an earlier run left in `folder`: page, metrics and pictures."""
+    for name in (REPORT_FILE, METRICS_FILE):
+        (folder / name).unlink(missing_ok=True)
+    for picture in (folder / PICTURES_FOLDER).glob("*.jpg"):
+        picture.unlink()
 
 
 def _metrics(

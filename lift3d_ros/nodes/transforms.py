@@ -9,8 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from tf2_msgs.msg import TFMessage
 
-from lift3d_ros.bags.messages import transforms_from_msg
-from lift3d_ros.errors import CalibrationError, TransformError
+from lift3d_ros.bags.messages import add_transforms
 from lift3d_ros.geometry.transform_tree import TransformTree
 
 _DEPTH = 100
@@ -51,8 +50,4 @@ class TransformListener:
         self._add(message, "/tf_static", is_static=True)
 
     def _add(self, message: TFMessage, topic: str, *, is_static: bool) -> None:
-        try:
-            for entry in transforms_from_msg(message, topic):
-                self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=is_static)
-        except (TransformError, CalibrationError) as error:
-            self._on_problem(str(error))
+        add_transforms(self._tree, message, topic, is_static=is_static, on_problem=self._on_problem)

@@ -6,26 +6,27 @@ Arrival times are the recording's log times, so the result depends on the record
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from lift3d_ros.bags.discover import BagStreams
 from lift3d_ros.bags.messages import (
+    add_transforms,
     boxes_from_msg,
     camera_model_from_msg,
     ego_motion_from_msg,
     image_from_msg,
     stamp_ns,
-    transforms_from_msg,
 )
 from lift3d_ros.bags.reader import BagMessage, BagReader
-from lift3d_ros.errors import BagError, CalibrationError, TransformError
+from lift3d_ros.errors import BagError, CalibrationError, ImageError, Lift3dError, TransformError
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncConfig, camera_collector
-from lift3d_ros.replay.sets import RecordedSet
+from lift3d_ros.replay.sets import RecordedSet, fill_sets
 from lift3d_ros.sync.collector import StreamSet
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
 
@@ -68,6 +69,8 @@ class BagFrames:
                 self._info_names.setdefault(camera.info_topic, []).append(name)
         self._models: dict[str, CameraModel] = {}
         self._ground_truth: dict[int, Boxes3D] = {}
+        self._reported: set[tuple[str, str]] = set()  # pairs of frames with unusable transforms
+        self._left_out: Counter[str] = Counter()
         self._prepare_static(mount_height_m)
         if streams.ground_truth_topic is not None:
             for message in reader.messages([streams.ground_truth_topic]):
@@ -109,9 +112,8 @@ class BagFrames:
         for message in self._reader.messages(self._streams.topics):
             now_ns, released, resets = message.log_ns, list[StreamSet](), collector.resets
             if message.topic in self._names:
-                name = self._names[message.topic]
-                image = self._image(name, message)
-                released = collector.add(name, image, now_ns)
+                image = self._image(message)
+                released = collector.expire(now_ns) if image is None else collector.add(image.camera, image, now_ns)
             elif self._take_motion(message):
                 newest_ns = self._tree.newest_common_stamp_ns(self._streams.world_frame or "", self._streams.base_frame)
                 if newest_ns is not None:
@@ -125,6 +127,7 @@ class BagFrames:
         yield from self._assemble(assembler, collector.flush())
         for reason, count in sorted(collector.drops.items()):
             logger.warning("%d pictures or sets dropped: %s", count, reason)
+        self._warn_of_left_out()
 
     def recorded_frame_sets(self, recorded: Iterable[RecordedSet]) -> Iterator[FrameSet]:
         """Yield exactly the sets that a node recorded: its stamps, cameras, calibrations and poses.
@@ -133,30 +136,14 @@ class BagFrames:
             BagError: a picture of a recorded set is not in the recording.
         """
         wanted = list(recorded)
-        missing = {(name, view.stamp_ns) for item in wanted for name, view in item.views.items()}
-        if unknown := {name for name, _ in missing} - set(self.cameras):
-            raise BagError(f"{self._reader.path}: the recorded sets name cameras that are not here: {sorted(unknown)}")
-        found: dict[tuple[str, int], CameraImage] = {}
-        position = 0
-        for message in self._reader.messages(self._streams.topics):
-            if message.topic not in self._names:
-                self._take_other(message)
-                continue
-            image = self._image(self._names[message.topic], message)
-            key = (image.camera, image.stamp_ns)
-            if key in missing:
-                found[key] = image
-            while position < len(wanted) and all(
-                (name, view.stamp_ns) in found for name, view in wanted[position].views.items()
-            ):
-                views = wanted[position].views
-                yield wanted[position].with_images({n: found.pop((n, v.stamp_ns)) for n, v in views.items()})
-                position += 1
-        if position < len(wanted):
+        if unknown := {name for item in wanted for name in item.views} - set(self.cameras):
             raise BagError(
-                f"{self._reader.path}: the set at {wanted[position].stamp_ns} ns needs pictures that are not in the "
-                "recording; give the recording that was played when the sets were recorded"
+                f"{self._reader.path}: the recorded sets name cameras that are not here: {', '.join(sorted(unknown))}; "
+                "give the recording, and the rig file, with which the sets were recorded"
             )
+        images = (self._image(message) for message in self._reader.messages(self._names))
+        yield from fill_sets(wanted, (image for image in images if image is not None), str(self._reader.path))
+        self._warn_of_left_out()
 
     def _assemble(self, assembler: FrameSetAssembler, released: Iterable[StreamSet]) -> Iterator[FrameSet]:
         for item in released:
@@ -165,9 +152,16 @@ class BagFrames:
                 yield assembler.assemble(item.stamp_ns, images, self._models, self.cameras)
             except CalibrationError as error:
                 logger.warning("set at %d ns left out: %s", item.stamp_ns, error)
+                self._left_out["sets without a usable camera"] += 1
 
-    def _image(self, name: str, message: BagMessage) -> CameraImage:
-        image = image_from_msg(message.message, name, message.topic)
+    def _image(self, message: BagMessage) -> CameraImage | None:
+        """Return the picture of a message, None where it carries none that can be used."""
+        name = self._names[message.topic]
+        try:
+            image = image_from_msg(message.message, name, message.topic)
+        except ImageError as error:
+            self._leave_out(f"pictures of topic '{message.topic}'", error)
+            return None
         frame_id = self._streams.cameras[name].frame_id
         if image.frame_id == frame_id:
             return image
@@ -176,14 +170,37 @@ class BagFrames:
     def _take_motion(self, message: BagMessage) -> bool:
         """Add transforms or odometry to the tree; False for other messages."""
         if message.topic in self._streams.tf_topics:
-            for entry in transforms_from_msg(message.message, message.topic):
-                self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child)
+            self._add_transforms(message, is_static=False)
             return True
         if message.topic == self._streams.odometry_topic:
-            motion, _ = ego_motion_from_msg(message.message, message.topic)
-            self._tree.add(motion.world_frame, self._streams.base_frame, motion.stamp_ns, motion.T_world_base)
+            try:
+                motion, _ = ego_motion_from_msg(message.message, message.topic)
+                self._tree.add(motion.world_frame, self._streams.base_frame, motion.stamp_ns, motion.T_world_base)
+            except (TransformError, CalibrationError) as error:
+                self._leave_out(f"poses of topic '{message.topic}'", error)
             return True
         return False
+
+    def _add_transforms(self, message: BagMessage, *, is_static: bool) -> None:
+        add_transforms(
+            self._tree,
+            message.message,
+            message.topic,
+            is_static=is_static,
+            on_problem=lambda problem: logger.warning("transform left out: %s", problem),
+            reported=self._reported,
+        )
+
+    def _leave_out(self, what: str, error: Lift3dError) -> None:
+        """Report the first of its kind at once, all of them at the end."""
+        if not self._left_out[what]:
+            logger.warning("left out, and so are others like it: %s", error)
+        self._left_out[what] += 1
+
+    def _warn_of_left_out(self) -> None:
+        for what, count in sorted(self._left_out.items()):
+            logger.warning("left out: %d %s", count, what)
+        self._left_out.clear()
 
     def _take_other(self, message: BagMessage) -> None:
         if message.topic in self._info_names:
@@ -204,8 +221,7 @@ class BagFrames:
     def _prepare_static(self, mount_height_m: float | None) -> None:
         """Take mountings and first calibrations before the first picture: they may be recorded after it."""
         for message in self._reader.messages(self._streams.tf_static_topics) if self._streams.tf_static_topics else ():
-            for entry in transforms_from_msg(message.message, message.topic):
-                self._tree.add(entry.parent, entry.child, entry.stamp_ns, entry.T_parent_child, is_static=True)
+            self._add_transforms(message, is_static=True)
         if mount_height_m is None and len(self._streams.cameras) == 1 and not self._streams.has_transforms:
             mount_height_m = LONE_CAMERA_HEIGHT_M
         for name, camera in self._streams.cameras.items():

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.errors import ConfigError, ImageError, Lift3dError
 from lift3d_ros.pipelines.bev_detection import BevDetector
 from lift3d_ros.replay.results import (
     DETECTIONS_FILE,
@@ -73,7 +73,8 @@ class ResultFolder:
                 results in it belong to another run.
         """
         self.path = path
-        self.finished = 0
+        self.finished = 0  # results
+        self.consumed = 0  # frame sets, with those that could not be used
         run_path = path / RUN_FILE
         if (path / DETECTIONS_FILE).exists() and not overwrite:
             if not resume:
@@ -82,7 +83,7 @@ class ResultFolder:
                     "or choose another folder"
                 )
             self._check_same_run(run_path, facts)
-            self.finished = self._truncate_to_checkpoint()
+            self._truncate_to_checkpoint()
         else:
             path.mkdir(parents=True, exist_ok=True)
             for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE, MEMORY_FILE):
@@ -101,23 +102,23 @@ class ResultFolder:
                 "resume with the same settings, or start again with --overwrite"
             )
 
-    def _truncate_to_checkpoint(self) -> int:
-        """Cut the result files back to the last saved memory and return the number of finished frames."""
+    def _truncate_to_checkpoint(self) -> None:
+        """Cut the result files back to the last saved memory, and continue counting from there."""
         memory_path = self.path / MEMORY_FILE
-        finished = 0
         if memory_path.exists():
             with np.load(memory_path, allow_pickle=False) as arrays:
-                finished = int(arrays["finished"])
+                self.finished, self.consumed = int(arrays["finished"]), int(arrays["consumed"])
         for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE):
-            lines = (self.path / name).read_text(encoding="utf-8").splitlines(keepends=True)
-            _write_atomically(self.path / name, "".join(lines[:finished]).encode())
-        return finished
+            path = self.path / name
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+            _write_atomically(path, "".join(lines[: self.finished]).encode())
 
     def restore_memory(self, detector: BevDetector) -> None:
         """Set the detector's BEV memory to where the finished frames left it."""
         if self.finished:
             with np.load(self.path / MEMORY_FILE, allow_pickle=False) as arrays:
-                detector.restore({name: arrays[name] for name in arrays.files if name != "finished"})
+                counters = ("finished", "consumed")
+                detector.restore({name: arrays[name] for name in arrays.files if name not in counters})
 
     def append(self, frame_set: FrameSet, detections: BevDetections) -> None:
         """Add one result."""
@@ -129,12 +130,18 @@ class ResultFolder:
             with (self.path / name).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         self.finished += 1
+        self.consumed += 1
+
+    def leave_out(self) -> None:
+        """Count a frame set that could not be used."""
+        self.consumed += 1
 
     def save_memory(self, detector: BevDetector) -> None:
         """Save the BEV memory, so that a later run can go on after the frames finished so far."""
         draft = self.path / f".{MEMORY_FILE}"
         with draft.open("wb") as file:
-            np.savez(file, finished=np.array(self.finished), **detector.snapshot())
+            counters = {"finished": np.array(self.finished), "consumed": np.array(self.consumed)}
+            np.savez(file, **counters, **detector.snapshot())
         draft.replace(self.path / MEMORY_FILE)
 
 
@@ -147,7 +154,8 @@ def run_detector(
 ) -> int:
     """Detect on every frame set of the range that is not finished yet, in order.
 
-    The BEV memory starts empty at ``frames.start``. Interrupting keeps what is finished.
+    The BEV memory starts empty at ``frames.start``. Interrupting keeps what is finished. A set of which not one
+    picture can be used is left out with a warning.
 
     Returns:
         The number of results now in the folder.
@@ -155,9 +163,15 @@ def run_detector(
     folder.restore_memory(detector)
     since_checkpoint = 0
     try:
-        for frame_set in _select(frame_sets, frames, folder.finished):
+        for frame_set in _select(frame_sets, frames, folder.consumed):
             start = time.perf_counter()
-            detections = detector.infer(detector.prepare(frame_set))
+            try:
+                prepared = detector.prepare(frame_set)
+            except ImageError as error:
+                logger.warning("frame set at %d ns left out: %s", frame_set.stamp_ns, error)
+                folder.leave_out()
+                continue
+            detections = detector.infer(prepared)
             for problem in detections.problems:
                 logger.warning("frame set at %d ns: %s", detections.stamp_ns, problem)
             folder.append(frame_set, detections)
@@ -170,14 +184,16 @@ def run_detector(
     finally:
         if since_checkpoint:
             folder.save_memory(detector)
+    if folder.consumed > folder.finished:
+        logger.warning("%d frame sets were left out; see the warnings above", folder.consumed - folder.finished)
     return folder.finished
 
 
-def _select(frame_sets: Iterable[FrameSet], frames: FrameRange, finished: int) -> Iterator[FrameSet]:
+def _select(frame_sets: Iterable[FrameSet], frames: FrameRange, consumed: int) -> Iterator[FrameSet]:
     for index, frame_set in enumerate(frame_sets):
         if frames.stop is not None and index >= frames.stop:
             return
-        if index >= frames.start + finished:
+        if index >= frames.start + consumed:
             yield frame_set
 
 

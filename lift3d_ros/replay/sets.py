@@ -7,15 +7,19 @@ input. Numbers are written with all their digits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lift3d_ros.errors import Lift3dError
+from lift3d_ros.errors import BagError, Lift3dError
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, Float64Array, FrameSet
+
+# A recorder may write pictures of one camera a little out of order.
+_REORDERED_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,3 +130,44 @@ def _view_from_json(name: str, document: Mapping[str, Any]) -> RecordedView:
         T_base_cam=np.array(document["T_base_cam"]),
         T_reference_capture=np.array(document["T_reference_capture"]),
     )
+
+
+def fill_sets(wanted: Sequence[RecordedSet], images: Iterable[CameraImage], place: str) -> Iterator[FrameSet]:
+    """Yield the sets of `wanted` in their order, filled with the pictures in order of recording.
+
+    Raises:
+        BagError: a picture is not there: its camera has gone on without it, or `images` end; names `place`.
+    """
+    needed = Counter(key for item in wanted for key in _keys_of(item))
+    found: dict[tuple[str, int], CameraImage] = {}
+    newest_ns: dict[str, int] = {}  # by camera, since the set at `position` is waited for
+    position = 0
+    for image in images if wanted else ():
+        key = (image.camera, image.stamp_ns)
+        newest_ns[image.camera] = image.stamp_ns
+        if needed[key] > 0:
+            found[key] = image
+        while all(key in found for key in _keys_of(wanted[position])):
+            keys = _keys_of(wanted[position])
+            needed.subtract(keys)
+            yield wanted[position].with_images({name: found.pop((name, stamp_ns)) for name, stamp_ns in keys})
+            position += 1
+            newest_ns.clear()
+            if position == len(wanted):
+                return
+        # Where the sets go back in time the recording does so too, but maybe later: nothing can be told yet.
+        is_going_back = position > 0 and wanted[position].stamp_ns <= wanted[position - 1].stamp_ns
+        lacking = [key for key in _keys_of(wanted[position]) if key not in found]
+        if not is_going_back and any(newest_ns.get(name, ns) > ns + _REORDERED_NS for name, ns in lacking):
+            break
+    if position < len(wanted):
+        lacking = [key for key in _keys_of(wanted[position]) if key not in found]
+        listed = ", ".join(f"'{name}' at {stamp_ns} ns" for name, stamp_ns in lacking)
+        raise BagError(
+            f"{place}: the set at {wanted[position].stamp_ns} ns needs pictures that are not in the recording: "
+            f"{listed}; give the recording that was played when the sets were recorded"
+        )
+
+
+def _keys_of(item: RecordedSet) -> list[tuple[str, int]]:
+    return [(name, view.stamp_ns) for name, view in item.views.items()]
