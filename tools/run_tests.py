@@ -32,7 +32,9 @@ def main() -> int:
     counts: Counter[str] = Counter()
     if importlib.util.find_spec("rclpy"):
         # Node tests start processes and watch the time, so they do not run side by side.
-        nodes = ["-m", f"ros and ({options.markers})", *arguments]
+        # A loaded machine can make discovery lose the first message; a test that fails twice has found something.
+        again = ["--reruns", "1"] if importlib.util.find_spec("pytest_rerunfailures") else []
+        nodes = ["-m", f"ros and ({options.markers})", *again, *arguments]
         run("all but the node tests", ["-m", f"not ros and ({options.markers})", *workers, *arguments], {}, counts)
         run("node tests", nodes, {}, counts)
         before = counts["passed"]
