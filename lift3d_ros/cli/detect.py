@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Detect and report."""
     from lift3d_ros.errors import ConfigError
+    from lift3d_ros.evaluation.run_report import PICTURES_FOLDER
     from lift3d_ros.geometry.rig import load_rig
     from lift3d_ros.replay.folder_frames import FolderFrames, SceneFrames
     from lift3d_ros.replay.source import FrameSource
@@ -49,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
     detection_run.check_sources(args)
     if not 0.001 <= args.period <= 3600.0:
         raise ConfigError(f"--period {args.period:g}: expected 0.001 to 3600 s between pictures")
+    if args.folder.resolve().is_relative_to((args.out / PICTURES_FOLDER).resolve()):
+        raise ConfigError(
+            f"--out {args.out}: drawn pictures go to '{PICTURES_FOLDER}' in it, which is the input; give another folder"
+        )
     config = detection_run.config_of(args)
     source: FrameSource
     if args.rig is not None:
@@ -61,4 +66,4 @@ def run(args: argparse.Namespace) -> int:
             f"{args.folder}: has no meta.json, so the cameras are not known; give a rig file with --rig "
             "(to start from: config/rigs/nuscenes_like.yaml)"
         )
-    return detection_run.run_detection(source, config, args, rig, args.folder)
+    return detection_run.run_detection(source, config, args, rig, args.folder, {"period": args.period})

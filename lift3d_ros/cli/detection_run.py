@@ -21,7 +21,8 @@ from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
-from lift3d_ros.replay.run import FrameRange, ResultFolder, run_detector
+from lift3d_ros.replay.results import DETECTIONS_FILE
+from lift3d_ros.replay.run import FrameRange, ResultFolder, check_unused, run_detector
 from lift3d_ros.replay.sets import read_sets
 from lift3d_ros.replay.source import FrameSource
 from lift3d_ros.types import BevDetections, FrameSet, ModelIdentity
@@ -73,25 +74,35 @@ def config_of(args: argparse.Namespace) -> RunConfig:
 
 
 def run_detection(
-    source: FrameSource, config: RunConfig, args: argparse.Namespace, rig: Rig | None, source_path: Path
+    source: FrameSource,
+    config: RunConfig,
+    args: argparse.Namespace,
+    rig: Rig | None,
+    source_path: Path,
+    source_facts: Mapping[str, Any],
 ) -> int:
-    """Detect on every frame set of `source`, report, and print where the results are."""
+    """Detect on every frame set of `source`, report, and print where the results are.
+
+    Args:
+        source_facts: what tells this input from another one of the same name, and decides its frame sets.
+    """
     own_vehicle = {} if rig is None else {name: camera.own_vehicle for name, camera in rig.cameras.items()}
     detection = BevDetectionConfig(config.model, config.detector, config.engine)
     detector = open_bev_detector(detection, len(source.cameras), own_vehicle)
-    facts = _facts(config, args, source, source_path, detector.identity)
-    folder = ResultFolder(args.out, facts, **_existing(args))
-    if not folder.finished:
+    facts = {**_facts(config, args, source, source_path, detector.identity), **source_facts}
+    is_replacing = args.overwrite and (args.out / DETECTIONS_FILE).exists()
+    folder = ResultFolder(args.out, facts, resume=args.resume, overwrite=args.overwrite)
+    if is_replacing:
         remove_run_report(args.out)
     print(f"model {detector.identity.description} on {detector.identity.backend}", file=sys.stderr)
     sets = source.frame_sets() if args.sets is None else source.recorded_frame_sets(read_sets(args.sets))
     expected = max(source.expected_sets - args.frames.start, 0)
     if args.frames.stop is not None:
         expected = min(expected, args.frames.stop - args.frames.start)
-    with tqdm(total=expected, initial=folder.finished, desc="detecting", unit="set", disable=None) as progress:
+    with tqdm(total=expected, initial=folder.consumed, desc="detecting", unit="set", disable=None) as progress:
 
         def on_result(_: FrameSet, result: BevDetections) -> None:
-            progress.update()
+            progress.update(folder.consumed - progress.n)
             progress.set_postfix(boxes=len(result.boxes))
 
         run_detector(sets, detector, folder, args.frames, on_result)
@@ -117,13 +128,10 @@ def run_detection(
 
 
 def check_sources(args: argparse.Namespace) -> None:
-    """Refuse an output folder that is a file before anything is computed."""
+    """Refuse an output folder that is a file, or holds results to be kept, before anything is computed."""
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a file; give a folder")
-
-
-def _existing(args: argparse.Namespace) -> dict[str, bool]:
-    return {"resume": args.resume, "overwrite": args.overwrite}
+    check_unused(args.out, resume=args.resume, overwrite=args.overwrite)
 
 
 def _facts(
@@ -143,8 +151,6 @@ def _facts(
         "cameras": list(source.cameras),
         "weights": model.weights_sha256,
         "backend": model.backend,
-        "mount height": getattr(args, "mount_height", None),
-        "period": getattr(args, "period", None),
         "settings": dataclasses.asdict(config),
         "first frame": args.frames.start,
         **{name: None if path is None else _hash_of(path, f"--{name}") for name, path in files.items()},

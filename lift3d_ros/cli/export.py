@@ -44,6 +44,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out '{args.out}': expected a file name that ends in .onnx")
     if not 1 <= args.cameras <= 12:
         raise ConfigError(f"--cameras {args.cameras}: expected 1 to 12")
-    export_graph(args.model, find_model(args.model), args.cameras, args.out)
+    entry = find_model(args.model)
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        export_graph(args.model, entry, args.cameras, args.out)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {args.out}: cannot be written ({error}); check permissions and free space, or give another file"
+        ) from None
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, {args.cameras} camera slots)")
     return 0

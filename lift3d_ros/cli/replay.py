@@ -60,4 +60,8 @@ def run(args: argparse.Namespace) -> int:
     rig = None if args.rig is None else load_rig(args.rig)
     with open_bag(args.bag) as reader:
         source = BagFrames(reader, discover(reader, rig), config.sync, rig, args.mount_height)
-        return detection_run.run_detection(source, config, args, rig, args.bag)
+        facts = {
+            "recording": {"start_ns": reader.start_ns, "end_ns": reader.end_ns, "messages": reader.message_count},
+            "mount height": args.mount_height,
+        }
+        return detection_run.run_detection(source, config, args, rig, args.bag, facts)

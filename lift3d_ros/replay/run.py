@@ -6,15 +6,18 @@ Files of the folder: `detections.jsonl`, `sets.jsonl` (the input of each result)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lift3d_ros.errors import ConfigError, ImageError, Lift3dError
 from lift3d_ros.pipelines.bev_detection import BevDetector
@@ -31,6 +34,7 @@ from lift3d_ros.types import BevDetections, FrameSet
 RUN_FILE = "run.json"
 MEMORY_FILE = "memory.npz"
 _CHECKPOINT_EVERY = 20
+_RESULT_FILES = (DETECTIONS_FILE, SETS_FILE, TIMING_FILE)
 
 logger = logging.getLogger(__name__)
 
@@ -70,25 +74,34 @@ class ResultFolder:
 
         Raises:
             Lift3dError: the folder holds results and neither resuming nor overwriting was asked for, or the
-                results in it belong to another run.
+                results in it belong to another run, or it cannot be written.
         """
         self.path = path
         self.finished = 0  # results
         self.consumed = 0  # frame sets, with those that could not be used
+        self._memory: dict[str, NDArray[Any]] = {}
+        self._checkpoint: dict[str, NDArray[Any]] | None = None
         run_path = path / RUN_FILE
-        if (path / DETECTIONS_FILE).exists() and not overwrite:
-            if not resume:
-                raise Lift3dError(
-                    f"{path}: already holds results; continue them with --resume, replace them with --overwrite, "
-                    "or choose another folder"
-                )
-            self._check_same_run(run_path, facts)
-            self._truncate_to_checkpoint()
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE, MEMORY_FILE):
-                (path / name).unlink(missing_ok=True)
-            _write_atomically(run_path, (json.dumps(dict(facts), indent=2) + "\n").encode())
+        check_unused(path, resume=resume, overwrite=overwrite)
+        with self._writing():
+            if (path / DETECTIONS_FILE).exists() and not overwrite:
+                self._check_same_run(run_path, facts)
+                self._truncate_to_checkpoint()
+            else:
+                path.mkdir(parents=True, exist_ok=True)
+                for name in (*_RESULT_FILES, MEMORY_FILE):
+                    (path / name).unlink(missing_ok=True)
+                _write_atomically(run_path, (json.dumps(dict(facts), indent=2) + "\n").encode())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Lift3dError(
+                f"{self.path}: the results cannot be written ({error}); check permissions and free space, or give "
+                "another folder"
+            ) from None
 
     def _check_same_run(self, run_path: Path, facts: Mapping[str, Any]) -> None:
         try:
@@ -104,31 +117,43 @@ class ResultFolder:
 
     def _truncate_to_checkpoint(self) -> None:
         """Cut the result files back to the last saved memory, and continue counting from there."""
-        memory_path = self.path / MEMORY_FILE
-        if memory_path.exists():
-            with np.load(memory_path, allow_pickle=False) as arrays:
-                self.finished, self.consumed = int(arrays["finished"]), int(arrays["consumed"])
-        for name in (DETECTIONS_FILE, SETS_FILE, TIMING_FILE):
-            path = self.path / name
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-            _write_atomically(path, "".join(lines[: self.finished]).encode())
+        memory = self._read_memory()
+        finished, consumed = int(memory.pop("finished", 0)), int(memory.pop("consumed", 0))
+        contents = {name: _whole_lines(self.path / name) for name in _RESULT_FILES}
+        if min(map(len, contents.values())) < finished:
+            logger.warning("%s: results are missing or cut off; starting again from the first frame set", self.path)
+            finished, consumed = 0, 0
+        self.finished, self.consumed, self._memory = finished, consumed, memory
+        for name, lines in contents.items():
+            _write_atomically(self.path / name, b"".join(lines[:finished]))
+
+    def _read_memory(self) -> dict[str, Any]:
+        path = self.path / MEMORY_FILE
+        if not path.exists():
+            return {}
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise Lift3dError(f"{path}: damaged ({error}), cannot resume; use --overwrite") from None
 
     def restore_memory(self, detector: BevDetector) -> None:
         """Set the detector's BEV memory to where the finished frames left it."""
         if self.finished:
-            with np.load(self.path / MEMORY_FILE, allow_pickle=False) as arrays:
-                counters = ("finished", "consumed")
-                detector.restore({name: arrays[name] for name in arrays.files if name not in counters})
+            detector.restore(self._memory)
 
-    def append(self, frame_set: FrameSet, detections: BevDetections) -> None:
-        """Add one result."""
-        for name, line in (
-            (DETECTIONS_FILE, detections_to_json(detections)),
-            (SETS_FILE, frame_set_to_json(frame_set)),
-            (TIMING_FILE, timings_to_json(detections.stamp_ns, detections.timings_s)),
-        ):
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+    def append(self, frame_set: FrameSet, detections: BevDetections, detector: BevDetector) -> None:
+        """Add one result, and note the memory with which `detector` goes on."""
+        with self._writing():
+            for name, line in (
+                (DETECTIONS_FILE, detections_to_json(detections)),
+                (SETS_FILE, frame_set_to_json(frame_set)),
+                (TIMING_FILE, timings_to_json(detections.stamp_ns, detections.timings_s)),
+            ):
+                with (self.path / name).open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+        counters = {"finished": np.array(self.finished + 1), "consumed": np.array(self.consumed + 1)}
+        self._checkpoint = {**counters, **detector.snapshot()}
         self.finished += 1
         self.consumed += 1
 
@@ -136,13 +161,32 @@ class ResultFolder:
         """Count a frame set that could not be used."""
         self.consumed += 1
 
-    def save_memory(self, detector: BevDetector) -> None:
-        """Save the BEV memory, so that a later run can go on after the frames finished so far."""
+    def save_memory(self) -> None:
+        """Save the BEV memory after the last result, so that a later run can go on there.
+
+        Frame sets left out since then are looked at again by that run.
+        """
+        if self._checkpoint is None:
+            return
         draft = self.path / f".{MEMORY_FILE}"
-        with draft.open("wb") as file:
-            counters = {"finished": np.array(self.finished), "consumed": np.array(self.consumed)}
-            np.savez(file, **counters, **detector.snapshot())
-        draft.replace(self.path / MEMORY_FILE)
+        with self._writing():
+            with draft.open("wb") as file:
+                np.savez(file, **self._checkpoint)
+            draft.replace(self.path / MEMORY_FILE)
+        self._checkpoint = None
+
+
+def check_unused(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds results unless they shall be continued or replaced.
+
+    Raises:
+        Lift3dError: it does.
+    """
+    if (path / DETECTIONS_FILE).exists() and not (resume or overwrite):
+        raise Lift3dError(
+            f"{path}: already holds results; continue them with --resume, replace them with --overwrite, "
+            "or choose another folder"
+        )
 
 
 def run_detector(
@@ -174,18 +218,21 @@ def run_detector(
             detections = detector.infer(prepared)
             for problem in detections.problems:
                 logger.warning("frame set at %d ns: %s", detections.stamp_ns, problem)
-            folder.append(frame_set, detections)
+            folder.append(frame_set, detections, detector)
             on_result(frame_set, detections)
             since_checkpoint += 1
             if since_checkpoint == _CHECKPOINT_EVERY:
-                folder.save_memory(detector)
+                folder.save_memory()
                 since_checkpoint = 0
             logger.debug("frame set at %d ns took %.3f s", detections.stamp_ns, time.perf_counter() - start)
     finally:
-        if since_checkpoint:
-            folder.save_memory(detector)
+        folder.save_memory()
     if folder.consumed > folder.finished:
-        logger.warning("%d frame sets were left out; see the warnings above", folder.consumed - folder.finished)
+        logger.warning(
+            "frame sets left out for lack of a usable picture: %d of %d",
+            folder.consumed - folder.finished,
+            folder.consumed,
+        )
     return folder.finished
 
 
@@ -195,6 +242,12 @@ def _select(frame_sets: Iterable[FrameSet], frames: FrameRange, consumed: int) -
             return
         if index >= frames.start + consumed:
             yield frame_set
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file that may be missing, without a last one that was cut off."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith(b"\n")]
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

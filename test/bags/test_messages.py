@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lift3d_ros.bags.messages import (
+    add_transforms,
     boxes_from_msg,
     bytes_of,
     camera_model_from_msg,
@@ -24,6 +25,7 @@ from lift3d_ros.bags.messages import (
 from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
+from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.images.decode import COLOUR_ENCODINGS, DEPTH_ENCODINGS, decode, decode_depth
 from lift3d_ros.types import CameraImage
 
@@ -224,3 +226,24 @@ def test_labels_that_are_not_known_are_added_behind_the_known() -> None:
     assert boxes.track_ids is not None
     assert boxes.track_ids.tolist() == [2**60 + 1] * 2
     assert len(boxes_from_msg(SimpleNamespace(header=header(), detections=[]), ("car",))) == 0
+
+
+def test_an_unusable_transform_is_told_once_and_does_not_cost_the_others() -> None:
+    def entry(parent: str, child: str, w: float, x: float = 0.0) -> Any:
+        translation = SimpleNamespace(x=x, y=0.0, z=0.0)
+        transform = SimpleNamespace(translation=translation, rotation=pose_fields(0, 0, 0, w))
+        return SimpleNamespace(header=header(parent), child_frame_id=child, transform=transform)
+
+    tree, problems, reported = TransformTree(), list[str](), set[tuple[str, str]]()
+    entries = [
+        entry("base", "cam1", 0.0), entry("base", "cam2", 0.0), entry("base", "base", 1.0),
+        entry("base", "cam3", 1.0, float("nan")), entry("base", "cam4", 1.0),
+    ]  # fmt: skip
+    for _ in range(3):
+        message = SimpleNamespace(transforms=entries)
+        add_transforms(tree, message, "/tf", is_static=True, on_problem=problems.append, reported=reported)
+    assert tree.frames == ("base", "cam4")
+    assert len(problems) == 4
+    for problem, frames in zip(problems, ("cam1", "cam2", "base", "cam3"), strict=True):
+        assert problem.startswith("topic '/tf'")
+        assert f"'base' -> '{frames}'" in problem

@@ -65,13 +65,18 @@ class OneBadTransform(Drive):
             return super().write(path)
 
 
-def test_a_transform_that_is_no_rotation_costs_one_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_transform_that_is_no_rotation_costs_one_camera(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     bag = OneBadTransform(frames=2).write(tmp_path / "drive")
     assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
     for result in results(tmp_path / "run"):
         used = {use["name"]: use["is_used"] for use in result["cameras"]}
         assert used == {"front": True, "left": False, "right": True}
-    assert "topic '/tf_static', 'base_link' -> 'left_optical_frame'" in caplog.text
+    told = "topic '/tf_static', 'base_link' -> 'left_optical_frame': quaternion [0.0, 0.0, 0.0, 0.0] is not a rotation"
+    assert caplog.text.count(told) == 1
+    assert lift3d(["bag", "info", str(bag)]) == 0
+    assert capsys.readouterr().out.count(told) == 1
 
 
 def test_a_wrong_model_does_not_cost_earlier_results(bag: Path, tmp_path: Path) -> None:
@@ -109,3 +114,74 @@ def test_wrong_options_get_one_line(
 ) -> None:
     assert lift3d(["replay", str(bag), "--out", str(tmp_path / "out"), *FAST, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_pictures_of_the_user_in_a_new_output_folder_stay(bag: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "pictures" / "holiday.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes(b"mine")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:1", *FAST]) == 0
+    assert picture.read_bytes() == b"mine"
+
+
+def test_another_recording_of_the_same_name_is_not_resumed(
+    bag: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert lift3d(["replay", str(bag), "--out", str(out), "--frames", "0:1", *FAST]) == 0
+    other = Drive(frames=3, start_ns=1_800_000_000_000_000_000).write(tmp_path / bag.name)
+    assert lift3d(["replay", str(other), "--out", str(out), "--resume", *FAST]) == 2
+    assert "made with another recording" in capsys.readouterr().err
+    assert lift3d(["replay", str(bag), "--out", str(out), "--resume", "--mount-height", "2", *FAST]) == 2
+    assert "made with another mount height" in capsys.readouterr().err
+
+
+def test_pictures_are_not_drawn_over_the_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    assert lift3d(["detect", str(tmp_path / "pictures"), "--out", str(tmp_path)]) == 2
+    assert "which is the input; give another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("period", ["0", "-1", "nan", "inf"])
+def test_a_period_that_is_no_time_is_refused(period: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["detect", str(tmp_path), f"--period={period}", "--out", str(tmp_path / "out")]) == 2
+    assert "expected 0.001 to 3600 s between pictures" in capsys.readouterr().err
+
+
+def test_an_export_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "bev.onnx"
+    assert lift3d(["export", "dfa3d", "--out", str(out)]) == 2
+    assert f"--out {out}: cannot be written" in capsys.readouterr().err
+
+
+class OnePictureOfUnknownKind(Drive):
+    """One camera, whose second picture is empty and of a format that nobody knows."""
+
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        image = super().picture(name, index) if name == "front" else None
+        if image is None or index != 1:
+            return image
+        return CameraImage(name, image.stamp_ns, image.frame_id, "png", np.zeros(0, np.uint8))
+
+    def write(self, path: Path) -> Path:
+        whole = BagWriter._new
+
+        def unknown(writer: BagWriter, kind: str, **fields: Any) -> Any:
+            if "format" in fields:
+                fields["format"] = fields["format"].replace("png", "webp")
+            return whole(writer, kind, **fields)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(BagWriter, "_new", unknown)
+            return super().write(path)
+
+
+def test_a_picture_of_unknown_kind_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bag = OnePictureOfUnknownKind(frames=3).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert len(results(tmp_path / "run")) == 2
+    assert "topic '/front/image/compressed': compressed picture with format" in caplog.text
+    assert "left out: 1 pictures of topic '/front/image/compressed'" in caplog.text
