@@ -115,7 +115,7 @@ def remove_run_report(folder: Path) -> None:
     """Remove what an earlier run left in `folder`: page, metrics and pictures."""
     for name in (REPORT_FILE, METRICS_FILE):
         (folder / name).unlink(missing_ok=True)
-    for picture in (folder / PICTURES_FOLDER).glob("*.jpg"):
+    for picture in (folder / PICTURES_FOLDER).glob("[0-9]" * 6 + ".jpg"):
         picture.unlink()
 
 
