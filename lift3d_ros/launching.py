@@ -12,14 +12,19 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 
 def node_environment() -> dict[str, str]:
+    """Return the part of `recommended_environment` that the user has not set already."""
+    return {name: value for name, value in recommended_environment().items() if name not in os.environ}
+
+
+def recommended_environment() -> dict[str, str]:
     """Return variables that make large pictures arrive and cost little.
 
     The Fast DDS profile enlarges the shared-memory segment; the MALLOC variables keep glibc from giving the memory of
-    each picture back and faulting it in again. What the user has set already is left out.
+    each picture back and faulting it in again.
     """
     # Fast DDS 3 renamed its variable; setting both names makes it load the profile twice and complain.
     is_before_fastdds_3 = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    wanted = {
+    return {
         f"{'FASTRTPS' if is_before_fastdds_3 else 'FASTDDS'}_DEFAULT_PROFILES_FILE": str(
             find_resource("config/dds/fastdds_shared_memory.xml")
         ),
@@ -27,7 +32,6 @@ def node_environment() -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": "1073741824",
         "MALLOC_TOP_PAD_": "67108864",
     }
-    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def bev_detection_overrides(arguments: Mapping[str, str]) -> dict[str, str | bool]:

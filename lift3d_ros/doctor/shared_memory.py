@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lift3d_ros.doctor.report import Check, Section, bytes_text, fail, ok, warn
 from lift3d_ros.errors import ConfigError, Lift3dError
-from lift3d_ros.launching import node_environment
+from lift3d_ros.launching import recommended_environment
 
 SHARED_MEMORY = Path("/dev/shm")
 DEFAULT_SEGMENT_BYTES = 512 * 1024
@@ -185,7 +185,7 @@ def _check_heap(env: Mapping[str, str]) -> Check:
     if not missing:
         return ok("heap settings", ", ".join(f"{variable}={env[variable]}" for variable in _MALLOC))
     try:
-        values = node_environment()
+        values = recommended_environment()
     except Lift3dError:
         values = {}
     exports = " ".join(f"{variable}={values.get(variable, '...')}" for variable in missing)
@@ -218,6 +218,6 @@ def _text(entry: ET.Element, name: str) -> str:
 
 def _shipped_profile() -> str:
     try:
-        return str(next(value for name, value in node_environment().items() if name in PROFILE_VARIABLES))
+        return str(next(value for name, value in recommended_environment().items() if name in PROFILE_VARIABLES))
     except Lift3dError:
         return "<profile>"

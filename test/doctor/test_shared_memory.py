@@ -18,7 +18,7 @@ from lift3d_ros.doctor.shared_memory import (
     segment_bytes,
 )
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.launching import node_environment
+from lift3d_ros.launching import recommended_environment
 from lift3d_ros.resources import find_resource
 
 SHIPPED = find_resource("config/dds/fastdds_shared_memory.xml")
@@ -144,8 +144,8 @@ def test_another_middleware_and_a_machine_without_ros_need_no_profile(folder: Pa
 
 
 def test_heap_settings_are_those_of_the_launch_files(folder: Path) -> None:
-    assert check("heap settings", node_environment(), folder).level == "OK"
-    env = node_environment()
+    assert check("heap settings", recommended_environment(), folder).level == "OK"
+    env = recommended_environment()
     del env["MALLOC_TOP_PAD_"]
     found = check("heap settings", env, folder)
     assert found.level == "WARN"
