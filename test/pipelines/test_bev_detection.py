@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lift3d_ros.errors import EngineError, ImageError
-from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig, decode_boxes
-from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
+from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
+from lift3d_ros.types import BevDetections, Boxes3D, CameraView, FrameSet
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -138,6 +138,41 @@ def test_where_memory_may_not_be_used_the_result_is_that_of_a_first_frame(
     assert is_same == (states[1] != "fused")
 
 
+@pytest.mark.parametrize("fault", ["raises", "gives NaN"])
+def test_after_a_failed_inference_memory_starts_afresh(
+    detector: DetectorFactory, vehicle: Any, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    running = detector()
+    run(running, vehicle.frame(0.0))
+    engine_class = type(running._bev_engine.engine)
+
+    def fail(_self: Any, _inputs: Any, _state: Any) -> dict[str, Any]:
+        if fault == "raises":
+            raise RuntimeError("out of memory")
+        return {"class_logits": np.full((1, 3, 10), np.nan), "box_codes": np.zeros((1, 3, 10))}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_class, "run", fail)
+        with pytest.raises((RuntimeError, EngineError), match="out of memory|not finite"):
+            run(running, vehicle.frame(0.1))
+    (result,) = run(running, vehicle.frame(0.2))
+    assert result.temporal_state == "first_frame"
+    assert_same(result, *run(detector(), vehicle.frame(0.2)))
+
+
+def test_a_wrong_calibration_is_told_from_the_first_box_on(detector: DetectorFactory, vehicle: Any) -> None:
+    frame = vehicle.frame(0.0)
+    upside_down = np.diag([-1.0, -1.0, 1.0, 1.0])
+    view = frame.views["back"]
+    turned = CameraView(view.image, view.model, view.T_base_cam @ upside_down)
+    wrong = FrameSet(frame.stamp_ns, {**frame.views, "back": turned}, ego=frame.ego)
+    for result in run(detector(), wrong, wrong):
+        (problem,) = result.problems
+        assert "camera 'back': upside down" in problem
+    (fine,) = run(detector(), frame)
+    assert fine.problems == ()
+
+
 def test_reset_forgets(any_detector: DetectorFactory, vehicle: Any) -> None:
     running = any_detector()
     run(running, vehicle.frame(0.0))
@@ -200,20 +235,6 @@ def test_threshold_and_limit_cut_the_list_of_the_best(detector: DetectorFactory,
     np.testing.assert_array_equal(good.boxes.scores, scores[scores >= middle])
     (none,) = run(detector(score_threshold=1.0), vehicle.frame(0.0))
     assert (len(none.boxes), none.boxes.frame_id) == (0, "base_link")
-
-
-def test_boxes_are_decoded_in_metres_and_radians() -> None:
-    codes = np.zeros((2, 10), np.float32)
-    codes[0] = [12.0, -3.0, np.log(1.9), np.log(4.5), 0.7, np.log(1.6), np.sin(2.5), np.cos(2.5), 4.0, -1.0]
-    logits = np.full((2, 2), -9.0, np.float32)
-    logits[0, 1] = 0.0
-    boxes = decode_boxes({"class_logits": logits, "box_codes": codes}, ("car", "bus"), "base", DetectorConfig())
-    assert (len(boxes), boxes.frame_id, boxes.class_names[boxes.labels[0]]) == (1, "base", "bus")
-    np.testing.assert_allclose(boxes.centers[0], [12.0, -3.0, 0.7], atol=1e-6)
-    np.testing.assert_allclose(boxes.sizes[0], [4.5, 1.9, 1.6], atol=1e-6)
-    np.testing.assert_allclose(boxes.velocities[0], [4.0, -1.0], atol=1e-6)
-    assert boxes.yaws[0] == pytest.approx(2.5)
-    assert boxes.scores[0] == pytest.approx(0.5)
 
 
 def test_boxes_of_a_real_frame_lie_within_the_range_of_the_model(detector: DetectorFactory, vehicle: Any) -> None:
