@@ -15,7 +15,8 @@ import numpy as np
 from lift3d_ros.config import setting
 from lift3d_ros.errors import CalibrationError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
-from lift3d_ros.sync.collector import StreamCollector, StreamSpec
+from lift3d_ros.sync.collector import StreamCollector
+from lift3d_ros.sync.streams import StreamSpec
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, Float64Array, FrameSet
 
 EGO_STREAM = "ego"

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.sync.collector import SILENT_AFTER, StreamCollector, StreamSet, StreamSpec
+from lift3d_ros.sync.collector import StreamCollector, StreamSet
+from lift3d_ros.sync.streams import SILENT_AFTER, StreamSpec
 
 MS = 1_000_000
 CAMERAS = ("front", "front_left", "front_right", "back", "back_left", "back_right")
