@@ -5,14 +5,16 @@ time in replay; the collector reads no clock, so the same calls always give the 
 
 Grouping. A set opens with the first item that fits no open set. An item joins the open set whose first
 stamp is nearest to its own (minus the stream's known offset) if that is within `window_s` and the set has
-no item of that stream yet. Two cameras that fire 90 ms apart so share a set, and the next round opens another.
+no item of that stream yet. Two cameras that fire 90 ms apart so share a set, and the next round opens another. Where
+rounds are as short as the window, an item that is much nearer to the next round opens that.
 
 Release. A set is complete when every stream that is waited for has delivered. It is then released as soon
 as each covering stream (the ego pose) reaches its stamp. A stream is no longer waited for once it has
-delivered something newer, or while it is silent: absent from `SILENT_AFTER` sets in a row; nor is a covering
-stream that reported nothing during as many sets. A set that waits longer
-than `deadline_s` after its first item is released as it is if it has at least `quorum` members, else
-dropped. Sets are released in order of their stamps and never go back in time.
+delivered something newer, nor for as many sets as it usually leaves out (a camera of half the rate: one), nor
+while it is silent: absent from `SILENT_AFTER` more; nor is a covering stream that reported nothing during as many.
+It is waited for again after an item that joins a set, or that comes so little too late that waiting would have
+helped. A set that waits longer than `deadline_s` after its first item is released as it is if it has at least
+`quorum` members, else dropped. Sets are released in order of their stamps and never go back in time.
 
 One camera whose clock runs ahead must not mute the others: an incomplete set that is ahead of more streams than it
 has, while these still deliver, is dropped. One whose clock is behind costs the others at most the deadline.
@@ -31,6 +33,8 @@ from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.sync.streams import Stamped, StreamSpec, StreamStatus
 
 _NS = 1_000_000_000
+# Cameras that share out the period evenly have no first one; jitter must not part them.
+_MUCH_NEARER = 3
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,11 @@ class StreamSet:
 
 @dataclass
 class _OpenSet:
+    """A set that waits; `next_ns` is when its first stream fires again, None where that is not known."""
+
     first_ns: int
     opened_ns: int
+    next_ns: int | None
     items: dict[str, Stamped] = field(default_factory=dict)
     stamp_ns: int = 0
 
@@ -101,7 +108,7 @@ class StreamCollector:
         self._last_released: _OpenSet | None = None
         self._now_ns: int | None = None
         for status in self.status.values():
-            status.last_stamp_ns, status.absent_sets = None, 0
+            status.forget()
 
     @property
     def silent_streams(self) -> tuple[str, ...]:
@@ -124,7 +131,7 @@ class StreamCollector:
         if status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns and name in self._members:
             self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
             return self._release(now_ns)
-        status.last_stamp_ns = max(stamp_ns, status.last_stamp_ns or stamp_ns)
+        status.note_stamp(stamp_ns)
         if name in self._held:
             self._held[name].append(item)
         else:
@@ -168,33 +175,33 @@ class StreamCollector:
         self._now_ns = max(now_ns, self._now_ns or now_ns)
 
     def _join(self, name: str, item: Stamped, stamp_ns: int, now_ns: int) -> None:
-        fitting = [
-            candidate
-            for candidate in self._open
-            if name not in candidate.items and abs(candidate.first_ns - stamp_ns) <= self._window_ns
-        ]
+        fitting = [candidate for candidate in self._open if self._fits(name, stamp_ns, candidate)]
         if fitting:
             chosen = min(fitting, key=lambda candidate: abs(candidate.first_ns - stamp_ns))
-        elif self._is_late(name, stamp_ns):
+        elif (released := self._last_released) is not None and self._is_late(name, stamp_ns, released):
             self.drops["late"] += 1
+            if (now_ns - stamp_ns) - (released.opened_ns - released.first_ns) < self._deadline_ns:
+                self.status[name].note_delivery(missed_by_a_little=True)
             return
         else:
-            chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, stamp_ns=stamp_ns)
+            chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, next_ns=self.status[name].next_ns, stamp_ns=stamp_ns)
             self._open.append(chosen)
             if len(self._open) > self._max_open_sets:
                 self._open.remove(self._sorted_open()[0])
                 self.drops["too many open sets"] += 1
         chosen.items[name] = item
-        self.status[name].absent_sets = 0
         chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
 
-    def _is_late(self, name: str, stamp_ns: int) -> bool:
-        """Whether an item belongs to the set released last, or to an older one."""
-        released = self._last_released
-        if released is None:
+    def _fits(self, name: str, stamp_ns: int, candidate: _OpenSet) -> bool:
+        """Whether an item can be a member of a set: in its window, and not much nearer to the round after it."""
+        if name in candidate.items or abs(candidate.first_ns - stamp_ns) > self._window_ns:
             return False
-        belongs = name not in released.items and abs(stamp_ns - released.first_ns) <= self._window_ns
-        return belongs or stamp_ns <= released.stamp_ns
+        next_ns, beyond_ns = candidate.next_ns, stamp_ns - candidate.stamp_ns
+        return next_ns is None or _MUCH_NEARER * abs(next_ns - stamp_ns) >= beyond_ns
+
+    def _is_late(self, name: str, stamp_ns: int, released: _OpenSet) -> bool:
+        """Whether an item belongs to the set released last, or to an older one."""
+        return stamp_ns <= released.stamp_ns or self._fits(name, stamp_ns, released)
 
     def _sorted_open(self) -> list[_OpenSet]:
         return sorted(self._open, key=lambda candidate: candidate.stamp_ns)
@@ -225,7 +232,9 @@ class StreamCollector:
 
     def _is_awaited(self, name: str, candidate: _OpenSet) -> bool:
         status = self.status[name]
-        if name in candidate.items or status.is_silent:
+        if name in candidate.items or not status.is_expected:
+            return False
+        if any(name in other.items and other.first_ns > candidate.first_ns for other in self._open):
             return False
         return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._window_ns
 
@@ -242,7 +251,10 @@ class StreamCollector:
     def _finish(self, candidate: _OpenSet) -> StreamSet | None:
         for name in self._required:
             status = self.status[name]
-            status.absent_sets = 0 if name in candidate.items else status.absent_sets + 1
+            if name in candidate.items:
+                status.note_delivery()
+            else:
+                status.absent_sets += 1
         for name, covered_ns in self._covered_ns.items():
             self.status[name].absent_sets += covered_ns < candidate.stamp_ns
         if len(candidate.items) < self._quorum:

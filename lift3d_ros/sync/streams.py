@@ -45,8 +45,35 @@ class StreamStatus:
     last_arrival_ns: int = 0
     absent_sets: int = 0
     ahead_sets: int = 0
+    next_ns: int | None = None  # when the next item is due, if it comes as soon as the last one
+    _absences: tuple[int, int] = (0, 0)  # before the last two items
+
+    def note_stamp(self, stamp_ns: int) -> None:
+        """Note the stamp of an item."""
+        self.next_ns = None if self.last_stamp_ns is None else 2 * stamp_ns - self.last_stamp_ns
+        self.last_stamp_ns = stamp_ns
+
+    def note_delivery(self, *, missed_by_a_little: bool = False) -> None:
+        """Note an item in a set, or one that missed the last set because that had not waited for it."""
+        self._absences = self._absences[1], max(0, self.absent_sets - missed_by_a_little)
+        self.absent_sets = 0
+
+    def forget(self) -> None:
+        """Start afresh after a clock jump; counters stay."""
+        self.last_stamp_ns = self.next_ns = None
+        self.absent_sets, self._absences = 0, (0, 0)
+
+    @property
+    def usual_absence(self) -> int:
+        """How many sets the stream leaves out, if it is slower than others; one longer absence is no habit."""
+        return min(self._absences)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the next set waits for this stream."""
+        return self.absent_sets >= self.usual_absence and not self.is_silent
 
     @property
     def is_silent(self) -> bool:
-        """Whether sets no longer wait for this stream."""
-        return self.absent_sets >= SILENT_AFTER
+        """Whether sets no longer wait for this stream: it is absent for longer than usual."""
+        return self.absent_sets >= self.usual_absence + SILENT_AFTER

@@ -49,6 +49,21 @@ def test_a_set_without_a_usable_picture_is_left_out_and_the_run_goes_on(
     assert [result["stamp_ns"] for result in results(parts)] == stamps
 
 
+class LastCameraIsAwayForAWhile(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        return None if name == "right" and 1 <= index < 5 else super().picture(name, index)
+
+
+def test_a_camera_that_was_away_is_used_again(tmp_path: Path) -> None:
+    bag = LastCameraIsAwayForAWhile(frames=12, period_s=0.1).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    is_used = [
+        use["is_used"] for result in results(tmp_path / "run") for use in result["cameras"] if use["name"] == "right"
+    ]
+    assert is_used[:5] == [True, False, False, False, False]
+    assert all(is_used[6:])
+
+
 class OneBadTransform(Drive):
     """The mounting of the left camera has a zero quaternion."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from lift3d_ros.sync.streams import SILENT_AFTER, StreamSpec
 MS = 1_000_000
 CAMERAS = ("front", "front_left", "front_right", "back", "back_left", "back_right")
 FIRING_MS = {"front_left": 0, "front": 8, "front_right": 16, "back_right": 24, "back": 33, "back_left": 43}
+PERIODS_MS = [83.3, 100.0, 500.0]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ def run(subject: StreamCollector, items: list[tuple[str, Item]], delay_ms: int =
     return released + subject.flush()
 
 
+def spread_ms(item: StreamSet) -> float:
+    stamps = [member.stamp_ns for member in item.items.values()]
+    return (max(stamps) - min(stamps)) / MS
+
+
 @pytest.mark.parametrize("period_ms", [33.3, 83.3, 100.0, 500.0, 1000.0])
 def test_every_round_of_six_cameras_is_one_complete_set(period_ms: float) -> None:
     if period_ms < 50:
@@ -63,9 +70,8 @@ def test_every_round_of_six_cameras_is_one_complete_set(period_ms: float) -> Non
     assert len(sets) == 20
     assert all(item.is_complete for item in sets)
     for item in sets:
-        stamps = [member.stamp_ns for member in item.items.values()]
-        assert item.stamp_ns == max(stamps)
-        assert max(stamps) - min(stamps) <= 43 * MS
+        assert item.stamp_ns == max(member.stamp_ns for member in item.items.values())
+        assert spread_ms(item) <= 43
 
 
 def test_one_silent_camera_does_not_silence_the_others() -> None:
@@ -87,11 +93,72 @@ def test_a_camera_that_dies_midway_is_waited_for_only_a_few_times() -> None:
     assert delays[-1] == 0
 
 
-def test_a_silent_camera_is_waited_for_again_once_it_delivers() -> None:
+def watch(subject: StreamCollector, items: list[tuple[str, Item]], delay_ms: int = 30) -> list[tuple[StreamSet, int]]:
+    """Return the sets with the time from their last member's arrival to their release, looked at every 10 ms."""
+    released: list[tuple[StreamSet, int]] = []
+    pending = deque(items)
+    for now_ns in range(0, items[-1][1].stamp_ns + 1000 * MS, 10 * MS):
+        out = subject.expire(now_ns)
+        while pending and pending[0][1].stamp_ns + delay_ms * MS <= now_ns:
+            name, item = pending.popleft()
+            out += subject.add(name, item, now_ns)
+        released += [(item, now_ns - item.stamp_ns - delay_ms * MS) for item in out]
+    return released
+
+
+def users(sets: list[tuple[StreamSet, int]], name: str, start_ms: float) -> list[bool]:
+    return [name in item.items for item, _ in sets if item.stamp_ns >= start_ms * MS]
+
+
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("away", FIRING_MS)
+def test_a_camera_that_was_away_returns_wherever_it_fires(away: str, period_ms: float) -> None:
     subject = collector()
-    sets = run(subject, rounds(20, 500.0, lost=lambda i, name: name == "back" and 3 <= i < 12))
-    assert [("back" in item.items) for item in sets] == [True] * 3 + [False] * 9 + [True] * 8
+    sets = watch(subject, rounds(40, period_ms, lost=lambda i, name: name == away and 5 <= i < 12))
+    assert not any(users(sets, away, 100 + 5.5 * period_ms)[:5])
+    assert all(users(sets, away, 100 + 13.5 * period_ms))
+    assert all(spread_ms(item) <= 43 for item, _ in sets)
     assert subject.silent_streams == ()
+    assert subject.drops.total() <= 1
+
+
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("late", FIRING_MS)
+def test_a_camera_that_starts_late_is_used_wherever_it_fires(late: str, period_ms: float) -> None:
+    sets = watch(collector(), rounds(40, period_ms, lost=lambda i, name: name == late and i < 8))
+    assert all(users(sets, late, 100 + 9.5 * period_ms))
+    assert all(spread_ms(item) <= 43 for item, _ in sets)
+
+
+def test_all_cameras_return_after_a_reset_of_their_hub() -> None:
+    subject = collector()
+    sets = watch(subject, rounds(40, 100.0, lost=lambda i, name: name != "front_left" and 5 <= i < 15))
+    assert all(item.is_complete for item, _ in sets if item.stamp_ns >= (100 + 1700) * MS)
+    assert subject.silent_streams == ()
+
+
+def test_a_slow_camera_that_fires_last_is_used_and_does_not_hold_up_the_others() -> None:
+    sets = watch(collector(), rounds(60, 100.0, lost=lambda i, name: name == "back_left" and i % 5))
+    settled = [pair for pair in sets if pair[0].stamp_ns >= 1500 * MS]
+    assert [("back_left" in item.items) for item, _ in settled].count(True) == 9
+    assert sum(wait_ns > 20 * MS for _, wait_ns in settled) == 0
+
+
+def test_irregular_triggers_do_not_part_the_cameras() -> None:
+    items: list[tuple[str, Item]] = []
+    for start_ms in (1000, 3000, 5000, 5300, 5900, 9000, 9250):
+        items += [(name, Item((start_ms + firing) * MS)) for name, firing in FIRING_MS.items()]
+    assert [item.is_complete for item, _ in watch(collector(), items)] == [True] * 7
+
+
+def test_a_camera_that_always_comes_after_the_deadline_is_waited_for_only_a_few_times() -> None:
+    subject = collector()
+    events = [(item.stamp_ns + (300 * MS if name == "back" else 0), name, item) for name, item in rounds(20, 500.0)]
+    waits = []
+    for now_ns, name, item in sorted(events, key=lambda event: event[0]):
+        released = subject.expire(now_ns) + subject.add(name, item, now_ns)
+        waits += [now_ns - out.stamp_ns for out in released]
+    assert sum(wait_ns > 0 for wait_ns in waits) == SILENT_AFTER
 
 
 def test_a_camera_at_half_rate_joins_every_second_set() -> None:
@@ -99,9 +166,21 @@ def test_a_camera_at_half_rate_joins_every_second_set() -> None:
     assert [("back" in item.items) for item in sets] == [i % 2 == 0 for i in range(20)]
 
 
-def test_a_lost_picture_does_not_delay_or_mix_the_next_round() -> None:
-    sets = run(collector(), rounds(10, 83.3, lost=lambda i, name: (i, name) == (4, "front")))
-    assert [item.missing for item in sets] == [()] * 4 + [("front",)] + [()] * 5
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("lost", FIRING_MS)
+def test_a_lost_picture_does_not_delay_or_mix_the_next_round(lost: str, period_ms: float) -> None:
+    sets = run(collector(), rounds(10, period_ms, lost=lambda i, name: (i, name) == (4, lost)))
+    assert [item.missing for item in sets] == [()] * 4 + [(lost,)] + [()] * 5
+
+
+def test_cameras_that_share_out_the_period_evenly_stay_together_despite_jitter() -> None:
+    generator = random.Random(1)
+    items = [
+        (name, Item(round((100 + i * 100 + slot * 100 / 6 + generator.uniform(-3, 3)) * MS)))
+        for i in range(100)
+        for slot, name in enumerate(CAMERAS)
+    ]
+    assert sum(item.is_complete for item in run(collector(), items)) == 100
 
 
 @settings(max_examples=50, deadline=None)
