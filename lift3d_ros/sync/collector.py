@@ -1,6 +1,7 @@
 """Decides which items of several streams belong together; never falls silent because one stream does.
 
-An item is anything with a ``stamp_ns``. Times of arrival (`now_ns`) are passed in: steady time on a robot, log
+An item is anything with a ``stamp_ns``. Sets are made of required streams; what is held of the others is attached when
+a set is released. Times of arrival (`now_ns`) are passed in: steady time on a robot, log
 time in replay; the collector reads no clock, so the same calls always give the same sets.
 
 Grouping. A set opens with the first item that fits no open set. An item joins the open set whose first
@@ -19,8 +20,8 @@ helped. A set that waits longer than `deadline_s` after its first item is releas
 One camera whose clock runs ahead must not mute the others: an incomplete set that is ahead of more streams than it
 has, while these still deliver, is dropped. One whose clock is behind costs the others at most the deadline.
 
-Stamps that jump back by more than `jump_s` on one stream, or arrival times that do, mean another recording or
-a restarted clock: everything is forgotten and `resets` counts it.
+Stamps that jump back by more than `jump_s` on a required or covering stream, or arrival times that do, mean another
+recording or a restarted clock: everything is forgotten and `resets` counts it.
 """
 
 from __future__ import annotations
@@ -81,17 +82,18 @@ class StreamCollector:
         """
         specs = tuple(specs)
         self._specs = {spec.name: spec for spec in specs}
-        self._members = [spec.name for spec in specs if spec.role in ("required", "optional")]
         self._required = [spec.name for spec in specs if spec.role == "required"]
-        self._latest = [spec.name for spec in specs if spec.role == "latest"]
         if len(self._specs) != len(specs):
             raise ConfigError("streams of the collector: a name is used twice; give every stream its own name")
-        if not 1 <= quorum <= len(self._members):
+        if not 1 <= quorum <= len(self._required):
             raise ConfigError(
-                f"quorum is {quorum}, the rig has {len(self._members)} streams; expected 1 to the number of streams"
+                f"quorum is {quorum}, the rig has {len(self._required)} streams; expected 1 to the number of streams"
             )
         self._offsets_ns = {spec.name: round(spec.offset_s * _NS) for spec in specs}
-        self._window_ns, self._deadline_ns = round(window_s * _NS), round(deadline_s * _NS)
+        self._windows_ns = {
+            spec.name: round((window_s if spec.window_s is None else spec.window_s) * _NS) for spec in specs
+        }
+        self._deadline_ns = round(deadline_s * _NS)
         self._jump_ns, self._max_open_sets, self._quorum = round(jump_s * _NS), max_open_sets, quorum
         self.drops: Counter[str] = Counter()
         self.resets = 0
@@ -101,7 +103,9 @@ class StreamCollector:
     def reset(self) -> None:
         """Forget every waiting item and the time released last; counters stay."""
         self._open: list[_OpenSet] = []
-        self._held: dict[str, deque[Stamped]] = {name: deque(maxlen=32) for name in self._latest}
+        self._held: dict[str, deque[Stamped]] = {
+            spec.name: deque(maxlen=32) for spec in self._specs.values() if spec.role in ("optional", "latest")
+        }
         self._covered_ns: dict[str, int] = {
             spec.name: -(2**62) for spec in self._specs.values() if spec.role == "covering"
         }
@@ -128,13 +132,13 @@ class StreamCollector:
         status = self.status[name]
         status.count += 1
         status.last_arrival_ns = now_ns
-        if status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns and name in self._members:
-            self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
-            return self._release(now_ns)
-        status.note_stamp(stamp_ns)
         if name in self._held:
             self._held[name].append(item)
+            status.last_stamp_ns = stamp_ns
+        elif status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns:
+            self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
         else:
+            status.note_stamp(stamp_ns)
             self._join(name, item, stamp_ns, now_ns)
         return self._release(now_ns)
 
@@ -165,8 +169,8 @@ class StreamCollector:
             raise ConfigError(f"stream '{name}' is not one of the collector's{nearest_name_hint(name, self._specs)}")
 
     def _watch_clock(self, now_ns: int, name: str | None, stamp_ns: int | None) -> None:
-        """Reset when arrival time, or the stamps of one stream, jump back."""
-        last_ns = None if name is None else self.status[name].last_stamp_ns
+        """Reset when arrival time, or the stamps of a stream that sets wait for, jump back."""
+        last_ns = None if name is None or name in self._held else self.status[name].last_stamp_ns
         has_stamp_jump = last_ns is not None and stamp_ns is not None and stamp_ns < last_ns - self._jump_ns
         if has_stamp_jump or (self._now_ns is not None and now_ns < self._now_ns - self._jump_ns):
             self.drops["clock jump"] += len(self._open)
@@ -194,7 +198,7 @@ class StreamCollector:
 
     def _fits(self, name: str, stamp_ns: int, candidate: _OpenSet) -> bool:
         """Whether an item can be a member of a set: in its window, and not much nearer to the round after it."""
-        if name in candidate.items or abs(candidate.first_ns - stamp_ns) > self._window_ns:
+        if name in candidate.items or abs(candidate.first_ns - stamp_ns) > self._windows_ns[name]:
             return False
         next_ns, beyond_ns = candidate.next_ns, stamp_ns - candidate.stamp_ns
         return next_ns is None or _MUCH_NEARER * abs(next_ns - stamp_ns) >= beyond_ns
@@ -236,16 +240,16 @@ class StreamCollector:
             return False
         if any(name in other.items and other.first_ns > candidate.first_ns for other in self._open):
             return False
-        return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._window_ns
+        return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._windows_ns[name]
 
     def _is_ahead(self, candidate: _OpenSet) -> bool:
         """Whether more streams than the set has deliver older stamps at the same time."""
         behind = 0
         for name in self._required:
-            status = self.status[name]
-            is_alive = status.last_arrival_ns > candidate.opened_ns - self._window_ns
+            status, window_ns = self.status[name], self._windows_ns[name]
+            is_alive = status.last_arrival_ns > candidate.opened_ns - window_ns
             if name not in candidate.items and status.last_stamp_ns is not None and is_alive:
-                behind += status.last_stamp_ns < candidate.first_ns - self._window_ns
+                behind += status.last_stamp_ns < candidate.first_ns - window_ns
         return behind > len(candidate.items)
 
     def _finish(self, candidate: _OpenSet) -> StreamSet | None:
@@ -265,15 +269,27 @@ class StreamCollector:
             return None
         self._last_released = candidate
         items = dict(candidate.items)
-        for name in self._latest:
-            held = self._newest_held(name, candidate.stamp_ns)
+        for name in self._held:
+            held = self._take_held(name, candidate)
             if held is not None:
                 items[name] = held
-        missing = tuple(name for name in (*self._required, *self._latest) if name not in items)
+        missing = tuple(
+            name for name, spec in self._specs.items() if spec.role in ("required", "latest") and name not in items
+        )
         return StreamSet(candidate.stamp_ns, items, missing, is_complete=not missing)
 
-    def _newest_held(self, name: str, stamp_ns: int) -> Stamped | None:
-        oldest_ns = stamp_ns - round(self._specs[name].max_age_s * _NS)
-        offset_ns = self._offsets_ns[name]
-        fitting = [item for item in self._held[name] if oldest_ns <= item.stamp_ns - offset_ns <= stamp_ns]
-        return max(fitting, key=lambda item: item.stamp_ns, default=None)
+    def _take_held(self, name: str, candidate: _OpenSet) -> Stamped | None:
+        """Return the newest item of a latest stream, or the nearest one of an optional stream, which is used once."""
+        spec, held = self._specs[name], self._held[name]
+
+        def age_ns(item: Stamped) -> int:
+            return candidate.stamp_ns - (item.stamp_ns - self._offsets_ns[name])
+
+        if spec.role == "latest":
+            fitting = [item for item in held if 0 <= age_ns(item) <= round(spec.max_age_s * _NS)]
+            return min(fitting, key=age_ns, default=None)
+        fitting = [item for item in held if abs(age_ns(item)) <= self._windows_ns[name]]
+        nearest = min(fitting, key=lambda item: abs(age_ns(item)), default=None)
+        if nearest is not None:
+            held.remove(nearest)
+        return nearest

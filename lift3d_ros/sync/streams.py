@@ -23,16 +23,18 @@ class StreamSpec:
     """One stream of the collector.
 
     Args:
-        role: ``required`` streams are waited for and count towards the quorum; ``optional`` ones are
-            taken if they are there; of ``latest`` ones the newest item not after the set is attached;
+        role: ``required`` streams make the sets: they are waited for and count towards the quorum. Of ``optional``
+            ones the item nearest to the stamp of the set is attached, of ``latest`` ones the newest item not after it.
             ``covering`` ones hold a set back until they reach its stamp.
         offset_s: the stream's stamps are late by this much.
+        window_s: its items lie within this time of the others; None takes that of the collector.
         max_age_s: for ``latest``: older items are not attached.
     """
 
     name: str
     role: Role = "required"
     offset_s: float = 0.0
+    window_s: float | None = None
     max_age_s: float = 1.0
 
 

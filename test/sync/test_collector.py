@@ -304,6 +304,56 @@ def test_the_newest_held_item_not_after_the_set_is_attached() -> None:
     assert second.missing == ("points",)
 
 
+MASK = StreamSpec("mask", "optional")
+
+
+def test_the_nearest_optional_item_is_attached_once_and_its_absence_is_no_lack() -> None:
+    subject = collector((MASK,))
+    for stamp_ms in (60, 130, 150, 300):
+        subject.add("mask", Item(stamp_ms * MS), stamp_ms * MS)
+    first, second = run(subject, rounds(2, 100.0, lost=lambda i, name: i == 1 and name == "back"))
+    assert (first.items["mask"].stamp_ns, first.is_complete) == (150 * MS, True)
+    assert (second.items["mask"].stamp_ns, second.missing) == (300 * MS, ("back",))
+    (third,) = run(collector((MASK,)), rounds(1, 100.0))
+    assert ("mask" in third.items, third.is_complete) == (False, True)
+
+
+def test_an_optional_stream_makes_no_set_and_does_not_count_towards_the_quorum() -> None:
+    subject = collector((MASK,), quorum=2)
+    for stamp_ms in range(0, 2000, 200):
+        assert subject.add("mask", Item(stamp_ms * MS), stamp_ms * MS) == []
+        assert subject.expire((stamp_ms + 190) * MS) == []
+    subject.add("front", Item(2000 * MS), 2000 * MS)
+    subject.add("mask", Item(2000 * MS), 2000 * MS)
+    assert subject.expire(2300 * MS) == []
+    assert subject.drops == {"too few cameras": 1}
+    with pytest.raises(ConfigError, match="quorum is 7, the rig has 6 streams"):
+        collector((MASK,), quorum=7)
+
+
+@pytest.mark.parametrize("role", ["optional", "latest"])
+def test_one_old_item_of_a_stream_that_is_only_attached_resets_nothing(role: Any) -> None:
+    subject = collector((StreamSpec("points", role),))
+    sets: list[StreamSet] = []
+    for name, item in rounds(10, 100.0):
+        sets += subject.add(name, item, item.stamp_ns)
+        if name == "front":
+            stamp_ns = item.stamp_ns - (5000 * MS if item.stamp_ns > 600 * MS else 0)
+            sets += subject.add("points", Item(stamp_ns), item.stamp_ns)
+    assert (len(sets), subject.resets) == (10, 0)
+
+
+def test_a_stream_can_have_a_window_of_its_own() -> None:
+    specs = [StreamSpec("front"), StreamSpec("rear", window_s=0.3)]
+    subject = StreamCollector(specs, window_s=0.02, deadline_s=0.5)
+    subject.add("front", Item(1000 * MS), 0)
+    (released,) = subject.add("rear", Item(1250 * MS), 0)
+    assert set(released.items) == {"front", "rear"}
+    strict = StreamCollector([StreamSpec("front"), StreamSpec("rear")], window_s=0.02, deadline_s=0.5)
+    strict.add("front", Item(1000 * MS), 0)
+    assert [set(out.items) for out in strict.add("rear", Item(1250 * MS), 0)] == [{"front"}]
+
+
 def test_a_known_offset_is_removed_before_grouping() -> None:
     specs = [StreamSpec("front"), StreamSpec("back", offset_s=0.3)]
     subject = StreamCollector(specs, window_s=0.02, deadline_s=0.5)
