@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lift3d_ros.bags.discover import BagStreams, CameraTopics, sample_transforms
+from lift3d_ros.bags.discover import BagStreams, CameraTopics
 from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
@@ -23,8 +23,6 @@ def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None
     Raises:
         BagError: the file is damaged on the way.
     """
-    unusable: list[str] = []
-    tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics, unusable.append)
     topics = {camera.image_topic for camera in streams.cameras.values()}
     topics |= {camera.info_topic for camera in streams.cameras.values() if camera.info_topic is not None}
     first = reader.first_messages(topics)
@@ -34,17 +32,12 @@ def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None
     for name, camera in streams.cameras.items():
         of_rig = None if rig is None else rig.cameras[name]
         found = _check_calibration(name, camera, of_rig, first)
-        found += _check_mounting(camera, of_rig, streams.base_frame, tree)
+        found += _check_mounting(camera, of_rig, streams.base_frame, streams.transforms.tree)
         if counts[camera.image_topic] < _FEW * busiest:
             found.append(f"{counts[camera.image_topic]} pictures where another camera has {busiest}")
         if found:
             problems[name] = found
-    whole = [*reader.problems, *unusable]
-    if streams.world_frame is None:
-        whole.append(
-            "no ego motion: neither /tf nor an Odometry topic moves "
-            f"'{streams.base_frame}'; frames are detected one by one, without memory"
-        )
+    whole = [*reader.problems, *streams.transforms.problems, *filter(None, [streams.ego.problem])]
     if whole:
         problems[None] = whole
     return problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lift3d_ros.bags.check import check_streams
-from lift3d_ros.bags.discover import BagStreams, CameraTopics, discover, sample_transforms
+from lift3d_ros.bags.discover import BagStreams, CameraTopics, discover
 from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.doctor.pictures import LOOK_AT_THEM, write_calibration_picture
@@ -28,7 +28,6 @@ def check_recording(bag: Path, rig: Rig | None, folder: Path) -> Report:
     with BagReader(bag) as reader:
         streams = discover(reader, rig)
         problems = check_streams(reader, streams, rig)
-        tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics)
         topics = {topic for camera in streams.cameras.values() for topic in (camera.image_topic, camera.info_topic)}
         first = reader.first_messages(topic for topic in topics if topic is not None)
         sections: list[Section] = []
@@ -37,7 +36,7 @@ def check_recording(bag: Path, rig: Rig | None, folder: Path) -> Report:
             of_rig = None if rig is None else rig.cameras[name]
             drawn: Check
             try:
-                view = _view(name, camera, of_rig, streams.base_frame, tree, first)
+                view = _view(name, camera, of_rig, streams.base_frame, streams.transforms.tree, first)
                 path = write_calibration_picture(folder, view)
                 drawn = ok("calibration picture", str(path))
                 is_any_drawn = True

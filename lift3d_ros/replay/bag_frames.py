@@ -277,5 +277,5 @@ class BagFrames:
                 )
         if len(problems) == len(self._streams.cameras):
             raise BagError(f"{self._reader.path}: no camera can be used. " + " ".join(problems.values()))
-        for problem in problems.values():
+        for problem in (*problems.values(), *filter(None, [self._streams.ego.problem])):
             logger.warning("%s", problem)

@@ -107,28 +107,6 @@ def test_rectified_pictures_are_known_by_their_topic(write_bag: WriteBag) -> Non
         assert {name: c.is_rectified for name, c in discover(reader).cameras.items()} == {"a": True, "direct": False}
 
 
-def test_odometry_is_taken_where_transforms_do_not_move(write_bag: WriteBag) -> None:
-    def odometry(writer: BagWriter) -> None:
-        writer.odometry(np.eye(4), np.zeros(3), np.zeros(3), 1, 1)
-
-    with open_bag(write_bag("a", moving=False, extra=odometry)) as reader:
-        streams = discover(reader)
-        assert (streams.world_frame, streams.odometry_topic) == ("odom", "/odom")
-    with open_bag(write_bag("b", extra=odometry)) as reader:
-        streams = discover(reader)
-        assert (streams.world_frame, streams.odometry_topic) == ("odom", None)
-
-
-def test_the_base_frame_may_have_another_name(write_bag: WriteBag) -> None:
-    def mount(writer: BagWriter) -> None:
-        writer.transforms({("robot", "front_optical"): np.eye(4)}, 1, 1, is_static=True)
-        writer.transforms({("map", "robot"): np.eye(4)}, 1, 1)
-
-    with open_bag(write_bag(mounted=False, moving=False, extra=mount)) as reader:
-        streams = discover(reader)
-        assert (streams.base_frame, streams.world_frame) == ("robot", "map")
-
-
 def test_without_cameras_the_topics_are_listed_and_a_rig_file_advised(write_bag: WriteBag) -> None:
     path = write_bag(pictures={}, mounted=False)
     with open_bag(path) as reader, pytest.raises(BagError) as caught:

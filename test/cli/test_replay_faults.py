@@ -64,6 +64,12 @@ def test_a_camera_that_was_away_is_used_again(tmp_path: Path) -> None:
     assert all(is_used[6:])
 
 
+def test_replay_says_that_there_is_no_ego_motion(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bag = Drive(frames=1, has_ego_motion=False).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert "no ego motion: neither /tf nor an Odometry topic moves 'base_link'" in caplog.text
+
+
 class OneBadTransform(Drive):
     """The mounting of the left camera has a zero quaternion."""
 
