@@ -28,6 +28,7 @@ from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
 from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
+from lift3d_ros.pipelines.unused_pictures import cameras_not_used
 from lift3d_ros.sync.collector import StreamSet
 from lift3d_ros.types import CameraImage, CameraModel, FrameSet
 
@@ -95,7 +96,7 @@ class CameraInputs:
         silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > _SILENT_S]
         if silent:
             waits.append(f"pictures on {', '.join(silent)}")
-        waits += list(self._mismatches.values())
+        waits += [*self._mismatches.values(), *self._not_used().values()]
         uncalibrated = [self._info_topic(name) for name in self._rig.cameras if name not in self._models]
         if uncalibrated:
             waits.append(f"calibration on {', '.join(uncalibrated)}")
@@ -110,25 +111,26 @@ class CameraInputs:
         self._reported = now_s, Counter(self._counts)
         elapsed_s = max(now_s - since_s, 1e-6)
         problems, values = list(self._mismatches.values()), dict[str, str]()
+        not_used = self._not_used()
         for name in self._rig.cameras:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
             if name not in self._last_arrival_s:
                 problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
             elif self._silence_s(name) > _SILENT_S:
                 problems.append(f"camera '{name}': silent for {self._silence_s(name):.1f} s; results go on without it")
-            if self.collector.status[name].ahead_sets:
-                problems.append(
-                    f"camera '{name}': its stamps are ahead of the other cameras, so its pictures are not used; "
-                    "synchronise the clocks, or give its offset_s in the rig file"
-                )
+            if name in not_used:
+                problems.append(not_used[name])
             if name not in self._models:
                 problems.append(f"camera '{name}': no calibration on {self._info_topic(name)}")
         for reason, count in sorted(self.collector.drops.items()):
             values[f"dropped: {reason}"] = str(count)
         values["clock resets"] = str(self.collector.resets)
-        if self._mismatches or all(self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
+        if self._mismatches or all(name in not_used or self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
             return Status(Level.ERROR, "; ".join(problems), values)
         return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
+
+    def _not_used(self) -> dict[str, str]:
+        return cameras_not_used(self.collector, {name: self._topic(name) for name in self._rig.cameras})
 
     def _silence_s(self, name: str) -> float:
         """Return how long a camera has been silent; infinite before its first picture."""

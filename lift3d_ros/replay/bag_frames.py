@@ -26,6 +26,7 @@ from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncConfig, camera_collector
+from lift3d_ros.pipelines.unused_pictures import dropped_pictures
 from lift3d_ros.replay.sets import RecordedSet, fill_sets
 from lift3d_ros.sync.collector import StreamSet
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
@@ -125,8 +126,9 @@ class BagFrames:
                 logger.warning("topic '%s': stamps jump back; starting afresh", message.topic)
             yield from self._assemble(assembler, released)
         yield from self._assemble(assembler, collector.flush())
-        for reason, count in sorted(collector.drops.items()):
-            logger.warning("%d pictures or sets dropped: %s", count, reason)
+        topics = {name: camera.image_topic for name, camera in self._streams.cameras.items()}
+        for sentence in dropped_pictures(collector, topics):
+            logger.warning("%s", sentence)
         self._warn_of_left_out()
 
     def recorded_frame_sets(self, recorded: Iterable[RecordedSet]) -> Iterator[FrameSet]:

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lift3d_ros.errors import ConfigError, nearest_name_hint
-from lift3d_ros.sync.streams import Stamped, StreamSpec, StreamStatus
+from lift3d_ros.sync.streams import DropReason, Stamped, StreamSpec, StreamStatus
 
 _NS = 1_000_000_000
 # Cameras that share out the period evenly have no first one; jitter must not part them.
@@ -95,7 +95,6 @@ class StreamCollector:
         }
         self._deadline_ns = round(deadline_s * _NS)
         self._jump_ns, self._max_open_sets, self._quorum = round(jump_s * _NS), max_open_sets, quorum
-        self.drops: Counter[str] = Counter()
         self.resets = 0
         self.status = {spec.name: StreamStatus() for spec in specs}
         self.reset()
@@ -113,6 +112,11 @@ class StreamCollector:
         self._now_ns: int | None = None
         for status in self.status.values():
             status.forget()
+
+    @property
+    def drops(self) -> Counter[DropReason]:
+        """How many items were not used, by reason."""
+        return sum((status.drops for status in self.status.values()), Counter[DropReason]())
 
     @property
     def silent_streams(self) -> tuple[str, ...]:
@@ -136,7 +140,8 @@ class StreamCollector:
             self._held[name].append(item)
             status.last_stamp_ns = stamp_ns
         elif status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns:
-            self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
+            repeated: DropReason = "duplicate" if item.stamp_ns else "stamp is 0"
+            status.note_drop(repeated if stamp_ns == status.last_stamp_ns else "out of order")
         else:
             status.note_stamp(stamp_ns)
             self._join(name, item, stamp_ns, now_ns)
@@ -173,7 +178,8 @@ class StreamCollector:
         last_ns = None if name is None or name in self._held else self.status[name].last_stamp_ns
         has_stamp_jump = last_ns is not None and stamp_ns is not None and stamp_ns < last_ns - self._jump_ns
         if has_stamp_jump or (self._now_ns is not None and now_ns < self._now_ns - self._jump_ns):
-            self.drops["clock jump"] += len(self._open)
+            for candidate in self._open:
+                self._drop(candidate, "clock jump")
             self.resets += 1
             self.reset()
         self._now_ns = max(now_ns, self._now_ns or now_ns)
@@ -183,7 +189,7 @@ class StreamCollector:
         if fitting:
             chosen = min(fitting, key=lambda candidate: abs(candidate.first_ns - stamp_ns))
         elif (released := self._last_released) is not None and self._is_late(name, stamp_ns, released):
-            self.drops["late"] += 1
+            self.status[name].note_drop("late")
             if (now_ns - stamp_ns) - (released.opened_ns - released.first_ns) < self._deadline_ns:
                 self.status[name].note_delivery(missed_by_a_little=True)
             return
@@ -191,8 +197,9 @@ class StreamCollector:
             chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, next_ns=self.status[name].next_ns, stamp_ns=stamp_ns)
             self._open.append(chosen)
             if len(self._open) > self._max_open_sets:
-                self._open.remove(self._sorted_open()[0])
-                self.drops["too many open sets"] += 1
+                oldest = self._sorted_open()[0]
+                self._open.remove(oldest)
+                self._drop(oldest, "too many open sets")
         chosen.items[name] = item
         chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
 
@@ -207,6 +214,10 @@ class StreamCollector:
         """Whether an item belongs to the set released last, or to an older one."""
         return stamp_ns <= released.stamp_ns or self._fits(name, stamp_ns, released)
 
+    def _drop(self, candidate: _OpenSet, reason: DropReason) -> None:
+        for name in candidate.items:
+            self.status[name].note_drop(reason)
+
     def _sorted_open(self) -> list[_OpenSet]:
         return sorted(self._open, key=lambda candidate: candidate.stamp_ns)
 
@@ -218,9 +229,7 @@ class StreamCollector:
                 break
             self._open.remove(candidate)
             if self._is_ahead(candidate):
-                self.drops["ahead of the other cameras"] += 1
-                for name in candidate.items:
-                    self.status[name].ahead_sets += 1
+                self._drop(candidate, "ahead of the others")
                 continue
             finished = self._finish(candidate)
             if finished is not None:
@@ -262,12 +271,14 @@ class StreamCollector:
         for name, covered_ns in self._covered_ns.items():
             self.status[name].absent_sets += covered_ns < candidate.stamp_ns
         if len(candidate.items) < self._quorum:
-            self.drops["too few cameras"] += 1
+            self._drop(candidate, "too few others")
             return None
         if self._last_released is not None and candidate.stamp_ns <= self._last_released.stamp_ns:
-            self.drops["late"] += 1
+            self._drop(candidate, "late")
             return None
         self._last_released = candidate
+        for name in candidate.items:
+            self.status[name].unused = 0
         items = dict(candidate.items)
         for name in self._held:
             held = self._take_held(name, candidate)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 SILENT_AFTER = 3
 
 Role = Literal["required", "optional", "latest", "covering"]
+DropReason = Literal[
+    "duplicate",
+    "stamp is 0",
+    "out of order",
+    "late",
+    "ahead of the others",
+    "too few others",
+    "too many open sets",
+    "clock jump",
+]
 
 
 class Stamped(Protocol):
@@ -40,13 +51,15 @@ class StreamSpec:
 
 @dataclass
 class StreamStatus:
-    """What is known of one stream, for diagnostics."""
+    """What is known of one stream; `unused` items in a row were dropped up to now, the last for `unused_reason`."""
 
     count: int = 0
     last_stamp_ns: int | None = None
     last_arrival_ns: int = 0
     absent_sets: int = 0
-    ahead_sets: int = 0
+    drops: Counter[DropReason] = field(default_factory=Counter)
+    unused: int = 0
+    unused_reason: DropReason = "late"
     next_ns: int | None = None  # when the next item is due, if it comes as soon as the last one
     _absences: tuple[int, int] = (0, 0)  # before the last two items
 
@@ -54,6 +67,12 @@ class StreamStatus:
         """Note the stamp of an item."""
         self.next_ns = None if self.last_stamp_ns is None else 2 * stamp_ns - self.last_stamp_ns
         self.last_stamp_ns = stamp_ns
+
+    def note_drop(self, reason: DropReason) -> None:
+        """Note an item that is not used."""
+        self.drops[reason] += 1
+        self.unused += 1
+        self.unused_reason = reason
 
     def note_delivery(self, *, missed_by_a_little: bool = False) -> None:
         """Note an item in a set, or one that missed the last set because that had not waited for it."""

@@ -70,6 +70,22 @@ def test_replay_says_that_there_is_no_ego_motion(tmp_path: Path, caplog: pytest.
     assert "no ego motion: neither /tf nor an Odometry topic moves 'base_link'" in caplog.text
 
 
+class LeftIsNotStamped(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return 0 if name == "left" else super().stamp_ns(name, index)
+
+
+def test_pictures_that_are_not_used_are_counted_with_topic_cause_and_remedy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = LeftIsNotStamped(frames=6).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert (
+        "camera 'left': 5 of its 6 pictures on /left/image/compressed are not used: their stamps are 0; let the driver "
+        "stamp every picture with its capture time"
+    ) in caplog.text
+
+
 class OneBadTransform(Drive):
     """The mounting of the left camera has a zero quaternion."""
 

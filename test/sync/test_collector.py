@@ -218,7 +218,7 @@ def test_the_deadline_releases_what_is_there_and_the_quorum_holds() -> None:
     subject.add("front", Item(0), 0)
     assert subject.expire(199 * MS) == []
     assert subject.expire(200 * MS) == []
-    assert subject.drops["too few cameras"] == 1
+    assert subject.drops["too few others"] == 1
     subject.add("front", Item(500 * MS), 500 * MS)
     subject.add("back", Item(510 * MS), 510 * MS)
     (released,) = subject.expire(700 * MS)
@@ -235,6 +235,36 @@ def test_late_and_repeated_items_are_dropped_and_counted() -> None:
     assert subject.drops == {"late": 1, "duplicate": 1}
 
 
+@pytest.mark.parametrize(
+    ("stamp_ns", "reason"),
+    [
+        pytest.param(lambda stamp_ns: 0, "stamp is 0", id="not stamped"),
+        pytest.param(lambda stamp_ns: 70, "duplicate", id="one stamp for all"),
+        pytest.param(lambda stamp_ns: stamp_ns - 5000 * MS, "late", id="5 s behind"),
+    ],
+)
+def test_what_a_camera_delivers_in_vain_is_counted_with_the_reason(stamp_ns: Any, reason: str) -> None:
+    subject = collector()
+    for name, item in rounds(20, 500.0):
+        subject.add(name, Item(stamp_ns(item.stamp_ns)) if name == "back" else item, item.stamp_ns)
+    status = subject.status["back"]
+    assert (status.unused >= 15, status.unused_reason) == (True, reason)
+    assert all(subject.status[name].unused == 0 for name in CAMERAS if name != "back")
+
+
+def test_a_forward_jump_of_all_clocks_costs_no_more_than_a_set() -> None:
+    subject = collector()
+    items = [
+        (name, Item(item.stamp_ns + (3_600_000 * MS if i >= 33 else 0)))
+        for i, (name, item) in enumerate(rounds(20, 100.0))
+    ]
+    sets = [
+        out for i, (name, item) in enumerate(items) for out in subject.add(name, item, rounds(20, 100.0)[i][1].stamp_ns)
+    ]
+    assert [item.is_complete for item in sets].count(True) >= 18
+    assert all(item.is_complete for item in sets if item.stamp_ns > 3_600_700 * MS)
+
+
 @pytest.mark.parametrize("shift_ms", [300, 5_000])
 def test_a_camera_whose_clock_is_ahead_does_not_mute_the_others(shift_ms: int) -> None:
     subject = collector()
@@ -245,7 +275,12 @@ def test_a_camera_whose_clock_is_ahead_does_not_mute_the_others(shift_ms: int) -
         released += subject.add(name, shifted, now_ns)
     others = [item for item in released if len(item.items) == 5]
     assert len(others) >= 18
-    assert subject.status["back"].ahead_sets > 10
+    assert subject.status["back"].unused > 10
+    assert subject.status["back"].unused_reason == "ahead of the others"
+    assert subject.drops.keys() == {"ahead of the others"}
+    for name, item in rounds(30, 100.0)[20 * 6 :]:
+        subject.add(name, Item(item.stamp_ns + shift_ms * MS), item.stamp_ns + 30 * MS)
+    assert subject.status["back"].unused == 0
 
 
 def test_a_camera_whose_clock_is_behind_costs_the_others_at_most_the_deadline() -> None:
@@ -326,7 +361,7 @@ def test_an_optional_stream_makes_no_set_and_does_not_count_towards_the_quorum()
     subject.add("front", Item(2000 * MS), 2000 * MS)
     subject.add("mask", Item(2000 * MS), 2000 * MS)
     assert subject.expire(2300 * MS) == []
-    assert subject.drops == {"too few cameras": 1}
+    assert subject.drops == {"too few others": 1}
     with pytest.raises(ConfigError, match="quorum is 7, the rig has 6 streams"):
         collector((MASK,), quorum=7)
 
