@@ -69,6 +69,7 @@ class CameraInputs:
             config.world_frame if has_ego_motion else None,
             offsets_s=offsets,
             compensate_ego_motion=config.sync.compensate_ego_motion,
+            mountings={name: camera.T_base_cam for name, camera in rig.cameras.items()},
         )
         self._subscriptions: list[Subscription] = []
         for name, camera in rig.cameras.items():
@@ -156,8 +157,6 @@ class CameraInputs:
         self._is_rectified[name] = CameraTopics(topic, None, "").is_rectified
         kind = CompressedImage if topic.endswith("/compressed") else Image
         self._subscribe(kind, topic, partial(self._take_image, name, topic))
-        if camera.T_base_cam is not None:
-            self.tree.add(self._rig.base_frame, camera.optical_frame(name), 0, camera.T_base_cam, is_static=True)
         model = camera.model(name)
         if model is not None:
             self._models[name] = model

@@ -65,14 +65,17 @@ class FrameSetAssembler:
         *,
         compensate_ego_motion: bool = True,
         offsets_s: Mapping[str, float] | None = None,
+        mountings: Mapping[str, Float64Array | None] | None = None,
     ) -> None:
-        """Use `tree` for mounting and ego motion.
+        """Use `tree` for ego motion, and for the mounting of cameras whose rig file gives none.
 
         Args:
             world_frame: frame that does not jump (``odom``); None when ego motion is not known at all.
             compensate_ego_motion: project each camera from where the vehicle was when that camera fired.
             offsets_s: camera name -> known offset of its stamps, the same as given to the collector.
+            mountings: camera name -> T_base_cam, which holds whatever `tree` says; None where it is not given.
         """
+        self._mountings = dict(mountings or {})
         self._offsets_ns = {name: round(offset_s * 1e9) for name, offset_s in (offsets_s or {}).items()}
         self._tree = tree
         self._base_frame = base_frame
@@ -124,10 +127,12 @@ class FrameSetAssembler:
                 f"camera '{name}': no calibration received for {image.label}; publish its CameraInfo, "
                 "or give its intrinsics in a rig file"
             )
-        try:
-            T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
-        except TransformError as error:
-            raise TransformError(f"camera '{name}': {error}") from None
+        T_base_cam = self._mountings.get(name)
+        if T_base_cam is None:
+            try:
+                T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
+            except TransformError as error:
+                raise TransformError(f"camera '{name}': {error}") from None
         capture_ns = image.stamp_ns - self._offsets_ns.get(name, 0)
         try:
             T_reference_capture = self._capture_motion(capture_ns, ego)

@@ -29,7 +29,7 @@ from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncC
 from lift3d_ros.pipelines.unused_pictures import dropped_pictures
 from lift3d_ros.replay.sets import RecordedSet, fill_sets
 from lift3d_ros.sync.collector import StreamSet
-from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
+from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float64Array, FrameSet
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class BagFrames:
             if camera.info_topic is not None:
                 self._info_names.setdefault(camera.info_topic, []).append(name)
         self._models: dict[str, CameraModel] = {}
+        self._mountings: dict[str, Float64Array] = {}
         self._ground_truth: dict[int, Boxes3D] = {}
         self._reported: set[tuple[str, str]] = set()  # pairs of frames with unusable transforms
         self._left_out: Counter[str] = Counter()
@@ -109,6 +110,7 @@ class BagFrames:
             self._streams.world_frame,
             offsets_s=offsets,
             compensate_ego_motion=self._sync.compensate_ego_motion,
+            mountings=self._mountings,
         )
         for message in self._reader.messages(self._streams.topics):
             now_ns, released, resets = message.log_ns, list[StreamSet](), collector.resets
@@ -229,7 +231,7 @@ class BagFrames:
         for name, camera in self._streams.cameras.items():
             rig_camera = None if self._rig is None else self._rig.cameras[name]
             mounting = None if rig_camera is None else rig_camera.T_base_cam
-            if mounting is None and mount_height_m is not None and not self._is_mounted(camera.frame_id):
+            if mounting is None and mount_height_m is not None and not self._is_mounted(name):
                 mounting = make_transform(_FORWARD, [0.0, 0.0, mount_height_m])
                 logger.warning(
                     "camera '%s' (%s): no mounting in the recording; taken to look straight ahead from %.2f m over the "
@@ -239,7 +241,7 @@ class BagFrames:
                     mount_height_m,
                 )
             if mounting is not None:
-                self._tree.add(self._streams.base_frame, camera.frame_id, 0, mounting, is_static=True)
+                self._mountings[name] = mounting
             model = None if rig_camera is None else rig_camera.model(name)
             if model is not None:
                 self._models[name] = model
@@ -255,11 +257,11 @@ class BagFrames:
                 if not pending:
                     break
 
-    def _is_mounted(self, frame_id: str) -> bool:
+    def _is_mounted(self, name: str) -> bool:
         try:
-            self._tree.lookup_static(self._streams.base_frame, frame_id)
+            self._tree.lookup_static(self._streams.base_frame, self._streams.cameras[name].frame_id)
         except TransformError:
-            return False
+            return name in self._mountings
         return True
 
     def _check_cameras(self) -> None:
@@ -271,7 +273,7 @@ class BagFrames:
                     f"camera '{name}' ({camera.image_topic}): no usable calibration in the recording; "
                     "give its intrinsics in a rig file (--rig)"
                 )
-            elif not self._is_mounted(camera.frame_id) and not self._streams.tf_topics:
+            elif not self._is_mounted(name) and not self._streams.tf_topics:
                 problems[name] = (
                     f"camera '{name}' ({camera.image_topic}): no transform from '{self._streams.base_frame}' to its "
                     f"frame '{camera.frame_id}'; give the mounting in a rig file (--rig), or --mount-height METRES "
