@@ -72,8 +72,12 @@ class BagStreams:
         """Every topic that replay reads."""
         infos = (camera.info_topic for camera in self.cameras.values())
         images = (camera.image_topic for camera in self.cameras.values())
-        others = (self.odometry_topic, self.ground_truth_topic)
-        return tuple(dict.fromkeys(filter(None, (*self.tf_static_topics, *self.tf_topics, *infos, *others, *images))))
+        return tuple(dict.fromkeys(filter(None, (*self.motion_topics, *infos, self.ground_truth_topic, *images))))
+
+    @property
+    def motion_topics(self) -> tuple[str, ...]:
+        """Transforms and the odometry that carries the ego motion."""
+        return tuple(filter(None, (*self.tf_static_topics, *self.tf_topics, self.odometry_topic)))
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         head = ("name", "pictures", "calibration", "frame")

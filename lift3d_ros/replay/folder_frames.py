@@ -16,7 +16,8 @@ from lift3d_ros.datasets.frames import Scene, frame_set, read_scene
 from lift3d_ros.errors import BagError, CalibrationError, DatasetError
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.replay.sets import RecordedSet
-from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, CameraView, Float64Array, FrameSet
+from lift3d_ros.replay.source import Labels
+from lift3d_ros.types import CameraImage, CameraModel, CameraView, Float64Array, FrameSet
 
 _ENCODINGS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 _STAMP_DIGITS = 13
@@ -32,8 +33,8 @@ class SceneFrames:
         self.name = self._scene.name
         self.cameras = tuple(self._scene.cameras)
         self.expected_sets = len(self._scene.frames)
-        self.ground_truth: Mapping[int, Boxes3D] = {
-            frame.stamp_ns: frame.boxes for frame in self._scene.frames if frame.boxes is not None
+        self.labels: Mapping[int, Labels] = {
+            frame.stamp_ns: Labels(frame.boxes) for frame in self._scene.frames if frame.boxes is not None
         }
 
     def frame_sets(self) -> Iterator[FrameSet]:
@@ -63,7 +64,7 @@ class FolderFrames:
         self.name = directory.resolve().name
         self._base_frame = rig.base_frame
         self.cameras = tuple(rig.cameras)
-        self.ground_truth: Mapping[int, Boxes3D] = {}
+        self.labels: Mapping[int, Labels] = {}
         self._own: dict[str, tuple[CameraModel, Float64Array]] = {}
         for name, camera in rig.cameras.items():
             model, T_base_cam = camera.model(name), camera.T_base_cam

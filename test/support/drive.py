@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,13 @@ class Drive:
         K = np.array([[focal, 0.0, width / 2 - 0.5], [0.0, focal, height / 2 - 0.5], [0.0, 0.0, 1.0]])
         return CameraModel(name, f"{name}_optical_frame", width, height, K)
 
+    def more(self) -> Iterable[tuple[int, Callable[[BagWriter], Any]]]:
+        """Return when something else is recorded, and what writes it; tests override it."""
+        return ()
+
     def write(self, path: Path) -> Path:
         """Write the recording and return its path."""
-        events: list[tuple[int, Callable[[BagWriter], Any]]] = []
+        events = list(self.more())
 
         def at(log_ns: int, write: Callable[[BagWriter], Any]) -> None:
             events.append((log_ns, write))
