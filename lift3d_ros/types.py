@@ -91,6 +91,11 @@ class CameraModel:
                 f"{where}: focal length is fx={intrinsics[0, 0]:g}, fy={intrinsics[1, 1]:g}; expected positive pixels. "
                 "The camera is uncalibrated: calibrate it, or give its intrinsics in a rig file"
             )
+        if intrinsics[1, 0] != 0 or intrinsics[2].tolist() != [0.0, 0.0, 1.0]:
+            raise CalibrationError(
+                f"{where}: intrinsics have the rows {intrinsics[1].tolist()} and {intrinsics[2].tolist()}; expected "
+                "[0, fy, cy] and [0, 0, 1]. Give K in row-major order, not transposed, and complete"
+            )
         if self.distortion_model not in get_args(DistortionModel):
             raise CalibrationError(
                 f"{where}: distortion model '{self.distortion_model}' is not known; known: "

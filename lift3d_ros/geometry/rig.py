@@ -139,6 +139,11 @@ def load_rig(path: Path) -> Rig:
         mounting = camera.mounting
         if mounting is not None and mounting.quaternion is not None and mounting.rpy_deg is not None:
             raise ConfigError(f"{path}: 'cameras.{name}.mounting' gives both rpy_deg and quaternion; keep one")
+        for polygon in camera.own_vehicle:
+            if len(polygon) < 3:
+                raise ConfigError(
+                    f"{path}: 'cameras.{name}.own_vehicle' has a polygon of {len(polygon)} corners; expected at least 3"
+                )
         try:
             camera.model(name)
             _ = camera.T_base_cam

@@ -140,6 +140,8 @@ class BevDetector:
             return self._preprocessor.to_array(view.image, view.model, self._own_vehicle.get(name, ()))
         except (ImageError, CalibrationError) as error:
             return str(error)
+        except Exception as error:  # one camera must not cost the others, whatever is wrong with it
+            return f"camera '{name}': cannot be prepared ({type(error).__name__}: {error}); check its calibration"
 
     def infer(self, prepared: PreparedFrames) -> BevDetections:
         """Run the network on one prepared set and update the BEV memory; call in stamp order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -104,6 +106,29 @@ def test_another_resolution_of_the_same_shape_scales_the_intrinsics() -> None:
 def test_a_picture_of_another_shape_is_refused_with_both_sizes() -> None:
     with pytest.raises(CalibrationError, match="800x450, its calibration is for 640x480"):
         ImagePreprocessor(SPEC).to_array(picture_of(POINTS, camera()), camera(640, 480))
+
+
+@pytest.mark.parametrize(
+    ("model", "k", "matrix"),
+    [
+        pytest.param("equidistant", (-0.01, 0.001, 0, 0), np.eye(3), id="no intrinsics"),
+        pytest.param("equidistant", (-1e4, 0, 0, 0), None, id="fisheye coefficient"),
+        pytest.param("plumb_bob", (-0.2, 0.05, 1e6, 0, 0), None, id="tangential coefficient"),
+        pytest.param(
+            "plumb_bob", (-0.2, 0.05, 0, 0, 0), np.array([[600, 0, -2000], [0, 600, 225], [0, 0, 1.0]]), id="far off"
+        ),
+    ],
+)
+def test_a_lens_that_cannot_be_is_refused_by_camera(
+    model: DistortionModel, k: tuple[float, ...], matrix: np.ndarray | None
+) -> None:
+    calibrated = camera(model=model, k=k)
+    if matrix is not None:
+        calibrated = dataclasses.replace(calibrated, intrinsics=matrix)
+    with pytest.raises(
+        CalibrationError, match=r"camera 'front': .* shows nothing within 60 degrees .*Calibrate it again"
+    ):
+        ImagePreprocessor(SPEC).to_array(picture_of(POINTS, camera()), calibrated)
 
 
 def test_the_own_vehicle_is_blanked() -> None:
