@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from lift3d_ros.bags.messages import image_from_msg
 from lift3d_ros.bags.motion import EgoSource, Transforms, base_frame_of, find_ego_motion, read_transforms
-from lift3d_ros.bags.reader import BagReader
-from lift3d_ros.errors import BagError, nearest_name_hint
+from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.errors import BagError, ImageError, nearest_name_hint
 from lift3d_ros.geometry.rig import Rig, RigCamera
+from lift3d_ros.images.decode import image_size
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -116,6 +118,8 @@ def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
         )
         for name, camera in cameras.items()
     }
+    calibrated = [] if rig is None else [name for name, camera in rig.cameras.items() if camera.calibration]
+    cameras |= _with_info_of_their_frame(reader, {n: c for n, c in cameras.items() if n not in calibrated}, first)
     tf = [topic.name for topic in reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
     tf_static = tuple(name for name in tf if name.endswith("tf_static"))
     tf_moving = tuple(name for name in tf if name not in tf_static)
@@ -169,6 +173,44 @@ def _info_topic(namespace: str, infos: Collection[str], namespaces: Collection[s
     if [other for other in namespaces if other.rsplit("/", 1)[0] == parent] == [namespace]:
         candidates.append(f"{parent}/camera_info")
     return next((name for name in candidates if name in infos), None)
+
+
+def _with_info_of_their_frame(
+    reader: BagReader, cameras: Mapping[str, CameraTopics], first: Mapping[str, BagMessage]
+) -> dict[str, CameraTopics]:
+    """Return cameras whose calibration has another name: the only other one with frame and size of the pictures."""
+    lacking = {name: camera for name, camera in cameras.items() if camera.info_topic is None}
+    claimed = {camera.info_topic for camera in cameras.values()}
+    others = [topic.name for topic in reader.topics_of(CAMERA_INFO) if topic.name not in claimed]
+    infos = reader.first_messages(others) if lacking else {}
+    found = {}
+    for name, camera in lacking.items():
+        if camera.image_topic not in first:
+            continue
+        picture = first[camera.image_topic].message
+        frame_id = str(picture.header.frame_id)
+        try:
+            size = image_size(image_from_msg(picture, name, camera.image_topic))
+        except ImageError:
+            continue
+        same = [
+            topic
+            for topic, info in infos.items()
+            if frame_id and info.message.header.frame_id == frame_id
+            if (info.message.width, info.message.height) == size
+        ]
+        if len(same) == 1:
+            found[name] = replace(camera, info_topic=same[0])
+    return found
+
+
+def absent_calibration(reader: BagReader, camera: CameraTopics) -> str:
+    """Return a sentence about a camera for which no calibration was found."""
+    infos = ", ".join(topic.name for topic in reader.topics_of(CAMERA_INFO)) or "none"
+    return (
+        f"no calibration: no CameraInfo beside {camera.image_topic}, nor a single one with its frame and size "
+        f"(CameraInfo topics: {infos}); give its intrinsics, or its camera_info_topic, in a rig file (--rig)"
+    )
 
 
 def _camera_names(namespaces: list[str]) -> dict[str, str]:

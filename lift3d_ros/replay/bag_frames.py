@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from lift3d_ros.bags.discover import BagStreams
+from lift3d_ros.bags.discover import BagStreams, absent_calibration
 from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.errors import BagError, CalibrationError, ImageError, Lift3dError, TransformError
@@ -236,9 +236,10 @@ class BagFrames:
         problems: dict[str, str] = {}
         for name, camera in self._streams.cameras.items():
             if name not in self._models:
-                problems[name] = (
-                    f"camera '{name}' ({camera.image_topic}): no usable calibration in the recording; "
-                    "give its intrinsics in a rig file (--rig)"
+                problems[name] = f"camera '{name}': " + (
+                    absent_calibration(self._reader, camera)
+                    if camera.info_topic is None
+                    else f"no usable calibration on {camera.info_topic}; give its intrinsics in a rig file (--rig)"
                 )
             elif not self._is_mounted(name) and not self._streams.tf_topics:
                 problems[name] = (

@@ -13,7 +13,7 @@ from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.errors import BagError
 from lift3d_ros.geometry.rig import Rig, RigCalibration, RigCamera
-from lift3d_ros.types import CameraImage
+from lift3d_ros.types import CameraImage, CameraModel
 
 WriteBag = Callable[..., Path]
 NUSCENES = ("cam_back", "cam_back_left", "cam_back_right", "cam_front", "cam_front_left", "cam_front_right")
@@ -87,6 +87,20 @@ def test_calibration_beside_a_single_picture_of_another_name_is_found(write_bag:
     assert cameras_of(write_bag(pictures={"/usb_cam/picture": "/usb_cam/camera_info"})) == {
         "picture": ("/usb_cam/picture", "/usb_cam/camera_info")
     }
+
+
+def test_calibration_of_another_name_is_found_by_frame_and_size(write_bag: WriteBag) -> None:
+    pictures = ("/front/image_raw/compressed", "/left/image_raw/compressed")
+
+    def add(writer: BagWriter) -> None:
+        K = np.array([[30.0, 0, 15], [0, 30.0, 11], [0, 0, 1]])
+        writer.camera_info("/calib/a", CameraModel("a", "front_optical", 32, 24, K), 1, 1)
+        writer.camera_info("/calib/small", CameraModel("a", "front_optical", 16, 12, K), 1, 1)
+        for same in ("b", "c"):  # which of both is meant cannot be known
+            writer.camera_info(f"/calib/{same}", CameraModel(same, "left_optical", 32, 24, K), 1, 1)
+
+    path = write_bag(pictures=dict.fromkeys(pictures), extra=add)
+    assert cameras_of(path) == {"front": (pictures[0], "/calib/a"), "left": (pictures[1], None)}
 
 
 def test_pictures_drawn_by_a_detector_are_not_cameras(write_bag: WriteBag) -> None:
