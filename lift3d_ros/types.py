@@ -152,7 +152,8 @@ class CameraImage:
     @property
     def label(self) -> str:
         """Name of the picture in error messages."""
-        return f"topic '{self.source}'" if self.source.startswith("/") else (self.source or f"camera '{self.camera}'")
+        is_topic = self.source.startswith("/") and "." not in self.source  # a file has an ending
+        return f"topic '{self.source}'" if is_topic else (self.source or f"camera '{self.camera}'")
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,3 +103,16 @@ def test_boxes_with_wrong_arrays_are_refused(changes: dict[str, Any], expected: 
 def test_an_ego_pose_that_is_no_pose_is_refused() -> None:
     with pytest.raises(CalibrationError, match="ego pose"):
         EgoMotion(0, np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [
+        ("/front/image", "topic '/front/image'"),
+        ("/data/front/1.png", "/data/front/1.png"),
+        ("front/1.png", "front/1.png"),
+        ("", "camera 'front'"),
+    ],
+)
+def test_a_picture_is_called_by_its_topic_or_its_file(source: str, label: str) -> None:
+    assert CameraImage("front", 0, "f", "jpeg", np.zeros(1, np.uint8), source=source).label == label

@@ -1,7 +1,7 @@
 """Frame sets as JSON lines, without pixels: which pictures, calibrations and poses made each result.
 
 A node records them, replay writes and reads them back, so that both can be compared on exactly the same
-input. Numbers are written with all their digits.
+input. Numbers are written with all their digits; `source` of a picture, its topic or file, is for people.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def frame_set_to_json(frame_set: FrameSet) -> str:
 
 def _view_to_json(view: CameraView) -> dict[str, Any]:
     return {
+        "source": view.image.source,
         "stamp_ns": view.image.stamp_ns,
         "frame_id": view.image.frame_id,
         "width": view.model.width,
