@@ -47,7 +47,7 @@ NUSCENES_DESCRIPTION = """\
 Write scenes of a nuScenes folder as rosbag2 recordings, one for each scene.
 
 ROOT is the folder that holds samples/, sweeps/, maps/ and the tables (v1.0-mini/ or another --version).
-Needs the nuscenes-devkit: pip install 'lift3d_ros[train]'.
+Needs the nuscenes-devkit: pip install nuscenes-devkit.
 
   lift3d bag from-nuscenes /data/nuscenes --list
   lift3d bag from-nuscenes /data/nuscenes --scene scene-0103 --out scene-0103_bag
