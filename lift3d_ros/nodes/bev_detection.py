@@ -109,7 +109,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
     def report_inputs(self) -> None:
         """Report the health of the cameras."""
         if self._inputs is not None:
-            self._inputs.look_for_latched_calibration()
+            self._inputs.adapt_to_publishers()
             self.diagnostics.set("cameras", self._inputs.status())
 
     def publish_result(self, job: Job[FrameSet], prepared: PreparedFrames, result: BevDetections) -> None:

@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from lift3d_ros.bags.discover import CameraTopics
+from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE, CameraTopics
 from lift3d_ros.bags.messages import camera_model_from_msg, ego_motion_from_msg, image_from_msg
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.rig import Rig, RigCamera
@@ -35,6 +35,14 @@ from lift3d_ros.types import CameraImage, CameraModel, FrameSet
 _EXPIRE_PERIOD_S = 0.02
 _HISTORY_S = 10.0
 _SILENT_S = 2.0
+
+
+def picture_kind(node: Node, topic: str) -> type[Any]:
+    """Return the class in which pictures are published on a topic; while nobody does, what its name tells."""
+    kinds = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
+    by_name = CompressedImage if topic.endswith("/compressed") else Image
+    offered = [kinds.get(offer.topic_type) for offer in node.get_publishers_info_by_topic(topic)]
+    return by_name if by_name in offered else next(filter(None, offered), by_name)
 
 
 class CameraInputs:
@@ -72,6 +80,7 @@ class CameraInputs:
             mountings={name: camera.T_base_cam for name, camera in rig.cameras.items()},
         )
         self._subscriptions: list[Subscription] = []
+        self._pictures: dict[str, tuple[type[Any], Subscription]] = {}
         for name, camera in rig.cameras.items():
             self._add_camera(name, camera)
         if config.ego_motion == "odometry":
@@ -153,10 +162,8 @@ class CameraInputs:
         return str(self._node.resolve_topic_name(topic))
 
     def _add_camera(self, name: str, camera: RigCamera) -> None:
-        topic = self._topic(name)
-        self._is_rectified[name] = CameraTopics(topic, None, "").is_rectified
-        kind = CompressedImage if topic.endswith("/compressed") else Image
-        self._subscribe(kind, topic, partial(self._take_image, name, topic))
+        self._is_rectified[name] = CameraTopics(self._topic(name), None, "").is_rectified
+        self._listen_to_pictures(name)
         model = camera.model(name)
         if model is not None:
             self._models[name] = model
@@ -164,7 +171,19 @@ class CameraInputs:
         info_topic = self._info_topic(name)
         self._subscribe(CameraInfo, info_topic, partial(self._take_info, name, info_topic))
 
-    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:
+    def _listen_to_pictures(self, name: str) -> None:
+        """Subscribe to the pictures of a camera, again where their type turns out to be another one."""
+        topic = self._topic(name)
+        kind = picture_kind(self._node, topic)
+        known_kind, subscription = self._pictures.get(name, (None, None))
+        if kind is known_kind:
+            return
+        if subscription is not None:
+            self._subscriptions.remove(subscription)
+            self._node.destroy_subscription(subscription)
+        self._pictures[name] = kind, self._subscribe(kind, topic, partial(self._take_image, name, topic))
+
+    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> Subscription:
         reliability = ReliabilityPolicy[self._config.qos.reliability.upper()]
         profile = QoSProfile(depth=self._config.qos.depth, reliability=reliability)
         events = SubscriptionEventCallbacks(
@@ -175,9 +194,17 @@ class CameraInputs:
             self._mismatches.pop(topic, None)
             callback(message)
 
-        self._subscriptions.append(self._node.create_subscription(kind, topic, take, profile, event_callbacks=events))
+        subscription = self._node.create_subscription(kind, topic, take, profile, event_callbacks=events)
+        self._subscriptions.append(subscription)
+        return subscription
 
-    def look_for_latched_calibration(self) -> None:
+    def adapt_to_publishers(self) -> None:
+        """Subscribe again where publishers that came up later offer something that the subscriptions miss."""
+        for name in self._rig.cameras:
+            self._listen_to_pictures(name)
+        self._look_for_latched_calibration()
+
+    def _look_for_latched_calibration(self) -> None:
         """Subscribe again to calibration that a driver published once, latched: a volatile subscription misses it."""
         for name in self._rig.cameras:
             topic = self._info_topic(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from drive import Drive
-from ros_system import DETECTIONS, READY, NodeProcess
+from ros_system import DETECTIONS, READY, NodeProcess, Observer, running_node
 
 from lift3d_ros.cli.main import main as lift3d
 from lift3d_ros.types import CameraImage
@@ -27,6 +27,22 @@ def mountings(sets: Path) -> list[dict[str, Any]]:
     """Return where each camera of each recorded set sits."""
     documents = [json.loads(line) for line in sets.read_text(encoding="utf-8").splitlines()]
     return [{name: view["T_base_cam"] for name, view in document["views"].items()} for document in documents]
+
+
+class CompressedWithoutSaying(Drive):
+    def image_topic(self, name: str) -> str:
+        return f"/{name}/image_color"
+
+
+def test_pictures_are_taken_in_the_type_in_which_they_are_published_whatever_the_topic_is_called(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = CompressedWithoutSaying(frames=2).write(tmp_path / "drive")
+    parameters |= {"topics.is_compressed": False, "topics.image": '"{camera}/image_color"'}
+    with running_node(parameters, observer):
+        play(bag)
+        results = observer.wait_for_messages(DETECTIONS, 2)
+    assert all(use.is_used for result in results for use in result.cameras)
 
 
 class LeftHasAFrameThatNobodyKnows(Drive):

@@ -51,6 +51,9 @@ class Drive:
     def stamp_ns(self, name: str, index: int) -> int:
         return self.start_ns + round(index * self.period_s * 1e9) + list(CAMERAS).index(name) * 15 * _MS
 
+    def image_topic(self, name: str) -> str:
+        return f"/{name}/image/compressed" if self.is_compressed else f"/{name}/image"
+
     def model(self, name: str) -> CameraModel:
         width, height = self.size
         focal = 0.7 * width
@@ -94,7 +97,7 @@ class Drive:
                             f"/{n}/camera_info", self.model(n), s, t
                         ),
                     )
-                topic = f"/{name}/image/compressed" if image.is_compressed else f"/{name}/image"
+                topic = self.image_topic(name)
                 at(log_ns, lambda w, topic=topic, image=image, t=log_ns: w.image(topic, image, t))
         with BagWriter(path) as writer:
             for _, write in sorted(events, key=lambda event: event[0]):
