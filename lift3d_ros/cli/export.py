@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Export and say what was written."""
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.bev_engine import export_graph
+    from lift3d_ros.types import ModelIdentity
     from lift3d_ros.weights.manifest import find_model
 
     if args.out.suffix != ".onnx":
@@ -52,5 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--out {args.out}: cannot be written ({error}); check permissions and free space, or give another file"
         ) from None
-    print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, {args.cameras} camera slots)")
+    model = ModelIdentity(args.model, entry.sha256 or "", is_trained=entry.weights is not None)
+    size_mb = args.out.stat().st_size / 1e6
+    print(f"wrote {args.out} ({size_mb:.1f} MB, {args.cameras} camera slots): {model.description}")
     return 0

@@ -73,9 +73,10 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What was made: `report` is None without a page, `metrics` without labels."""
+    """What was made: `report` is None without a page, `metrics` without labels; `model` is its description."""
 
     num_frames: int
+    model: str
     report: Path | None
     metrics: DetectionMetrics | None
     median_ms: float
@@ -111,7 +112,7 @@ def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) 
     median_ms = float(np.median(totals)) if totals else math.nan
     if report is not None:
         write_report(report, _page(source, results, frames, headings, metrics, options, stride))
-    return RunSummary(len(results), report, metrics, median_ms)
+    return RunSummary(len(results), results[0].model.description, report, metrics, median_ms)
 
 
 def remove_run_report(folder: Path) -> None:
@@ -139,6 +140,7 @@ def _metrics(
         command=options.command,
         configuration=options.configuration,
         seed=None,
+        model=results[0].model.description,
         weights_sha256=results[0].model.weights_sha256,
     )
     return metrics

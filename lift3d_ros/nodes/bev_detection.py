@@ -123,7 +123,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             timing_msg(result.stamp_ns, result.timings_s, total_s, latency_s, self.mailbox.dropped)
         )
         if "detections_vision" in outputs and self._is_watched("detections_vision"):
-            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns))
+            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns, result.model))
         if self._is_watched("markers"):
             lifetime_s = self.config.detector.max_gap_s
             outputs["markers"].publish(marker_msgs(boxes, result.stamp_ns, result.model.description, lifetime_s))
