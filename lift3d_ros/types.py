@@ -184,12 +184,14 @@ class CameraView:
         T_reference_capture: (4, 4) motion of the base frame between the capture of this picture and the
             reference stamp; maps base-frame points at capture time to the base frame at the reference stamp.
             Identity where ego motion is not known or compensation is switched off.
+        offset_ns: the stamp of the picture is late by this much.
     """
 
     image: CameraImage
     model: CameraModel
     T_base_cam: Float64Array
     T_reference_capture: Float64Array = field(default_factory=lambda: np.eye(4))
+    offset_ns: int = 0
 
     def __post_init__(self) -> None:
         name = self.model.name
@@ -199,6 +201,11 @@ class CameraView:
             "T_reference_capture",
             as_transform(self.T_reference_capture, f"camera '{name}': T_reference_capture"),
         )
+
+    @property
+    def capture_ns(self) -> int:
+        """When the picture was taken."""
+        return self.image.stamp_ns - self.offset_ns
 
     @property
     def T_cam_reference(self) -> Float64Array:
@@ -333,7 +340,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class CameraUse:
-    """How one camera of the rig took part in a result; `age_s` is reference stamp minus capture stamp."""
+    """How one camera took part in a result: the stamp of its picture, and reference stamp minus time of capture."""
 
     name: str
     is_used: bool

@@ -127,7 +127,7 @@ class BevDetector:
             projections[slot] = image_from_base(result.intrinsics, view.T_cam_reference)
             mask[slot] = 1.0
             stamp_ns = view.image.stamp_ns
-            cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - stamp_ns) * 1e-9)
+            cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - view.capture_ns) * 1e-9)
         if not cameras:
             raise ImageError("no picture of this set can be used: " + "; ".join(problems))
         uses = tuple(cameras.get(name, CameraUse(name, is_used=False)) for name in frame_set.cameras)

@@ -133,13 +133,13 @@ class FrameSetAssembler:
                 T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
             except TransformError as error:
                 raise TransformError(f"camera '{name}': {error}") from None
-        capture_ns = image.stamp_ns - self._offsets_ns.get(name, 0)
+        offset_ns = self._offsets_ns.get(name, 0)
         try:
-            T_reference_capture = self._capture_motion(capture_ns, ego)
+            T_reference_capture = self._capture_motion(image.stamp_ns - offset_ns, ego)
         except TransformError as error:
             problems.append(f"camera '{name}': used as if it had fired at the reference stamp: {error}")
             T_reference_capture = np.eye(4)
-        return CameraView(image, models[name], T_base_cam, T_reference_capture)
+        return CameraView(image, models[name], T_base_cam, T_reference_capture, offset_ns)
 
     def _ego_motion(self, stamp_ns: int, problems: list[str]) -> EgoMotion | None:
         if self.world_frame is None:

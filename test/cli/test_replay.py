@@ -16,6 +16,7 @@ from lift3d_ros.bags.discover import GROUND_TRUTH_TOPIC
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.cli.main import main as lift3d
 from lift3d_ros.evaluation import run_report
+from lift3d_ros.replay.results import read_detections
 from lift3d_ros.types import Boxes3D, CameraImage
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
@@ -92,6 +93,23 @@ def test_a_run_with_other_settings_is_not_resumed(
     command = ["replay", str(bag), "--out", str(reference), "--resume", "--score-threshold", "0.5", *FAST]
     assert lift3d(command) == 2
     assert "made with another settings" in capsys.readouterr().err
+
+
+class LeftStampsAreLate(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return super().stamp_ns(name, index) + (70_000_000 if name == "left" else 0)
+
+
+def test_ages_count_from_when_a_picture_was_taken_not_from_a_late_stamp(tmp_path: Path) -> None:
+    bag, rig = LeftStampsAreLate(frames=2).write(tmp_path / "drive"), tmp_path / "rig.yaml"
+    rig.write_text("cameras: {front: {}, left: {offset_s: 0.07}, right: {}}\n")
+    command = ["replay", str(bag), "--rig", str(rig), *FAST]
+    assert lift3d([*command, "--out", str(tmp_path / "run")]) == 0
+    for result in read_detections(tmp_path / "run" / "detections.jsonl"):
+        assert [round(use.age_s, 6) for use in result.cameras] == [0.03, 0.015, 0.0]
+    assert lift3d([*command, "--sets", str(tmp_path / "run" / "sets.jsonl"), "--out", str(tmp_path / "again")]) == 0
+    first, second = (tmp_path / name / "detections.jsonl" for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 class OneCamera(Drive):

@@ -85,6 +85,7 @@ def test_the_known_offset_of_a_camera_shifts_its_capture_time(vehicle: Any) -> N
     late = assemble(vehicle, make_tree(vehicle), stamps_ns={"back": CAPTURE_NS + 70 * MS}, offsets_s={"back": 0.07})
     exact = assemble(vehicle, make_tree(vehicle), stamps_ns={"back": CAPTURE_NS})
     np.testing.assert_allclose(late.views["back"].T_cam_reference, exact.views["back"].T_cam_reference, atol=1e-12)
+    assert late.views["back"].capture_ns == exact.views["back"].capture_ns == CAPTURE_NS
 
 
 def test_compensation_can_be_switched_off(vehicle: Any) -> None:
