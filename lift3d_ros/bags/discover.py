@@ -39,7 +39,7 @@ class CameraTopics:
     @property
     def is_rectified(self) -> bool:
         """Whether the pictures are rectified, as the name of their topic tells; then P of CameraInfo holds."""
-        return "rect" in _picture_topic(self.image_topic).rsplit("/", 1)[-1].split("_")
+        return not {"rect", "rectified"}.isdisjoint(_picture_topic(self.image_topic).rsplit("/", 1)[-1].split("_"))
 
 
 @dataclass(frozen=True)

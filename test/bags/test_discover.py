@@ -116,9 +116,16 @@ def test_names_are_short_where_that_is_unique(write_bag: WriteBag) -> None:
 
 
 def test_rectified_pictures_are_known_by_their_topic(write_bag: WriteBag) -> None:
-    topics = {"/a/image_rect_color/compressed": "/a/camera_info", "/direct/image_raw": "/direct/camera_info"}
+    names = {
+        "a": "image_rect_color/compressed",
+        "b": "image_rectified",
+        "c": "image_rect_compressed",
+        "direct": "image_raw",
+    }
+    topics = {f"/{camera}/{name}": f"/{camera}/camera_info" for camera, name in names.items()}
     with open_bag(write_bag(pictures=topics)) as reader:
-        assert {name: c.is_rectified for name, c in discover(reader).cameras.items()} == {"a": True, "direct": False}
+        found = {name: camera.is_rectified for name, camera in discover(reader).cameras.items()}
+    assert found == {"a": True, "b": True, "c": True, "direct": False}
 
 
 def test_without_cameras_the_topics_are_listed_and_a_rig_file_advised(write_bag: WriteBag) -> None:
