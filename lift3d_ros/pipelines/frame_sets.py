@@ -35,7 +35,7 @@ class SyncConfig:
     min_cameras: int = setting(1, "sets with fewer cameras are dropped and counted", minimum=1, maximum=32)
     drop: bool = setting(
         True,
-        "while the detector is busy only the newest set is kept; false keeps all, for paced runs; replay keeps all",
+        "only the newest set waits for a busy detector; false keeps up to 32, for paced runs; replay keeps all",
     )
     compensate_ego_motion: bool = setting(True, "project each camera from where the vehicle was when that camera fired")
 
