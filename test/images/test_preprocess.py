@@ -141,6 +141,34 @@ def test_the_own_vehicle_is_blanked() -> None:
     assert found[:, :90].min() == 200
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(camera(), id="pinhole"),
+        pytest.param(camera(model="plumb_bob", k=(-0.25, 0.07, 0.001, -0.0005, 0.0)), id="distorted"),
+        pytest.param(camera(model="equidistant", k=(-0.01, 0.02, -0.01, 0.003)), id="fisheye"),
+    ],
+)
+@pytest.mark.parametrize("share", [1.0, 0.5], ids=["full size", "half size"])
+def test_the_mask_covers_the_own_vehicle_where_it_is_seen_and_little_more(model: CameraModel, share: float) -> None:
+    """The polygon is in pixels of the calibrated picture, whatever the size of the picture that arrives."""
+    polygon = ((250.0, 300.0), (600.0, 330.0), (520.0, 449.0), (200.0, 449.0))
+    full = np.full((450, 800), 100, np.uint8)
+    cv2.fillPoly(full, [np.array(polygon, np.int32)], 255)
+    grey = cv2.resize(full, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    height, width = grey.shape
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+    image = CameraImage("front", 0, "f", "rgb8", pixels.reshape(-1), width, height, width * 3)
+    spec = InputSpec(352, 200)
+    seen = ImagePreprocessor(spec).to_array(image, model).pixels[0]
+    masked = ImagePreprocessor(spec).to_array(image, model, (polygon,)).pixels[0]
+    is_vehicle = seen > 180
+    assert is_vehicle.sum() > 1000
+    assert not masked[is_vehicle].any()
+    border = cv2.dilate(is_vehicle.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    np.testing.assert_array_equal(masked[~border], seen[~border])
+
+
 def test_beyond_the_field_of_a_strongly_distorted_camera_the_picture_is_black() -> None:
     model = camera(model="plumb_bob", k=(-0.6, 0.1, 0, 0, 0))
     white = CameraImage("front", 0, "f", "rgb8", np.full(450 * 800 * 3, 255, np.uint8), 800, 450, 2400)
