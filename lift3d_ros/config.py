@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from lift3d_ros.errors import ConfigError, nearest_name_hint
 
@@ -110,7 +111,7 @@ def read_yaml_mapping(path: Path) -> Mapping[str, Any]:
         ConfigError: the file is missing, cannot be parsed or holds something else.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _UniqueNames)  # a safe loader, see below
     except FileNotFoundError:
         raise ConfigError(f"{path}: file not found; give the path of an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -122,6 +123,26 @@ def read_yaml_mapping(path: Path) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{path}: expected 'name: value' lines at the top level, got {type(document).__name__}")
     return document
+
+
+class _UniqueNames(yaml.SafeLoader):
+    """Refuses what the safe loader takes in silence: a name that is given twice, and one that YAML reads as no text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.tag != "tag:yaml.org,2002:str":
+                raise ConstructorError(
+                    problem=f"name {key.value!r} is no text; put it in quotes", problem_mark=key.start_mark
+                )
+            if key.value in names:
+                raise ConstructorError(
+                    problem=f"name '{key.value}' is given twice; keep one", problem_mark=key.start_mark
+                )
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _build(cls: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:

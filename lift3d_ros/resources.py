@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from lift3d_ros.errors import Lift3dError
 
 _PACKAGE = "lift3d_ros"
@@ -36,8 +34,12 @@ def find_resource(relative: str) -> Path:
 
 def cache_dir() -> Path:
     """Return the folder for files that can be made again: LIFT3D_CACHE_DIR, else the user's cache folder."""
-    override = os.environ.get("LIFT3D_CACHE_DIR")
-    return Path(override) if override else user_cache_path(_PACKAGE)
+    if override := os.environ.get("LIFT3D_CACHE_DIR"):
+        return Path(override)
+    # Here, because launch files import this module, and `ros2 launch` runs without the packages of the nodes.
+    from platformdirs import user_cache_path
+
+    return user_cache_path(_PACKAGE)
 
 
 def _candidates(relative: str) -> Iterator[Path]:

@@ -91,6 +91,11 @@ class CameraModel:
                 f"{where}: focal length is fx={intrinsics[0, 0]:g}, fy={intrinsics[1, 1]:g}; expected positive pixels. "
                 "The camera is uncalibrated: calibrate it, or give its intrinsics in a rig file"
             )
+        if intrinsics[1, 0] != 0 or intrinsics[2].tolist() != [0.0, 0.0, 1.0]:
+            raise CalibrationError(
+                f"{where}: intrinsics have the rows {intrinsics[1].tolist()} and {intrinsics[2].tolist()}; expected "
+                "[0, fy, cy] and [0, 0, 1]. Give K in row-major order, not transposed, and complete"
+            )
         if self.distortion_model not in get_args(DistortionModel):
             raise CalibrationError(
                 f"{where}: distortion model '{self.distortion_model}' is not known; known: "
@@ -147,7 +152,8 @@ class CameraImage:
     @property
     def label(self) -> str:
         """Name of the picture in error messages."""
-        return f"topic '{self.source}'" if self.source.startswith("/") else (self.source or f"camera '{self.camera}'")
+        is_topic = self.source.startswith("/") and "." not in self.source  # a file has an ending
+        return f"topic '{self.source}'" if is_topic else (self.source or f"camera '{self.camera}'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +184,14 @@ class CameraView:
         T_reference_capture: (4, 4) motion of the base frame between the capture of this picture and the
             reference stamp; maps base-frame points at capture time to the base frame at the reference stamp.
             Identity where ego motion is not known or compensation is switched off.
+        offset_ns: the stamp of the picture is late by this much.
     """
 
     image: CameraImage
     model: CameraModel
     T_base_cam: Float64Array
     T_reference_capture: Float64Array = field(default_factory=lambda: np.eye(4))
+    offset_ns: int = 0
 
     def __post_init__(self) -> None:
         name = self.model.name
@@ -193,6 +201,11 @@ class CameraView:
             "T_reference_capture",
             as_transform(self.T_reference_capture, f"camera '{name}': T_reference_capture"),
         )
+
+    @property
+    def capture_ns(self) -> int:
+        """When the picture was taken."""
+        return self.image.stamp_ns - self.offset_ns
 
     @property
     def T_cam_reference(self) -> Float64Array:
@@ -327,7 +340,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class CameraUse:
-    """How one camera of the rig took part in a result; `age_s` is reference stamp minus capture stamp."""
+    """How one camera took part in a result: the stamp of its picture, and reference stamp minus time of capture."""
 
     name: str
     is_used: bool

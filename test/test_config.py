@@ -74,6 +74,10 @@ def test_mistakes_are_named_with_found_and_expected(values: dict[str, Any], expe
     [
         pytest.param("a: [1", "not valid YAML", id="unclosed list"),
         pytest.param("- 1\n- 2", "expected 'name: value' lines", id="a list"),
+        pytest.param("count: 1\nname: a\ncount: 2", "name 'count' is given twice; keep one.*line 3", id="name twice"),
+        pytest.param("inner: {mode: fast, mode: exact}", "name 'mode' is given twice", id="twice in a group"),
+        pytest.param("on: 1", "name 'on' is no text; put it in quotes", id="truth value for a name"),
+        pytest.param("{[a]: 1}", "is no text; put it in quotes", id="list for a name"),
         pytest.param("!!python/object:os.system {}", "not valid YAML", id="python object"),
     ],
 )
@@ -84,6 +88,13 @@ def test_damaged_yaml_names_the_file(tmp_path: Path, content: str, expected: str
         load_yaml(Outer, path)
     with pytest.raises(ConfigError, match="file not found"):
         load_yaml(Outer, tmp_path / "absent.yaml")
+
+
+def test_anchors_and_merged_groups_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text("entries:\n  a: &a {threshold: 0.5, mode: exact}\n  b: {<<: *a, threshold: 0.7}\n  'on': *a\n")
+    table = load_yaml(Table, path)
+    assert table.entries == {"a": Inner(0.5, "exact"), "b": Inner(0.7, "exact"), "on": Inner(0.5, "exact")}
 
 
 def test_settings_are_listed_with_their_description() -> None:

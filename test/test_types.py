@@ -26,6 +26,10 @@ def camera(**changes: Any) -> CameraModel:
         pytest.param({"intrinsics": np.zeros((3, 3))}, "focal length is fx=0, fy=0.*calibrate", id="zero focal length"),
         pytest.param({"width": 0}, "image size is 0x80", id="zero width"),
         pytest.param({"intrinsics": np.eye(4)}, "finite 3x3", id="wrong shape"),
+        pytest.param({"intrinsics": np.diag([90.0, 90.0, 0.0])}, r"\[0.0, 0.0, 0.0\]; expected", id="no last row"),
+        pytest.param(
+            {"intrinsics": np.array([[90.0, 0, 0], [0, 90.0, 0], [40.0, 30.0, 1]])}, "not transposed", id="transposed"
+        ),
         pytest.param({"distortion_model": "fisheye8"}, "'fisheye8' is not known; known: none, plumb_bob", id="model"),
         pytest.param(
             {"distortion_model": "plumb_bob", "distortion": np.zeros(3)}, "4 or 5 coefficients, got 3", id="n"
@@ -99,3 +103,16 @@ def test_boxes_with_wrong_arrays_are_refused(changes: dict[str, Any], expected: 
 def test_an_ego_pose_that_is_no_pose_is_refused() -> None:
     with pytest.raises(CalibrationError, match="ego pose"):
         EgoMotion(0, np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [
+        ("/front/image", "topic '/front/image'"),
+        ("/data/front/1.png", "/data/front/1.png"),
+        ("front/1.png", "front/1.png"),
+        ("", "camera 'front'"),
+    ],
+)
+def test_a_picture_is_called_by_its_topic_or_its_file(source: str, label: str) -> None:
+    assert CameraImage("front", 0, "f", "jpeg", np.zeros(1, np.uint8), source=source).label == label

@@ -167,8 +167,8 @@ def describe(summary: RunSummary) -> Path:
     """Print the figures of a run and return its page."""
     assert summary.report is not None
     noun = "set" if summary.num_frames == 1 else "sets"
-    figures = "" if summary.metrics is None else f", mAP {summary.metrics.mean_ap:.3f} (untrained weights)"
-    say(f"{summary.num_frames} frame {noun}, median {summary.median_ms:.0f} ms{figures}")
+    figures = "" if summary.metrics is None else f", mAP {summary.metrics.mean_ap:.3f}"
+    say(f"{summary.num_frames} frame {noun}, median {summary.median_ms:.0f} ms{figures}; {summary.model}")
     return summary.report
 
 

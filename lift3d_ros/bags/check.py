@@ -2,85 +2,97 @@
 
 from __future__ import annotations
 
-from lift3d_ros.bags.discover import BagStreams, CameraTopics, sample_transforms
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from lift3d_ros.bags.discover import BagStreams, CameraTopics, absent_calibration
 from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.rig import Rig, RigCamera
-from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.images.decode import image_size
-from lift3d_ros.types import CameraModel
+from lift3d_ros.images.preprocess import scaled_to
+from lift3d_ros.types import CameraModel, CameraView
 
 # A camera with fewer pictures than this share of the busiest one's is worth a word.
 _FEW = 0.8
 
 
-def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None) -> dict[str | None, list[str]]:
-    """Return what is wrong with the streams of a recording, by camera; None stands for the recording as a whole.
+@dataclass(frozen=True, eq=False)
+class CameraCheck:
+    """What was seen of one camera: with `problems` it cannot be used, with `notes` it can.
 
-    Looks at the first picture and the first calibration of each camera, and at the transforms.
+    `view` is its first picture with calibration and mounting; None where there are problems.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    view: CameraView | None
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingCheck:
+    """What was seen of each camera by name, and of the recording as a whole."""
+
+    cameras: Mapping[str, CameraCheck]
+    notes: tuple[str, ...]
+
+
+def check_streams(reader: BagReader, streams: BagStreams, rig: Rig | None = None) -> RecordingCheck:
+    """Look at the first picture and the first calibration of each camera, and at the transforms.
 
     Raises:
         BagError: the file is damaged on the way.
     """
-    unusable: list[str] = []
-    tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics, unusable.append)
     topics = {camera.image_topic for camera in streams.cameras.values()}
     topics |= {camera.info_topic for camera in streams.cameras.values() if camera.info_topic is not None}
     first = reader.first_messages(topics)
     counts = {topic.name: topic.count for topic in reader.topics}
     busiest = max(counts[camera.image_topic] for camera in streams.cameras.values())
-    problems: dict[str | None, list[str]] = {}
+    cameras = {}
     for name, camera in streams.cameras.items():
-        of_rig = None if rig is None else rig.cameras[name]
-        found = _check_calibration(name, camera, of_rig, first)
-        found += _check_mounting(camera, of_rig, streams.base_frame, tree)
-        if counts[camera.image_topic] < _FEW * busiest:
-            found.append(f"{counts[camera.image_topic]} pictures where another camera has {busiest}")
-        if found:
-            problems[name] = found
-    whole = [*reader.problems, *unusable]
-    if streams.world_frame is None:
-        whole.append(
-            "no ego motion: neither /tf nor an Odometry topic moves "
-            f"'{streams.base_frame}'; frames are detected one by one, without memory"
-        )
-    if whole:
-        problems[None] = whole
-    return problems
+        check = _check_camera(reader, streams, name, rig.cameras[name] if rig is not None else RigCamera(), first)
+        if (count := counts[camera.image_topic]) < _FEW * busiest:
+            check = replace(check, notes=(*check.notes, f"{count} pictures where another camera has {busiest}"))
+        cameras[name] = check
+    whole = (*reader.problems, *streams.transforms.problems, *filter(None, [streams.ego.problem]))
+    return RecordingCheck(cameras, whole)
 
 
-def _check_calibration(
-    name: str, camera: CameraTopics, of_rig: RigCamera | None, first: dict[str, BagMessage]
-) -> list[str]:
-    model: CameraModel | None = None if of_rig is None else of_rig.model(name)
-    if model is None and camera.info_topic is None:
-        return [f"no calibration: no CameraInfo beside {camera.image_topic}; give its intrinsics in a rig file (--rig)"]
+def _check_camera(
+    reader: BagReader, streams: BagStreams, name: str, of_rig: RigCamera, first: Mapping[str, BagMessage]
+) -> CameraCheck:
+    camera = streams.cameras[name]
+    problems, notes = list[str](), list[str]()
+    model = image = T_base_cam = None
     try:
-        if model is None:
-            assert camera.info_topic is not None
-            message = first[camera.info_topic].message
-            model = camera_model_from_msg(message, name, camera.info_topic, is_rectified=camera.is_rectified)
+        model = of_rig.model(name) or _recorded_model(reader, name, camera, first)
         image = image_from_msg(first[camera.image_topic].message, name, camera.image_topic)
-        size = image_size(image)
+        width, height = image_size(image)
+        if scaled_to(model, width, height, image.label) is not model:
+            notes.append(
+                f"its calibration for {model.width}x{model.height} is scaled to pictures of {width}x{height}; right "
+                "where whole pictures were shrunk, wrong where they were cropped"
+            )
     except (CalibrationError, ImageError) as error:
-        return [str(error)]
-    if size != (model.width, model.height):
-        return [
-            f"pictures of {size[0]}x{size[1]}, but a calibration for {model.width}x{model.height}; "
-            "record the CameraInfo of these pictures, or give it in a rig file (--rig)"
-        ]
-    return []
-
-
-def _check_mounting(camera: CameraTopics, of_rig: RigCamera | None, base_frame: str, tree: TransformTree) -> list[str]:
-    if of_rig is not None and of_rig.mounting is not None:
-        return []
+        problems.append(str(error))
     try:
-        tree.lookup_static(base_frame, camera.frame_id)
+        T_base_cam = of_rig.T_base_cam
+        if T_base_cam is None:
+            T_base_cam = streams.transforms.tree.lookup_static(streams.base_frame, camera.frame_id)
     except TransformError:
-        return [
-            f"no transform from '{base_frame}' to its frame '{camera.frame_id}'; record /tf_static, give the mounting "
-            "in a rig file (--rig), or --mount-height METRES in replay if it looks straight ahead"
-        ]
-    return []
+        problems.append(
+            f"no transform from '{streams.base_frame}' to its frame '{camera.frame_id}'; record /tf_static, give the "
+            "mounting in a rig file (--rig), or --mount-height METRES in replay if it looks straight ahead"
+        )
+    view = None
+    if not problems and image is not None and model is not None and T_base_cam is not None:
+        view = CameraView(image, model, T_base_cam)
+    return CameraCheck(tuple(problems), tuple(notes), view)
+
+
+def _recorded_model(reader: BagReader, name: str, camera: CameraTopics, first: Mapping[str, BagMessage]) -> CameraModel:
+    if camera.info_topic is None:
+        raise CalibrationError(absent_calibration(reader, camera))
+    message = first[camera.info_topic].message
+    return camera_model_from_msg(message, name, camera.info_topic, is_rectified=camera.is_rectified)

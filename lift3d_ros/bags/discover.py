@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from lift3d_ros.bags.messages import add_transforms, ego_motion_from_msg
-from lift3d_ros.bags.reader import BagReader
-from lift3d_ros.errors import BagError, TransformError, nearest_name_hint
+from lift3d_ros.bags.messages import image_from_msg
+from lift3d_ros.bags.motion import EgoSource, Transforms, base_frame_of, find_ego_motion, read_transforms
+from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.errors import BagError, ImageError, nearest_name_hint
 from lift3d_ros.geometry.rig import Rig, RigCamera
-from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.images.decode import image_size
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 TF_MESSAGE_ROS1 = "tf/msg/tfMessage"
-ODOMETRY = "nav_msgs/msg/Odometry"
 DETECTIONS = "lift3d_ros/msg/BevDetectionArray"
 GROUND_TRUTH_TOPIC = "/ground_truth/boxes"
 
-_BASE_FRAMES = ("base_link", "base_footprint", "ego_vehicle", "vehicle", "base")
 # Parts of topic names that are not colour pictures; only whole words, so that `/air_camera` is one.
 _NOT_COLOUR = re.compile(
     r"(^|[/_])(\w*depth\w*|disparity|mask|masks|\w*segmentation|ir|ir\d|infra\d?|theora)([/_]|$)", re.IGNORECASE
 )
 _GENERIC_SEGMENTS = {"", "camera", "cameras", "sensors", "sensor", "sensing", "driver", "rgb", "color", "image"}
-_SAMPLED_TRANSFORMS = 300
 
 
 @dataclass(frozen=True)
@@ -42,24 +39,30 @@ class CameraTopics:
     @property
     def is_rectified(self) -> bool:
         """Whether the pictures are rectified, as the name of their topic tells; then P of CameraInfo holds."""
-        return "rect" in _picture_topic(self.image_topic).rsplit("/", 1)[-1].split("_")
+        return not {"rect", "rectified"}.isdisjoint(_picture_topic(self.image_topic).rsplit("/", 1)[-1].split("_"))
 
 
 @dataclass(frozen=True)
 class BagStreams:
-    """The streams of a recording that the BEV detector uses.
-
-    `world_frame` is None where the recording has no ego motion; `odometry_topic` is set only if the
-    transforms do not carry the ego motion.
-    """
+    """The streams of a recording that the BEV detector uses, and the transforms that were read to find them."""
 
     cameras: Mapping[str, CameraTopics]
     base_frame: str
-    world_frame: str | None
+    ego: EgoSource
     tf_topics: tuple[str, ...]
     tf_static_topics: tuple[str, ...]
-    odometry_topic: str | None
     ground_truth_topic: str | None
+    transforms: Transforms
+
+    @property
+    def world_frame(self) -> str | None:
+        """Frame in which the base moves; None where the recording has no ego motion."""
+        return self.ego.world_frame
+
+    @property
+    def odometry_topic(self) -> str | None:
+        """Where the ego motion is, if the transforms do not carry it."""
+        return self.ego.odometry_topic
 
     @property
     def has_transforms(self) -> bool:
@@ -71,8 +74,12 @@ class BagStreams:
         """Every topic that replay reads."""
         infos = (camera.info_topic for camera in self.cameras.values())
         images = (camera.image_topic for camera in self.cameras.values())
-        others = (self.odometry_topic, self.ground_truth_topic)
-        return tuple(dict.fromkeys(filter(None, (*self.tf_static_topics, *self.tf_topics, *infos, *others, *images))))
+        return tuple(dict.fromkeys(filter(None, (*self.motion_topics, *infos, self.ground_truth_topic, *images))))
+
+    @property
+    def motion_topics(self) -> tuple[str, ...]:
+        """Transforms and the odometry that carries the ego motion."""
+        return tuple(filter(None, (*self.tf_static_topics, *self.tf_topics, self.odometry_topic)))
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         head = ("name", "pictures", "calibration", "frame")
@@ -111,47 +118,18 @@ def discover(reader: BagReader, rig: Rig | None = None) -> BagStreams:
         )
         for name, camera in cameras.items()
     }
+    calibrated = [] if rig is None else [name for name, camera in rig.cameras.items() if camera.calibration]
+    cameras |= _with_info_of_their_frame(reader, {n: c for n, c in cameras.items() if n not in calibrated}, first)
     tf = [topic.name for topic in reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
     tf_static = tuple(name for name in tf if name.endswith("tf_static"))
     tf_moving = tuple(name for name in tf if name not in tf_static)
-    tree = sample_transforms(reader, tf_static, tf_moving)
-    base_frame = rig.base_frame if rig is not None else _base_frame(tree, cameras)
-    world_frame, odometry_topic = _world_frame(tree, base_frame), None
-    if world_frame is None:
-        world_frame, odometry_topic = _odometry(reader, base_frame)
+    camera_frames = [camera.frame_id for camera in cameras.values()]
+    named_base = None if rig is None else rig.base_frame
+    transforms = read_transforms(reader, tf_static, tf_moving, named_base, camera_frames)
+    base_frame = named_base or base_frame_of(transforms.tree, camera_frames)
+    ego = find_ego_motion(reader, transforms.tree, base_frame, rig)
     truth = [topic.name for topic in reader.topics_of(DETECTIONS) if topic.name == GROUND_TRUTH_TOPIC]
-    return BagStreams(
-        cameras, base_frame, world_frame, tf_moving, tf_static, odometry_topic, truth[0] if truth else None
-    )
-
-
-def sample_transforms(
-    reader: BagReader,
-    static: Iterable[str],
-    moving: Iterable[str],
-    on_problem: Callable[[str], None] = lambda _: None,
-) -> TransformTree:
-    """Return a tree with every static transform and the first moving ones of a recording.
-
-    Args:
-        on_problem: called with a sentence for each pair of frames with a transform that cannot be used.
-    """
-    tree = TransformTree(history_s=1e9)
-    reported: set[tuple[str, str]] = set()
-    static = set(static)
-    for topics in (static, set(moving)):
-        for count, message in enumerate(reader.messages(topics) if topics else ()):
-            if message.topic not in static and count >= _SAMPLED_TRANSFORMS:
-                break
-            add_transforms(
-                tree,
-                message.message,
-                message.topic,
-                is_static=message.topic in static,
-                on_problem=on_problem,
-                reported=reported,
-            )
-    return tree
+    return BagStreams(cameras, base_frame, ego, tf_moving, tf_static, truth[0] if truth else None, transforms)
 
 
 def _find_cameras(reader: BagReader) -> dict[str, CameraTopics]:
@@ -195,6 +173,44 @@ def _info_topic(namespace: str, infos: Collection[str], namespaces: Collection[s
     if [other for other in namespaces if other.rsplit("/", 1)[0] == parent] == [namespace]:
         candidates.append(f"{parent}/camera_info")
     return next((name for name in candidates if name in infos), None)
+
+
+def _with_info_of_their_frame(
+    reader: BagReader, cameras: Mapping[str, CameraTopics], first: Mapping[str, BagMessage]
+) -> dict[str, CameraTopics]:
+    """Return cameras whose calibration has another name: the only other one with frame and size of the pictures."""
+    lacking = {name: camera for name, camera in cameras.items() if camera.info_topic is None}
+    claimed = {camera.info_topic for camera in cameras.values()}
+    others = [topic.name for topic in reader.topics_of(CAMERA_INFO) if topic.name not in claimed]
+    infos = reader.first_messages(others) if lacking else {}
+    found = {}
+    for name, camera in lacking.items():
+        if camera.image_topic not in first:
+            continue
+        picture = first[camera.image_topic].message
+        frame_id = str(picture.header.frame_id)
+        try:
+            size = image_size(image_from_msg(picture, name, camera.image_topic))
+        except ImageError:
+            continue
+        same = [
+            topic
+            for topic, info in infos.items()
+            if frame_id and info.message.header.frame_id == frame_id
+            if (info.message.width, info.message.height) == size
+        ]
+        if len(same) == 1:
+            found[name] = replace(camera, info_topic=same[0])
+    return found
+
+
+def absent_calibration(reader: BagReader, camera: CameraTopics) -> str:
+    """Return a sentence about a camera for which no calibration was found."""
+    infos = ", ".join(topic.name for topic in reader.topics_of(CAMERA_INFO)) or "none"
+    return (
+        f"no calibration: no CameraInfo beside {camera.image_topic}, nor a single one with its frame and size "
+        f"(CameraInfo topics: {infos}); give its intrinsics, or its camera_info_topic, in a rig file (--rig)"
+    )
 
 
 def _camera_names(namespaces: list[str]) -> dict[str, str]:
@@ -246,39 +262,3 @@ def _rig_info_topic(reader: BagReader, name: str, camera: RigCamera) -> str | No
             f"recording{nearest_name_hint(wanted, infos)} (calibrations: {', '.join(sorted(infos)) or 'none'})"
         )
     return None
-
-
-def _base_frame(tree: TransformTree, cameras: Mapping[str, CameraTopics]) -> str:
-    """Return a usual name if the tree has it, else the top of what the first camera is fixed to."""
-    for name in _BASE_FRAMES:
-        if name in tree.frames:
-            return name
-    frame = next(iter(cameras.values())).frame_id
-    while tree.is_static(frame) and (parent := tree.parent_of(frame)) is not None:
-        frame = parent
-    return frame if frame in tree.frames else _BASE_FRAMES[0]
-
-
-def _world_frame(tree: TransformTree, base_frame: str) -> str | None:
-    """Return the frame in which the base moves, as the transforms tell."""
-    frame: str | None = base_frame
-    while frame is not None:
-        parent = tree.parent_of(frame)
-        if parent is not None and not tree.is_static(frame):
-            return parent
-        frame = parent
-    return None
-
-
-def _odometry(reader: BagReader, base_frame: str) -> tuple[str | None, str | None]:
-    """Return world frame and topic of the first odometry whose child is the base frame (or has no name)."""
-    for topic in reader.topics_of(ODOMETRY):
-        for message in itertools.islice(reader.messages([topic.name]), _SAMPLED_TRANSFORMS):
-            try:
-                motion, child = ego_motion_from_msg(message.message, topic.name)
-            except TransformError:
-                continue
-            if child in (base_frame, ""):
-                return motion.world_frame, topic.name
-            break
-    return None, None

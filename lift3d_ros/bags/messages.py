@@ -174,14 +174,18 @@ def add_transforms(
     is_static: bool,
     on_problem: Callable[[str], None],
     reported: set[tuple[str, str]] | None = None,
+    except_child: str | None = None,
 ) -> None:
     """Add the transforms of a TFMessage to `tree`; one that cannot be used does not cost the others.
 
     Args:
         on_problem: called with a sentence, which names topic and frames, for each transform that cannot be used.
         reported: pairs of frames (parent, child) that were reported already and are not again; is added to.
+        except_child: a frame whose place comes from elsewhere; its transforms are left out.
     """
     for entry in msg.transforms:
+        if except_child is not None and str(entry.child_frame_id).lstrip("/") == except_child:
+            continue
         try:
             found = _stamped_transform(entry, source)
         except TransformError as error:

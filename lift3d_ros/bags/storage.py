@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +17,7 @@ from lift3d_ros.bags.scan_ros1 import ROS1_MAGIC, scan_ros1
 from lift3d_ros.bags.scan_sqlite3 import SQLITE_MAGIC, breaks_off, scan_sqlite3
 from lift3d_ros.bags.scanned import ScannedFile
 from lift3d_ros.errors import BagError, nearest_name_hint
+from lift3d_ros.natural_order import natural_order
 
 ACCEPTED = "a rosbag2 folder (with metadata.yaml), a .mcap or .db3 file, or a ROS 1 .bag file"
 METADATA = "metadata.yaml"
@@ -91,7 +91,9 @@ def open_storages(path: Path, stack: contextlib.ExitStack) -> tuple[list[Storage
     problems = _unmerged_logs(path)
     if path.is_file():
         return [_open_file(path, stack, problems)], tuple(problems)
-    files = sorted((item for item in path.iterdir() if item.suffix in (".mcap", ".db3")), key=_natural_order)
+    files = sorted(
+        (item for item in path.iterdir() if item.suffix in (".mcap", ".db3")), key=lambda item: natural_order(item.name)
+    )
     listed = _files_of_metadata(path)
     if listed is None:
         if not files:
@@ -199,11 +201,6 @@ def _unmerged_logs(path: Path) -> list[str]:
         for log in logs
         if log.is_file() and log.stat().st_size
     ]
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    """Sort ``bag_10`` behind ``bag_9``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:

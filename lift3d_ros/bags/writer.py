@@ -15,7 +15,8 @@ import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, ODOMETRY, TF_MESSAGE
+from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, TF_MESSAGE
+from lift3d_ros.bags.motion import ODOMETRY
 from lift3d_ros.bags.reader import package_typestore
 from lift3d_ros.bags.storage import METADATA
 from lift3d_ros.errors import BagError, nearest_name_hint
@@ -159,9 +160,17 @@ class BagWriter:
         self._write(topic, TF_MESSAGE, message, log_ns, _qos(is_latched=is_static))
 
     def odometry(
-        self, T_odom_base: Float64Array, linear: Float64Array, angular: Float64Array, stamp_ns: int, log_ns: int
+        self,
+        T_odom_base: Float64Array,
+        linear: Float64Array,
+        angular: Float64Array,
+        stamp_ns: int,
+        log_ns: int,
+        *,
+        topic: str = "/odom",
+        base_frame: str = "base_link",
     ) -> None:
-        """Write a pose in `odom` and the velocities (3,) in the base frame to /odom."""
+        """Write a pose of `base_frame` in `odom`, and the velocities (3,) in the base frame."""
         pose = self._new(
             "geometry_msgs/msg/Pose",
             position=self._new("geometry_msgs/msg/Point", **_xyz(T_odom_base[:3, 3])),
@@ -171,11 +180,11 @@ class BagWriter:
         message = self._new(
             ODOMETRY,
             header=self._header(stamp_ns, "odom"),
-            child_frame_id="base_link",
+            child_frame_id=base_frame,
             pose=self._new("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=np.zeros(36)),
             twist=self._new("geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=np.zeros(36)),
         )
-        self._write("/odom", ODOMETRY, message, log_ns, _qos())
+        self._write(topic, ODOMETRY, message, log_ns, _qos())
 
     def boxes(self, topic: str, boxes: Boxes3D, stamp_ns: int, log_ns: int) -> None:
         """Write labelled boxes as our detection array."""

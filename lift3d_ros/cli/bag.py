@@ -47,7 +47,7 @@ NUSCENES_DESCRIPTION = """\
 Write scenes of a nuScenes folder as rosbag2 recordings, one for each scene.
 
 ROOT is the folder that holds samples/, sweeps/, maps/ and the tables (v1.0-mini/ or another --version).
-Needs the nuscenes-devkit: pip install 'lift3d_ros[train]'.
+Needs the nuscenes-devkit: pip install nuscenes-devkit.
 
   lift3d bag from-nuscenes /data/nuscenes --list
   lift3d bag from-nuscenes /data/nuscenes --scene scene-0103 --out scene-0103_bag
@@ -177,10 +177,10 @@ def _print_streams(reader: BagReader, rig: Rig | None) -> int:
         print(f"\nThe detector can use nothing of it: {str(error).partition(' Topics of the recording')[0]}")
         return 1
     print(f"\nWhat the detector would use:\n{streams.describe()}")
-    problems = check_streams(reader, streams, rig)
-    if problems:
-        print("\nWarnings:")
-    for name, sentences in problems.items():
-        for sentence in sentences:
-            print(f"  {sentence}" if name is None else f"  camera '{name}': {sentence}")
-    return 1 if all(name in problems for name in streams.cameras) else 0
+    check = check_streams(reader, streams, rig)
+    lines = [*check.notes]
+    for name, camera in check.cameras.items():
+        lines += [f"camera '{name}': {sentence}" for sentence in (*camera.problems, *camera.notes)]
+    if lines:
+        print("\nWarnings:\n" + "\n".join(f"  {line}" for line in lines))
+    return 1 if all(camera.problems for camera in check.cameras.values()) else 0

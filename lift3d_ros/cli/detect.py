@@ -12,12 +12,13 @@ DESCRIPTION = """\
 Detect 3D boxes in a folder of pictures.
 
 The folder holds one sub-folder for each camera of the rig file; pictures of one moment have the same file name.
-Names of 13 or more digits are stamps in nanoseconds, others are sorted. For a rig of one camera the pictures may lie
-in the folder itself. A scene folder with meta.json needs no rig file.
+Names of 13 or more digits are stamps in nanoseconds, others are sorted as people count: 2 before 10. For a rig of one
+camera the pictures may lie in the folder itself. A scene folder with meta.json needs no rig file.
 
   lift3d detect pictures --rig my_car.yaml --out results
   lift3d detect scene_folder --out results
 
+DIR receives what 'lift3d replay' writes; sets.jsonl names the picture files of each result (same line number).
 A rig file to start from: config/rigs/nuscenes_like.yaml. Without ego motion each moment is detected by itself.
 """
 

@@ -64,10 +64,11 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{'--rig' if args.rig else '--cameras'}: {cameras} cameras; expected 1 to 12")
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        export_graph(name, entry, cameras, args.out, capacity)
+        model = export_graph(name, entry, cameras, args.out, capacity)
     except OSError as error:
         raise ConfigError(
             f"--out {args.out}: cannot be written ({error}); check permissions and free space, or give another file"
         ) from None
-    print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB, {cameras} camera slots)")
+    size_mb = args.out.stat().st_size / 1e6
+    print(f"wrote {args.out} ({size_mb:.1f} MB, {cameras} camera slots): {model.description}")
     return 0

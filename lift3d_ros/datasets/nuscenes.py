@@ -67,7 +67,7 @@ class NuScenesFolder:
         except ImportError as error:
             raise DatasetError(
                 f"reading nuScenes needs the nuscenes-devkit, which cannot be imported ({error}); "
-                "install it: pip install 'lift3d_ros[train]'"
+                "install it with 'pip install nuscenes-devkit'"
             ) from None
         self.root, self.version = root, version
         try:

@@ -46,8 +46,7 @@ def _check_publishers(camera: CameraObservation, system: SystemObservation) -> C
         return fail(name, f"{topic}: nobody publishes it", _who_else(camera.image_topic, camera.type, system.topics))
     if wrong := [publisher for publisher in camera.publishers if publisher.type != camera.type]:
         text = f"{topic}: {wrong[0].node} publishes {wrong[0].type}, the node expects {camera.type}"
-        remedy = "correct the topic; for CompressedImage its name has to end in '/compressed'"
-        return fail(name, text, remedy)
+        return fail(name, text, "correct the topic; pictures come as sensor_msgs/Image or sensor_msgs/CompressedImage")
     if refused := _refused(camera.publishers):
         text = f"{topic}: {_qos(refused)}, the node requests {system.reliability}: nothing arrives ({refused.refusal})"
         return fail(name, text, "set qos.reliability of the node to best_effort, or change the publisher")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lift3d_ros.bags.check import check_streams
-from lift3d_ros.bags.discover import BagStreams, CameraTopics, discover, sample_transforms
-from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
-from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.bags.discover import BagStreams, CameraTopics, discover
+from lift3d_ros.bags.reader import BagReader
 from lift3d_ros.doctor.pictures import LOOK_AT_THEM, write_calibration_picture
 from lift3d_ros.doctor.report import Check, Report, Section, count_text, fail, ok, warn
-from lift3d_ros.errors import CalibrationError, ImageError, TransformError
+from lift3d_ros.errors import CalibrationError, ImageError
 from lift3d_ros.geometry.rig import Rig, RigCamera
-from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.types import CameraView
 
+_PICTURE = "calibration picture"
 _RECORD_AGAIN = "correct it where it is recorded, or give a rig file (--rig)"
 
 
@@ -27,28 +27,26 @@ def check_recording(bag: Path, rig: Rig | None, folder: Path) -> Report:
     """
     with BagReader(bag) as reader:
         streams = discover(reader, rig)
-        problems = check_streams(reader, streams, rig)
-        tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics)
-        topics = {topic for camera in streams.cameras.values() for topic in (camera.image_topic, camera.info_topic)}
-        first = reader.first_messages(topic for topic in topics if topic is not None)
-        sections: list[Section] = []
-        is_any_drawn = False
-        for name, camera in streams.cameras.items():
-            of_rig = None if rig is None else rig.cameras[name]
-            drawn: Check
-            try:
-                view = _view(name, camera, of_rig, streams.base_frame, tree, first)
-                path = write_calibration_picture(folder, view)
-                drawn = ok("calibration picture", str(path))
-                is_any_drawn = True
-            except (CalibrationError, ImageError, TransformError) as error:
-                drawn = fail("calibration picture", f"cannot be drawn: {error}", _RECORD_AGAIN)
-            sections.append(Section(f"camera '{name}'", _check_camera(camera, problems.get(name, []), drawn)))
-    whole = Section("recording", _check_whole(streams, problems.get(None, []), is_any_drawn=is_any_drawn))
+        check = check_streams(reader, streams, rig)
+        sections = [
+            Section(
+                f"camera '{name}'",
+                (
+                    _found(camera, None if rig is None else rig.cameras[name]),
+                    *_say_all(fail, check.cameras[name].problems),
+                    *_say_all(warn, check.cameras[name].notes),
+                    *_draw(check.cameras[name].view, folder),
+                ),
+            )
+            for name, camera in streams.cameras.items()
+        ]
+    lines = [(line.name, line.level) for section in sections for line in section.checks]
+    is_any_drawn = (_PICTURE, "OK") in lines
+    whole = Section("recording", _check_whole(streams, check.notes, is_any_drawn=is_any_drawn))
     return Report(f"recording {bag}", (whole, *sections))
 
 
-def _check_whole(streams: BagStreams, problems: list[str], *, is_any_drawn: bool) -> tuple[Check, ...]:
+def _check_whole(streams: BagStreams, problems: Sequence[str], *, is_any_drawn: bool) -> tuple[Check, ...]:
     motion = f"{streams.world_frame} -> {streams.base_frame}" if streams.world_frame else "none"
     found = ok("streams", f"{count_text(len(streams.cameras), 'camera')}, ego motion {motion}")
     remedy = "record /tf or an Odometry topic for ego motion; copy or record a damaged file again"
@@ -56,37 +54,24 @@ def _check_whole(streams: BagStreams, problems: list[str], *, is_any_drawn: bool
     return (found, *(warn("streams", problem, remedy) for problem in problems), *look)
 
 
-def _check_camera(camera: CameraTopics, problems: list[str], drawn: Check) -> tuple[Check, ...]:
-    """Return what `bags.check` says; it is a failure where the camera cannot be used, as the missing picture shows."""
-    calibration = camera.info_topic or "calibration from the rig file"
-    checks = [ok("streams", f"{camera.image_topic}, {calibration}, frame '{camera.frame_id}'")]
-    is_useless = drawn.level == "FAIL"
-    say = fail if is_useless else warn
-    for problem in problems:
+def _found(camera: CameraTopics, of_rig: RigCamera | None) -> Check:
+    is_calibrated_by_rig = of_rig is not None and of_rig.calibration is not None
+    calibration = "calibration from the rig file" if is_calibrated_by_rig else camera.info_topic or "no calibration"
+    return ok("streams", f"{camera.image_topic}, {calibration}, frame '{camera.frame_id}'")
+
+
+def _say_all(say: Callable[[str, str, str], Check], sentences: Sequence[str]) -> Iterator[Check]:
+    for sentence in sentences:
         # Most sentences end with what to do.
-        text, _, remedy = problem.rpartition("; ")
-        checks.append(say("streams", text, remedy) if text else say("streams", problem, _RECORD_AGAIN))
-    if not (is_useless and problems):  # otherwise the picture fails for the reasons given already
-        checks.append(drawn)
-    return tuple(checks)
+        text, _, remedy = sentence.rpartition("; ")
+        yield say("streams", text or sentence, remedy if text else _RECORD_AGAIN)
 
 
-def _view(
-    name: str,
-    camera: CameraTopics,
-    of_rig: RigCamera | None,
-    base_frame: str,
-    tree: TransformTree,
-    first: dict[str, BagMessage],
-) -> CameraView:
-    model = None if of_rig is None else of_rig.model(name)
-    if model is None:
-        if camera.info_topic is None or camera.info_topic not in first:
-            raise CalibrationError(f"no calibration beside {camera.image_topic}")
-        message = first[camera.info_topic].message
-        model = camera_model_from_msg(message, name, camera.info_topic, is_rectified=camera.is_rectified)
-    T_base_cam = None if of_rig is None else of_rig.T_base_cam
-    if T_base_cam is None:
-        T_base_cam = tree.lookup_static(base_frame, camera.frame_id)
-    image = image_from_msg(first[camera.image_topic].message, name, camera.image_topic)
-    return CameraView(image, model, T_base_cam)
+def _draw(view: CameraView | None, folder: Path) -> Iterator[Check]:
+    """Draw the calibration of a camera; nothing where it cannot be used, since the reasons are given already."""
+    if view is None:
+        return
+    try:
+        yield ok(_PICTURE, str(write_calibration_picture(folder, view)))
+    except (CalibrationError, ImageError) as error:
+        yield fail(_PICTURE, f"cannot be drawn: {error}", _RECORD_AGAIN)

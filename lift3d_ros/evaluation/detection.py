@@ -19,7 +19,7 @@ import numpy as np
 
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.evaluation.detection_figures import TP_ERRORS, ClassMetrics, DetectionMetrics
-from lift3d_ros.evaluation.matching import DEFAULT_TOLERANCE_S, FrameMatches, match_frames
+from lift3d_ros.evaluation.matching import FrameMatches, match_frames
 from lift3d_ros.types import BevDetections, Boxes3D
 
 DEVKIT_CONFIG = "detection_cvpr_2019"
@@ -33,14 +33,15 @@ _UNDEFINED = {"traffic_cone": ("orient_err", "vel_err", "attr_err"), "barrier": 
 def evaluate_detections(
     predictions: Iterable[BevDetections] | Mapping[int, Boxes3D],
     ground_truth: Mapping[int, Boxes3D],
-    tolerance_s: float = DEFAULT_TOLERANCE_S,
+    tolerance_s: float | None = None,
 ) -> DetectionMetrics:
     """Compare the predictions of one recording with its labels.
 
     Args:
         predictions: results in any order, or stamp_ns -> boxes; boxes in the base frame at that stamp.
         ground_truth: stamp_ns -> labelled boxes in the base frame at that stamp.
-        tolerance_s: largest distance in time between a prediction and its labels.
+        tolerance_s: largest distance in time between a prediction and its labels; None takes that of
+            :func:`~lift3d_ros.evaluation.matching.match_frames`.
 
     Raises:
         Lift3dError: nuscenes-devkit is missing, stamps do not match, or boxes cannot be scored.

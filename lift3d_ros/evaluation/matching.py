@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.types import BevDetections, Boxes3D
 
-DEFAULT_TOLERANCE_S = 0.05
+_MAX_TOLERANCE_S = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +38,17 @@ class FrameMatches:
     num_unpredicted: int = 0
 
 
+def label_tolerance_s(label_stamps: Collection[int]) -> float:
+    """Return how far from its labels a prediction may be: half the time between labels, at most 0.2 s."""
+    gaps = np.diff(sorted(label_stamps))
+    return min(float(np.median(gaps)) * 0.5e-9 if len(gaps) else math.inf, _MAX_TOLERANCE_S)
+
+
 def match_frames(
     predictions: Iterable[BevDetections] | Mapping[int, Boxes3D],
     ground_truth: Mapping[int, Boxes3D],
-    tolerance_s: float = DEFAULT_TOLERANCE_S,
+    tolerance_s: float | None = None,
+    moved: Callable[[int, int], Boxes3D | None] | None = None,
 ) -> FrameMatches:
     """Pair each labelled frame with the prediction nearest in time.
 
@@ -48,7 +58,9 @@ def match_frames(
     Args:
         predictions: results of one recording in any order, or stamp_ns -> boxes.
         ground_truth: stamp_ns -> labelled boxes; a frame without objects is an entry without boxes.
-        tolerance_s: stamps farther apart are never paired.
+        tolerance_s: stamps farther apart are never paired; None takes :func:`label_tolerance_s`.
+        moved: gives the labels of the first stamp as they are at the second one, that of the prediction; None where
+            that is not known, then both count as without partner. Without it labels are compared as they are.
 
     Raises:
         Lift3dError: nothing to pair (names both ranges of stamps), two predictions with one stamp, or boxes
@@ -59,10 +71,11 @@ def match_frames(
         lacking = "predictions" if not predicted else "labelled frames"
         raise Lift3dError(f"there are no {lacking} to evaluate; expected at least one frame of each")
     label_stamps = sorted(ground_truth)
+    tolerance_s = label_tolerance_s(label_stamps) if tolerance_s is None else tolerance_s
     tolerance_ns = round(tolerance_s * 1e9)
     partner: dict[int, int] = {}
     for stamp_ns in sorted(predicted):
-        label_ns = _nearest(label_stamps, stamp_ns)
+        label_ns = nearest_stamp(label_stamps, stamp_ns)
         distance = abs(label_ns - stamp_ns)
         if distance <= tolerance_ns and (label_ns not in partner or distance < abs(label_ns - partner[label_ns])):
             partner[label_ns] = stamp_ns
@@ -71,13 +84,18 @@ def match_frames(
             f"no prediction lies within {tolerance_s:g} s of a labelled frame: predictions from {_range(predicted)}, "
             f"labels from {_range(ground_truth)}; check that both belong to the same recording and clock"
         )
-    frames = tuple(
-        LabelledFrame(label_ns, predicted[stamp_ns], ground_truth[label_ns])
-        for label_ns, stamp_ns in sorted(partner.items())
-    )
-    for frame in frames:
-        _check_same_frame(frame)
-    return FrameMatches(frames, len(predicted) - len(frames), len(ground_truth) - len(frames))
+    frames = []
+    for label_ns, stamp_ns in sorted(partner.items()):
+        labels = ground_truth[label_ns] if moved is None else moved(label_ns, stamp_ns)
+        if labels is not None:
+            frames.append(LabelledFrame(label_ns, predicted[stamp_ns], labels))
+            _check_same_frame(frames[-1])
+    if not frames:
+        raise Lift3dError(
+            "labels and predictions have different stamps, and the motion of the vehicle between both is not known; "
+            "record /tf or an Odometry topic with the labels"
+        )
+    return FrameMatches(tuple(frames), len(predicted) - len(frames), len(ground_truth) - len(frames))
 
 
 def _by_stamp(predictions: Iterable[BevDetections] | Mapping[int, Boxes3D]) -> dict[int, Boxes3D]:
@@ -94,7 +112,7 @@ def _by_stamp(predictions: Iterable[BevDetections] | Mapping[int, Boxes3D]) -> d
     return predicted
 
 
-def _nearest(stamps: list[int], stamp_ns: int) -> int:
+def nearest_stamp(stamps: Sequence[int], stamp_ns: int) -> int:
     """Return the entry of the sorted `stamps` nearest to `stamp_ns`, the earlier one of two equally near."""
     after = bisect.bisect_left(stamps, stamp_ns)
     candidates = stamps[max(after - 1, 0) : after + 1]

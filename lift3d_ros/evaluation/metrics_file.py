@@ -27,6 +27,7 @@ def write_metrics(
     command: Sequence[str],
     configuration: Any,
     seed: int | None,
+    model: str | None,
     weights_sha256: str | None,
 ) -> Path:
     """Write ``folder/metrics.json``, atomically and with the same bytes for the same input.
@@ -36,6 +37,7 @@ def write_metrics(
         command: the command line with its arguments, without a shell.
         configuration: mapping or dataclass of everything that was set.
         seed: of whatever was random, None where nothing was.
+        model: its description, which says whether the weights are untrained; None where no model took part.
         weights_sha256: of the model, None where no model took part.
 
     Returns:
@@ -50,6 +52,7 @@ def write_metrics(
         "command": shlex.join(command),
         "configuration": configuration,
         "seed": seed,
+        "model": model,
         "weights_sha256": weights_sha256,
         "package_version": lift3d_ros.__version__,
         "git_revision": git_revision(Path(lift3d_ros.__file__).parents[1]),

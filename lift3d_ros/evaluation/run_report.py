@@ -25,13 +25,15 @@ from tqdm import tqdm
 
 import lift3d_ros
 from lift3d_ros.errors import CalibrationError, ImageError, Lift3dError
-from lift3d_ros.evaluation.detection import evaluate_detections
+from lift3d_ros.evaluation.detection import detection_metrics
 from lift3d_ros.evaluation.detection_figures import DetectionMetrics
+from lift3d_ros.evaluation.labels import RunLabels
+from lift3d_ros.evaluation.matching import match_frames
 from lift3d_ros.evaluation.metrics_file import METRICS_FILE, write_metrics
 from lift3d_ros.images.decode import decode
 from lift3d_ros.images.preprocess import scaled_to
 from lift3d_ros.replay.results import DETECTIONS_FILE, SETS_FILE, TIMING_FILE, read_detections
-from lift3d_ros.replay.sets import read_sets
+from lift3d_ros.replay.sets import RecordedSet, read_sets
 from lift3d_ros.replay.source import FrameSource
 from lift3d_ros.types import BevDetections, Boxes3D, CameraView, FrameSet, UInt8Array
 from lift3d_ros.viz.bev import draw_bev
@@ -45,7 +47,6 @@ PICTURES_FOLDER = "pictures"
 _MAX_REPORT_FRAMES = 60
 _PICTURE_WIDTH = 640
 _JPEG_QUALITY = 80
-_LABEL_TOLERANCE_NS = 50_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,10 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What was made: `report` is None without a page, `metrics` without labels."""
+    """What was made: `report` is None without a page, `metrics` without labels; `model` is its description."""
 
     num_frames: int
+    model: str
     report: Path | None
     metrics: DetectionMetrics | None
     median_ms: float
@@ -91,13 +93,15 @@ def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) 
         raise Lift3dError(
             f"{folder / DETECTIONS_FILE}: no result to report; no frame set was complete enough, see the warnings above"
         )
-    metrics = _metrics(folder, source, results, options)
+    recorded = _sets_of(folder, results)
+    labels = RunLabels(source.labels, {item.stamp_ns: item.ego for item in recorded})
+    metrics = _metrics(folder, labels, results, options)
     stride = math.ceil(len(results) / _MAX_REPORT_FRAMES)
     frames, headings = [], dict[str, float]()
-    for index, (frame_set, result) in enumerate(_with_pictures(folder, source, results)):
+    for index, (frame_set, result) in enumerate(_with_pictures(source, recorded, results)):
         for name, view in frame_set.views.items():
             headings.setdefault(name, float(np.arctan2(view.T_base_cam[1, 2], view.T_base_cam[0, 2])))
-        truth = _labels_at(source.ground_truth, frame_set.stamp_ns)
+        truth = labels.at(frame_set.stamp_ns)
         pictures = _decode_views(frame_set)
         if options.has_pictures:
             _write_sheet(folder / PICTURES_FOLDER / f"{index:06d}.jpg", frame_set, pictures, result, truth, headings)
@@ -108,7 +112,7 @@ def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) 
     median_ms = float(np.median(totals)) if totals else math.nan
     if report is not None:
         write_report(report, _page(source, results, frames, headings, metrics, options, stride))
-    return RunSummary(len(results), report, metrics, median_ms)
+    return RunSummary(len(results), results[0].model.description, report, metrics, median_ms)
 
 
 def remove_run_report(folder: Path) -> None:
@@ -120,13 +124,13 @@ def remove_run_report(folder: Path) -> None:
 
 
 def _metrics(
-    folder: Path, source: FrameSource, results: Sequence[BevDetections], options: ReportOptions
+    folder: Path, labels: RunLabels, results: Sequence[BevDetections], options: ReportOptions
 ) -> DetectionMetrics | None:
     """Score the run where labels exist; what prevents it is logged, since the results are good without."""
-    if not source.ground_truth:
+    if not labels.boxes:
         return None
     try:
-        metrics = evaluate_detections(results, source.ground_truth)
+        metrics = detection_metrics([match_frames(results, labels.boxes, labels.tolerance_s, labels.moved)])
     except Lift3dError as error:
         logger.warning("no metrics: %s", error)
         return None
@@ -136,26 +140,24 @@ def _metrics(
         command=options.command,
         configuration=options.configuration,
         seed=None,
+        model=results[0].model.description,
         weights_sha256=results[0].model.weights_sha256,
     )
     return metrics
 
 
+def _sets_of(folder: Path, results: Sequence[BevDetections]) -> list[RecordedSet]:
+    stamps = {result.stamp_ns for result in results}
+    return [item for item in read_sets(folder / SETS_FILE) if item.stamp_ns in stamps]
+
+
 def _with_pictures(
-    folder: Path, source: FrameSource, results: Sequence[BevDetections]
+    source: FrameSource, recorded: Sequence[RecordedSet], results: Sequence[BevDetections]
 ) -> Iterator[tuple[FrameSet, BevDetections]]:
     by_stamp = {result.stamp_ns: result for result in results}
-    recorded = [item for item in read_sets(folder / SETS_FILE) if item.stamp_ns in by_stamp]
     sets = source.recorded_frame_sets(recorded)
     for frame_set in tqdm(sets, total=len(recorded), desc="drawing", unit="set", disable=None):
         yield frame_set, by_stamp[frame_set.stamp_ns]
-
-
-def _labels_at(ground_truth: Mapping[int, Boxes3D], stamp_ns: int) -> Boxes3D | None:
-    nearest = min(ground_truth, key=lambda label_ns: abs(label_ns - stamp_ns), default=None)
-    if nearest is None or abs(nearest - stamp_ns) > _LABEL_TOLERANCE_NS:
-        return None
-    return ground_truth[nearest]
 
 
 def _decode_views(frame_set: FrameSet) -> dict[str, UInt8Array]:

@@ -4,6 +4,8 @@ A rig file may be complete (`lift3d detect` needs that) or partial; what it leav
 CameraInfo and TF. Every camera is one block::
 
     base_frame: base_link
+    world_frame: odom                                 # frame that does not jump, for ego motion
+    odometry_topic: /odom                             # ego motion, where transforms do not carry it
     cameras:
       front:
         topic: /cam_front/image_raw/compressed        # picture
@@ -117,10 +119,12 @@ class RigCamera:
 
 @dataclass(frozen=True)
 class Rig:
-    """A vehicle's cameras, name -> camera, in the order of the file."""
+    """A vehicle: its frames, its ego motion (None: to be found), and its cameras in the order of the file."""
 
     base_frame: str = "base_link"
     cameras: Mapping[str, RigCamera] = field(default_factory=dict)
+    world_frame: str | None = None
+    odometry_topic: str | None = None
 
 
 def load_rig(path: Path) -> Rig:
@@ -137,6 +141,11 @@ def load_rig(path: Path) -> Rig:
         mounting = camera.mounting
         if mounting is not None and mounting.quaternion is not None and mounting.rpy_deg is not None:
             raise ConfigError(f"{path}: 'cameras.{name}.mounting' gives both rpy_deg and quaternion; keep one")
+        for polygon in camera.own_vehicle:
+            if len(polygon) < 3:
+                raise ConfigError(
+                    f"{path}: 'cameras.{name}.own_vehicle' has a polygon of {len(polygon)} corners; expected at least 3"
+                )
         try:
             camera.model(name)
             _ = camera.T_base_cam

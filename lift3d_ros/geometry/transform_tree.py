@@ -32,8 +32,10 @@ class _Edge:
     is_static: bool
     stamps: list[int] = field(default_factory=list)
     samples: list[Float64Array] = field(default_factory=list)
+    has_moved: bool = False
 
     def insert(self, stamp_ns: int, T_parent_child: Float64Array, history_ns: int) -> None:
+        self.has_moved |= bool(self.samples) and not np.array_equal(self.samples[-1], T_parent_child)
         if self.stamps and stamp_ns < self.stamps[-1] - _JUMP_NS:
             self.stamps.clear()
             self.samples.clear()
@@ -110,6 +112,11 @@ class TransformTree:
         """Whether the frame is fixed in its parent."""
         edge = self._edges.get(frame.lstrip("/"))
         return edge is not None and edge.is_static
+
+    def has_moved(self, frame: str) -> bool:
+        """Whether two samples of the frame in its parent differed, of all that were ever added."""
+        edge = self._edges.get(frame.lstrip("/"))
+        return edge is not None and edge.has_moved
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array:
         """Return T_target_source at `stamp_ns`.

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lift3d_ros.errors import CalibrationError
 from lift3d_ros.geometry.camera import project, unproject
 from lift3d_ros.images.shrink import shrink
 from lift3d_ros.types import CameraModel, Float64Array, UInt8Array
@@ -18,6 +19,7 @@ from lift3d_ros.types import CameraModel, Float64Array, UInt8Array
 # A pinhole picture spends its pixels on the rim of a wide field: at 60 degrees off the axis an angle takes four
 # times as many as in the middle. Wider cameras are cut there.
 _MAX_HALF_ANGLE = np.deg2rad(60.0)
+_SMALLEST_FIELD = 1e-3  # x/z; the longest lenses of vehicles see more than a hundred times as much
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,9 @@ class Rectification:
 
         Args:
             axis_row: the optical axis is at or below this row.
+
+        Raises:
+            CalibrationError: the model sees nothing near its axis in the middle row or column of the picture.
         """
         intrinsics = _choose_intrinsics(model, width, height, axis_row)
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
@@ -81,4 +86,10 @@ def _field(model: CameraModel, axis: int, first: Float64Array, last: Float64Arra
     fractions = np.linspace(0.0, 1.0, 201)[:, None]
     seen = unproject(model, first + fractions * (last - first))[:, axis]
     seen = seen[np.abs(seen) <= np.tan(_MAX_HALF_ANGLE)]  # NaN, where no ray arrives, compares false
+    if seen.size < 2 or np.ptp(seen) < _SMALLEST_FIELD:
+        raise CalibrationError(
+            f"camera '{model.name}': by its calibration the picture shows nothing within "
+            f"{np.rad2deg(_MAX_HALF_ANGLE):.0f} degrees of the optical axis; expected intrinsics and "
+            f"'{model.distortion_model}' coefficients of a real lens. Calibrate it again, or correct the rig file"
+        )
     return float(seen.min()), float(seen.max())

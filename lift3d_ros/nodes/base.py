@@ -8,6 +8,7 @@ Subscriptions live only while the node is active.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -80,6 +81,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox: Mailbox[Job[ItemT]] = Mailbox()
         self.refusal: Lift3dError | None = None
         self.results = 0
+        self.has_abandoned_worker = False
         self._worker: threading.Thread | None = None
         self._worker_note = ""
         self._is_reset_asked = threading.Event()
@@ -186,6 +188,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox.clear()
         self.mailbox.close()
         self._worker.join(timeout_s)
+        self.has_abandoned_worker |= self._worker.is_alive()
         self._worker = None
         self.diagnostics.forget("cameras")
         self.diagnostics.set("pipeline", Status(Level.STALE, "not active"))
@@ -303,6 +306,11 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
         node.stop(_LAST_RESULT_S)
         node.destroy_node()
         rclpy.try_shutdown()
+    if node.has_abandoned_worker:
+        # It is in native code, and a Python that ends would be torn down under it: that aborts the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

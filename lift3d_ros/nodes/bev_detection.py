@@ -108,7 +108,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
     def report_inputs(self) -> None:
         """Report the health of the cameras."""
         if self._inputs is not None:
-            self._inputs.look_for_latched_calibration()
+            self._inputs.adapt_to_publishers()
             self.diagnostics.set("cameras", self._inputs.status())
 
     def publish_result(self, job: Job[FrameSet], prepared: PreparedFrames, result: BevDetections) -> None:
@@ -122,7 +122,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             timing_msg(result.stamp_ns, result.timings_s, total_s, latency_s, self.mailbox.dropped)
         )
         if "detections_vision" in outputs and self._is_watched("detections_vision"):
-            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns))
+            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns, result.model))
         if self._is_watched("markers"):
             lifetime_s = self.config.detector.max_gap_s
             outputs["markers"].publish(marker_msgs(boxes, result.stamp_ns, result.model.description, lifetime_s))

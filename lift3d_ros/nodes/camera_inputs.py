@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from lift3d_ros.bags.discover import CameraTopics
+from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE, CameraTopics
 from lift3d_ros.bags.messages import camera_model_from_msg, ego_motion_from_msg, image_from_msg
 from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.rig import Rig, RigCamera
@@ -28,12 +28,21 @@ from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
 from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
+from lift3d_ros.pipelines.unused_pictures import cameras_not_used
 from lift3d_ros.sync.collector import StreamSet
 from lift3d_ros.types import CameraImage, CameraModel, FrameSet
 
 _EXPIRE_PERIOD_S = 0.02
 _HISTORY_S = 10.0
 _SILENT_S = 2.0
+
+
+def picture_kind(node: Node, topic: str) -> type[Any]:
+    """Return the class in which pictures are published on a topic; while nobody does, what its name tells."""
+    kinds = {IMAGE: Image, COMPRESSED_IMAGE: CompressedImage}
+    by_name = CompressedImage if topic.endswith("/compressed") else Image
+    offered = [kinds.get(offer.topic_type) for offer in node.get_publishers_info_by_topic(topic)]
+    return by_name if by_name in offered else next(filter(None, offered), by_name)
 
 
 class CameraInputs:
@@ -68,8 +77,10 @@ class CameraInputs:
             config.world_frame if has_ego_motion else None,
             offsets_s=offsets,
             compensate_ego_motion=config.sync.compensate_ego_motion,
+            mountings={name: camera.T_base_cam for name, camera in rig.cameras.items()},
         )
         self._subscriptions: list[Subscription] = []
+        self._pictures: dict[str, tuple[type[Any], Subscription]] = {}
         for name, camera in rig.cameras.items():
             self._add_camera(name, camera)
         if config.ego_motion == "odometry":
@@ -95,7 +106,7 @@ class CameraInputs:
         silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > _SILENT_S]
         if silent:
             waits.append(f"pictures on {', '.join(silent)}")
-        waits += list(self._mismatches.values())
+        waits += [*self._mismatches.values(), *self._not_used().values()]
         uncalibrated = [self._info_topic(name) for name in self._rig.cameras if name not in self._models]
         if uncalibrated:
             waits.append(f"calibration on {', '.join(uncalibrated)}")
@@ -110,25 +121,26 @@ class CameraInputs:
         self._reported = now_s, Counter(self._counts)
         elapsed_s = max(now_s - since_s, 1e-6)
         problems, values = list(self._mismatches.values()), dict[str, str]()
+        not_used = self._not_used()
         for name in self._rig.cameras:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
             if name not in self._last_arrival_s:
                 problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
             elif self._silence_s(name) > _SILENT_S:
                 problems.append(f"camera '{name}': silent for {self._silence_s(name):.1f} s; results go on without it")
-            if self.collector.status[name].ahead_sets:
-                problems.append(
-                    f"camera '{name}': its stamps are ahead of the other cameras, so its pictures are not used; "
-                    "synchronise the clocks, or give its offset_s in the rig file"
-                )
+            if name in not_used:
+                problems.append(not_used[name])
             if name not in self._models:
                 problems.append(f"camera '{name}': no calibration on {self._info_topic(name)}")
         for reason, count in sorted(self.collector.drops.items()):
             values[f"dropped: {reason}"] = str(count)
         values["clock resets"] = str(self.collector.resets)
-        if self._mismatches or all(self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
+        if self._mismatches or all(name in not_used or self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
             return Status(Level.ERROR, "; ".join(problems), values)
         return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
+
+    def _not_used(self) -> dict[str, str]:
+        return cameras_not_used(self.collector, {name: self._topic(name) for name in self._rig.cameras})
 
     def _silence_s(self, name: str) -> float:
         """Return how long a camera has been silent; infinite before its first picture."""
@@ -150,12 +162,8 @@ class CameraInputs:
         return str(self._node.resolve_topic_name(topic))
 
     def _add_camera(self, name: str, camera: RigCamera) -> None:
-        topic = self._topic(name)
-        self._is_rectified[name] = CameraTopics(topic, None, "").is_rectified
-        kind = CompressedImage if topic.endswith("/compressed") else Image
-        self._subscribe(kind, topic, partial(self._take_image, name, topic))
-        if camera.T_base_cam is not None:
-            self.tree.add(self._rig.base_frame, camera.optical_frame(name), 0, camera.T_base_cam, is_static=True)
+        self._is_rectified[name] = CameraTopics(self._topic(name), None, "").is_rectified
+        self._listen_to_pictures(name)
         model = camera.model(name)
         if model is not None:
             self._models[name] = model
@@ -163,7 +171,19 @@ class CameraInputs:
         info_topic = self._info_topic(name)
         self._subscribe(CameraInfo, info_topic, partial(self._take_info, name, info_topic))
 
-    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:
+    def _listen_to_pictures(self, name: str) -> None:
+        """Subscribe to the pictures of a camera, again where their type turns out to be another one."""
+        topic = self._topic(name)
+        kind = picture_kind(self._node, topic)
+        known_kind, subscription = self._pictures.get(name, (None, None))
+        if kind is known_kind:
+            return
+        if subscription is not None:
+            self._subscriptions.remove(subscription)
+            self._node.destroy_subscription(subscription)
+        self._pictures[name] = kind, self._subscribe(kind, topic, partial(self._take_image, name, topic))
+
+    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> Subscription:
         reliability = ReliabilityPolicy[self._config.qos.reliability.upper()]
         profile = QoSProfile(depth=self._config.qos.depth, reliability=reliability)
         events = SubscriptionEventCallbacks(
@@ -174,9 +194,17 @@ class CameraInputs:
             self._mismatches.pop(topic, None)
             callback(message)
 
-        self._subscriptions.append(self._node.create_subscription(kind, topic, take, profile, event_callbacks=events))
+        subscription = self._node.create_subscription(kind, topic, take, profile, event_callbacks=events)
+        self._subscriptions.append(subscription)
+        return subscription
 
-    def look_for_latched_calibration(self) -> None:
+    def adapt_to_publishers(self) -> None:
+        """Subscribe again where publishers that came up later offer something that the subscriptions miss."""
+        for name in self._rig.cameras:
+            self._listen_to_pictures(name)
+        self._look_for_latched_calibration()
+
+    def _look_for_latched_calibration(self) -> None:
         """Subscribe again to calibration that a driver published once, latched: a volatile subscription misses it."""
         for name in self._rig.cameras:
             topic = self._info_topic(name)

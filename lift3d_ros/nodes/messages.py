@@ -92,12 +92,16 @@ def timings_from_msg(message: StageTiming) -> tuple[int, dict[str, float]]:
     return stamp_ns(message.header), seconds
 
 
-def vision_detections_msg(boxes: Boxes3D, stamp_ns: int) -> Any:
-    """Return boxes as vision_msgs/Detection3DArray; only where `HAS_VISION_MSGS`."""
+def vision_detections_msg(boxes: Boxes3D, stamp_ns: int, model: types.ModelIdentity) -> Any:
+    """Return boxes as vision_msgs/Detection3DArray; only where `HAS_VISION_MSGS`.
+
+    It has no field for the model, so the id of each box of an untrained one says so.
+    """
     from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
     header = header_msg(stamp_ns, boxes.frame_id)
     message = Detection3DArray(header=header)
+    note = "" if model.is_trained else "untrained weights "
     for index in range(len(boxes)):
         pose = _pose_msg(boxes, index)
         hypothesis = ObjectHypothesisWithPose()
@@ -106,7 +110,7 @@ def vision_detections_msg(boxes: Boxes3D, stamp_ns: int) -> Any:
         hypothesis.pose.pose = pose
         bbox = BoundingBox3D(center=pose, size=_vector_msg(boxes.sizes[index]))
         message.detections.append(
-            Detection3D(header=header, results=[hypothesis], bbox=bbox, id=_track_name(boxes, index))
+            Detection3D(header=header, results=[hypothesis], bbox=bbox, id=(note + _track_name(boxes, index)).strip())
         )
     return message
 

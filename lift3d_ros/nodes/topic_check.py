@@ -20,7 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE, CameraTopics
 from lift3d_ros.bags.messages import camera_model_from_msg, ego_motion_from_msg, image_from_msg
@@ -32,6 +32,7 @@ from lift3d_ros.errors import CalibrationError, ConfigError, ImageError, Lift3dE
 from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.transform_tree import ALWAYS_NS, TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.camera_inputs import picture_kind
 from lift3d_ros.nodes.params import declare_parameters
 from lift3d_ros.nodes.qos_events import SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import TransformListener
@@ -190,20 +191,20 @@ class _TopicCheck:
             self._question.params is None and image_topic not in published and f"{image_topic}/compressed" in published
         )
         image_topic += "/compressed" if is_chosen else ""
-        is_compressed = image_topic.endswith("/compressed")
+        kind = picture_kind(self._node, image_topic)
         model = camera.model(name)
         observed = CameraObservation(
             name,
             image_topic,
             self._name(camera.camera_info_topic or self._config.topics.camera_info.format(camera=name)),
-            COMPRESSED_IMAGE if is_compressed else IMAGE,
+            COMPRESSED_IMAGE if kind is CompressedImage else IMAGE,
             camera.frame_id,
             model,
             model is not None,
             camera.T_base_cam,
             is_chosen,
         )
-        self._subscribe(CompressedImage if is_compressed else Image, image_topic, partial(self._take_image, observed))
+        self._subscribe(kind, image_topic, partial(self._take_image, observed))
         if model is None:
             take = partial(self._take_info, observed)
             self._subscribe(CameraInfo, observed.info_topic, take)

@@ -137,7 +137,7 @@ class BevDetector:
             projections[slot] = image_from_base(intrinsics, view.T_cam_reference) @ self._T_base_model
             is_used[slot] = True
             stamp_ns = view.image.stamp_ns
-            cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - stamp_ns) * 1e-9)
+            cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - view.capture_ns) * 1e-9)
         if not cameras:
             raise ImageError("no picture of this set can be used: " + "; ".join(problems))
         inputs: Arrays = {"images": images, "image_from_model": projections}
@@ -154,6 +154,8 @@ class BevDetector:
             return self._preprocessor.to_array(view.image, view.model, camera.own_vehicle if camera else ())
         except (ImageError, CalibrationError) as error:
             return str(error)
+        except Exception as error:  # one camera must not cost the others, whatever is wrong with it
+            return f"camera '{name}': cannot be prepared ({type(error).__name__}: {error}); check its calibration"
 
     def _pair_inputs(self, projections: NDArray[np.float32], is_used: NDArray[np.bool_]) -> Arrays:
         """Return which cells the usable cameras see, padded to what the engine was made for."""

@@ -24,6 +24,7 @@ from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity, find_visible_pairs, pad_pairs
 from lift3d_ros.resources import cache_dir
+from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, verified_weights_path
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def exported_graph(name: str, entry: ModelEntry, num_cameras: int) -> Path:
 
 def export_graph(
     name: str, entry: ModelEntry, num_cameras: int, path: Path, capacity: PairCapacity | None = None
-) -> None:
-    """Write the ONNX graph of a model for a fixed number of camera slots.
+) -> ModelIdentity:
+    """Write the ONNX graph of a model for a fixed number of camera slots, and return which weights it holds.
 
     Args:
         capacity: room for pairs of a camera and a cell that it sees; None for a rig that is not known.
@@ -154,14 +155,16 @@ def export_graph(
         raise EngineError(f"model '{name}': exporting needs {' and '.join(missing)}; install them with pip")
     from lift3d_ros.engines.export import export_onnx
 
+    identity = ModelIdentity(name, sha256, is_trained=entry.weights is not None)
     facts = {
-        "name": name,
-        "weights_sha256": sha256,
-        "is_trained": entry.weights is not None,
+        "name": identity.name,
+        "weights_sha256": identity.weights_sha256,
+        "is_trained": identity.is_trained,
         "config": dataclasses.asdict(network.config),
     }
     signature = bev_signature(network.config, num_cameras, capacity)
     export_onnx(network, signature, facts, example_inputs(network.config, num_cameras, capacity), path)
+    return identity
 
 
 def example_inputs(

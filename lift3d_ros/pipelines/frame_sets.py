@@ -15,7 +15,8 @@ import numpy as np
 from lift3d_ros.config import setting
 from lift3d_ros.errors import CalibrationError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
-from lift3d_ros.sync.collector import StreamCollector, StreamSpec
+from lift3d_ros.sync.collector import StreamCollector
+from lift3d_ros.sync.streams import StreamSpec
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, Float64Array, FrameSet
 
 EGO_STREAM = "ego"
@@ -34,7 +35,7 @@ class SyncConfig:
     min_cameras: int = setting(1, "sets with fewer cameras are dropped and counted", minimum=1, maximum=32)
     drop: bool = setting(
         True,
-        "while the detector is busy only the newest set is kept; false keeps all, for paced runs; replay keeps all",
+        "only the newest set waits for a busy detector; false keeps up to 32, for paced runs; replay keeps all",
     )
     compensate_ego_motion: bool = setting(True, "project each camera from where the vehicle was when that camera fired")
 
@@ -64,14 +65,17 @@ class FrameSetAssembler:
         *,
         compensate_ego_motion: bool = True,
         offsets_s: Mapping[str, float] | None = None,
+        mountings: Mapping[str, Float64Array | None] | None = None,
     ) -> None:
-        """Use `tree` for mounting and ego motion.
+        """Use `tree` for ego motion, and for the mounting of cameras whose rig file gives none.
 
         Args:
             world_frame: frame that does not jump (``odom``); None when ego motion is not known at all.
             compensate_ego_motion: project each camera from where the vehicle was when that camera fired.
             offsets_s: camera name -> known offset of its stamps, the same as given to the collector.
+            mountings: camera name -> T_base_cam, which holds whatever `tree` says; None where it is not given.
         """
+        self._mountings = dict(mountings or {})
         self._offsets_ns = {name: round(offset_s * 1e9) for name, offset_s in (offsets_s or {}).items()}
         self._tree = tree
         self._base_frame = base_frame
@@ -123,17 +127,19 @@ class FrameSetAssembler:
                 f"camera '{name}': no calibration received for {image.label}; publish its CameraInfo, "
                 "or give its intrinsics in a rig file"
             )
+        T_base_cam = self._mountings.get(name)
+        if T_base_cam is None:
+            try:
+                T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
+            except TransformError as error:
+                raise TransformError(f"camera '{name}': {error}") from None
+        offset_ns = self._offsets_ns.get(name, 0)
         try:
-            T_base_cam = self._tree.lookup_static(self._base_frame, image.frame_id)
-        except TransformError as error:
-            raise TransformError(f"camera '{name}': {error}") from None
-        capture_ns = image.stamp_ns - self._offsets_ns.get(name, 0)
-        try:
-            T_reference_capture = self._capture_motion(capture_ns, ego)
+            T_reference_capture = self._capture_motion(image.stamp_ns - offset_ns, ego)
         except TransformError as error:
             problems.append(f"camera '{name}': used as if it had fired at the reference stamp: {error}")
             T_reference_capture = np.eye(4)
-        return CameraView(image, models[name], T_base_cam, T_reference_capture)
+        return CameraView(image, models[name], T_base_cam, T_reference_capture, offset_ns)
 
     def _ego_motion(self, stamp_ns: int, problems: list[str]) -> EgoMotion | None:
         if self.world_frame is None:

@@ -11,24 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from lift3d_ros.bags.discover import BagStreams
-from lift3d_ros.bags.messages import (
-    add_transforms,
-    boxes_from_msg,
-    camera_model_from_msg,
-    ego_motion_from_msg,
-    image_from_msg,
-    stamp_ns,
-)
+from lift3d_ros.bags.discover import BagStreams, absent_calibration
+from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.errors import BagError, CalibrationError, ImageError, Lift3dError, TransformError
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.geometry.rigid import make_transform
-from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncConfig, camera_collector
+from lift3d_ros.pipelines.unused_pictures import dropped_pictures
+from lift3d_ros.replay.bag_labels import read_labels
+from lift3d_ros.replay.bag_motion import BagMotion
 from lift3d_ros.replay.sets import RecordedSet, fill_sets
+from lift3d_ros.replay.source import Labels
 from lift3d_ros.sync.collector import StreamSet
-from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, FrameSet
+from lift3d_ros.types import CameraImage, CameraModel, Float64Array, FrameSet
 
 logger = logging.getLogger(__name__)
 
@@ -61,21 +57,18 @@ class BagFrames:
             BagError: not one camera has both calibration and mounting; says for each what is missing.
         """
         self._reader, self._streams, self._sync, self._rig = reader, streams, sync, rig
-        self._tree = TransformTree()
+        self._motion = BagMotion(streams, self._warn_of_transform, self._leave_out_pose)
+        self._tree = self._motion.tree
         self._names = {camera.image_topic: name for name, camera in streams.cameras.items()}
         self._info_names: dict[str, list[str]] = {}
         for name, camera in streams.cameras.items():
             if camera.info_topic is not None:
                 self._info_names.setdefault(camera.info_topic, []).append(name)
         self._models: dict[str, CameraModel] = {}
-        self._ground_truth: dict[int, Boxes3D] = {}
-        self._reported: set[tuple[str, str]] = set()  # pairs of frames with unusable transforms
+        self._mountings: dict[str, Float64Array] = {}
         self._left_out: Counter[str] = Counter()
         self._prepare_static(mount_height_m)
-        if streams.ground_truth_topic is not None:
-            for message in reader.messages([streams.ground_truth_topic]):
-                boxes = boxes_from_msg(message.message, ())
-                self._ground_truth[stamp_ns(message.message.header)] = boxes
+        self.labels: Mapping[int, Labels] = read_labels(reader, streams)
 
     @property
     def name(self) -> str:
@@ -86,11 +79,6 @@ class BagFrames:
     def cameras(self) -> tuple[str, ...]:
         """Camera names in rig order."""
         return tuple(self._streams.cameras)
-
-    @property
-    def ground_truth(self) -> Mapping[int, Boxes3D]:
-        """Labelled boxes by their stamp."""
-        return self._ground_truth
 
     @property
     def expected_sets(self) -> int:
@@ -108,15 +96,15 @@ class BagFrames:
             self._streams.world_frame,
             offsets_s=offsets,
             compensate_ego_motion=self._sync.compensate_ego_motion,
+            mountings=self._mountings,
         )
         for message in self._reader.messages(self._streams.topics):
             now_ns, released, resets = message.log_ns, list[StreamSet](), collector.resets
             if message.topic in self._names:
                 image = self._image(message)
                 released = collector.expire(now_ns) if image is None else collector.add(image.camera, image, now_ns)
-            elif self._take_motion(message):
-                newest_ns = self._tree.newest_common_stamp_ns(self._streams.world_frame or "", self._streams.base_frame)
-                if newest_ns is not None:
+            elif self._motion.take(message):
+                if (newest_ns := self._motion.newest_ns) is not None:
                     released = collector.cover(EGO_STREAM, newest_ns, now_ns)
             else:
                 self._take_other(message)
@@ -125,8 +113,9 @@ class BagFrames:
                 logger.warning("topic '%s': stamps jump back; starting afresh", message.topic)
             yield from self._assemble(assembler, released)
         yield from self._assemble(assembler, collector.flush())
-        for reason, count in sorted(collector.drops.items()):
-            logger.warning("%d pictures or sets dropped: %s", count, reason)
+        topics = {name: camera.image_topic for name, camera in self._streams.cameras.items()}
+        for sentence in dropped_pictures(collector, topics):
+            logger.warning("%s", sentence)
         self._warn_of_left_out()
 
     def recorded_frame_sets(self, recorded: Iterable[RecordedSet]) -> Iterator[FrameSet]:
@@ -167,29 +156,11 @@ class BagFrames:
             return image
         return CameraImage(**{**vars(image), "frame_id": frame_id})
 
-    def _take_motion(self, message: BagMessage) -> bool:
-        """Add transforms or odometry to the tree; False for other messages."""
-        if message.topic in self._streams.tf_topics:
-            self._add_transforms(message, is_static=False)
-            return True
-        if message.topic == self._streams.odometry_topic:
-            try:
-                motion, _ = ego_motion_from_msg(message.message, message.topic)
-                self._tree.add(motion.world_frame, self._streams.base_frame, motion.stamp_ns, motion.T_world_base)
-            except (TransformError, CalibrationError) as error:
-                self._leave_out(f"poses of topic '{message.topic}'", error)
-            return True
-        return False
+    def _warn_of_transform(self, problem: str) -> None:
+        logger.warning("transform left out: %s", problem)
 
-    def _add_transforms(self, message: BagMessage, *, is_static: bool) -> None:
-        add_transforms(
-            self._tree,
-            message.message,
-            message.topic,
-            is_static=is_static,
-            on_problem=lambda problem: logger.warning("transform left out: %s", problem),
-            reported=self._reported,
-        )
+    def _leave_out_pose(self, topic: str, error: Lift3dError) -> None:
+        self._leave_out(f"poses of topic '{topic}'", error)
 
     def _leave_out(self, what: str, error: Lift3dError) -> None:
         """Report the first of its kind at once, all of them at the end."""
@@ -221,13 +192,13 @@ class BagFrames:
     def _prepare_static(self, mount_height_m: float | None) -> None:
         """Take mountings and first calibrations before the first picture: they may be recorded after it."""
         for message in self._reader.messages(self._streams.tf_static_topics) if self._streams.tf_static_topics else ():
-            self._add_transforms(message, is_static=True)
+            self._motion.take(message)
         if mount_height_m is None and len(self._streams.cameras) == 1 and not self._streams.has_transforms:
             mount_height_m = LONE_CAMERA_HEIGHT_M
         for name, camera in self._streams.cameras.items():
             rig_camera = None if self._rig is None else self._rig.cameras[name]
             mounting = None if rig_camera is None else rig_camera.T_base_cam
-            if mounting is None and mount_height_m is not None and not self._is_mounted(camera.frame_id):
+            if mounting is None and mount_height_m is not None and not self._is_mounted(name):
                 mounting = make_transform(_FORWARD, [0.0, 0.0, mount_height_m])
                 logger.warning(
                     "camera '%s' (%s): no mounting in the recording; taken to look straight ahead from %.2f m over the "
@@ -237,7 +208,7 @@ class BagFrames:
                     mount_height_m,
                 )
             if mounting is not None:
-                self._tree.add(self._streams.base_frame, camera.frame_id, 0, mounting, is_static=True)
+                self._mountings[name] = mounting
             model = None if rig_camera is None else rig_camera.model(name)
             if model is not None:
                 self._models[name] = model
@@ -253,11 +224,11 @@ class BagFrames:
                 if not pending:
                     break
 
-    def _is_mounted(self, frame_id: str) -> bool:
+    def _is_mounted(self, name: str) -> bool:
         try:
-            self._tree.lookup_static(self._streams.base_frame, frame_id)
+            self._tree.lookup_static(self._streams.base_frame, self._streams.cameras[name].frame_id)
         except TransformError:
-            return False
+            return name in self._mountings
         return True
 
     def _check_cameras(self) -> None:
@@ -265,11 +236,12 @@ class BagFrames:
         problems: dict[str, str] = {}
         for name, camera in self._streams.cameras.items():
             if name not in self._models:
-                problems[name] = (
-                    f"camera '{name}' ({camera.image_topic}): no usable calibration in the recording; "
-                    "give its intrinsics in a rig file (--rig)"
+                problems[name] = f"camera '{name}': " + (
+                    absent_calibration(self._reader, camera)
+                    if camera.info_topic is None
+                    else f"no usable calibration on {camera.info_topic}; give its intrinsics in a rig file (--rig)"
                 )
-            elif not self._is_mounted(camera.frame_id) and not self._streams.tf_topics:
+            elif not self._is_mounted(name) and not self._streams.tf_topics:
                 problems[name] = (
                     f"camera '{name}' ({camera.image_topic}): no transform from '{self._streams.base_frame}' to its "
                     f"frame '{camera.frame_id}'; give the mounting in a rig file (--rig), or --mount-height METRES "
@@ -277,5 +249,5 @@ class BagFrames:
                 )
         if len(problems) == len(self._streams.cameras):
             raise BagError(f"{self._reader.path}: no camera can be used. " + " ".join(problems.values()))
-        for problem in problems.values():
+        for problem in (*problems.values(), *filter(None, [self._streams.ego.problem])):
             logger.warning("%s", problem)

@@ -2,7 +2,7 @@
 
 Plain folders hold one sub-folder for each camera of the rig (or, for a rig of one camera, the pictures
 themselves). Pictures of one set have the same file name. A name of 13 or more digits is a stamp in nanoseconds;
-otherwise the sets are numbered in the order of their names and `period_s` apart.
+otherwise the sets are numbered in the order of their names (2 before 10) and `period_s` apart.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import numpy as np
 from lift3d_ros.datasets.frames import Scene, frame_set, read_scene
 from lift3d_ros.errors import BagError, CalibrationError, DatasetError
 from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.natural_order import natural_order
 from lift3d_ros.replay.sets import RecordedSet
-from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, CameraView, Float64Array, FrameSet
+from lift3d_ros.replay.source import Labels
+from lift3d_ros.types import CameraImage, CameraModel, CameraView, Float64Array, FrameSet
 
 _ENCODINGS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 _STAMP_DIGITS = 13
@@ -32,8 +34,8 @@ class SceneFrames:
         self.name = self._scene.name
         self.cameras = tuple(self._scene.cameras)
         self.expected_sets = len(self._scene.frames)
-        self.ground_truth: Mapping[int, Boxes3D] = {
-            frame.stamp_ns: frame.boxes for frame in self._scene.frames if frame.boxes is not None
+        self.labels: Mapping[int, Labels] = {
+            frame.stamp_ns: Labels(frame.boxes) for frame in self._scene.frames if frame.boxes is not None
         }
 
     def frame_sets(self) -> Iterator[FrameSet]:
@@ -63,7 +65,7 @@ class FolderFrames:
         self.name = directory.resolve().name
         self._base_frame = rig.base_frame
         self.cameras = tuple(rig.cameras)
-        self.ground_truth: Mapping[int, Boxes3D] = {}
+        self.labels: Mapping[int, Labels] = {}
         self._own: dict[str, tuple[CameraModel, Float64Array]] = {}
         for name, camera in rig.cameras.items():
             model, T_base_cam = camera.model(name), camera.T_base_cam
@@ -116,8 +118,8 @@ def _group_pictures(directory: Path, cameras: tuple[str, ...], period_s: float) 
             raise DatasetError(f"{folder}: no pictures; expected files ending in {', '.join(_ENCODINGS)}")
         for path in pictures:
             by_stem.setdefault(path.stem, {})[name] = path
-    stems = sorted(by_stem)
-    are_stamps = all(stem.isdigit() and len(stem) >= _STAMP_DIGITS for stem in stems)
+    stems = sorted(by_stem, key=natural_order)
+    are_stamps = all(stem.isdecimal() and len(stem) >= _STAMP_DIGITS for stem in stems)
     if are_stamps:
         return {stamp_ns: by_stem[stem] for stamp_ns, stem in sorted((int(stem), stem) for stem in stems)}
     period_ns = round(period_s * _NS)

@@ -1,7 +1,7 @@
 """Frame sets as JSON lines, without pixels: which pictures, calibrations and poses made each result.
 
 A node records them, replay writes and reads them back, so that both can be compared on exactly the same
-input. Numbers are written with all their digits.
+input. Numbers are written with all their digits; `source` of a picture, its topic or file, is for people.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class RecordedView:
     model: CameraModel
     T_base_cam: Float64Array
     T_reference_capture: Float64Array
+    offset_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class RecordedSet:
     def with_images(self, images: Mapping[str, CameraImage]) -> FrameSet:
         """Return the frame set with the pictures put back; `images` must hold every recorded camera."""
         views = {
-            name: CameraView(images[name], view.model, view.T_base_cam, view.T_reference_capture)
+            name: CameraView(images[name], view.model, view.T_base_cam, view.T_reference_capture, view.offset_ns)
             for name, view in self.views.items()
         }
         return FrameSet(self.stamp_ns, views, self.missing, self.base_frame, self.ego, cameras=self.cameras)
@@ -69,6 +70,7 @@ def frame_set_to_json(frame_set: FrameSet) -> str:
 
 def _view_to_json(view: CameraView) -> dict[str, Any]:
     return {
+        "source": view.image.source,
         "stamp_ns": view.image.stamp_ns,
         "frame_id": view.image.frame_id,
         "width": view.model.width,
@@ -78,6 +80,7 @@ def _view_to_json(view: CameraView) -> dict[str, Any]:
         "distortion": view.model.distortion.tolist(),
         "T_base_cam": view.T_base_cam.tolist(),
         "T_reference_capture": view.T_reference_capture.tolist(),
+        "offset_ns": view.offset_ns,
     }
 
 
@@ -129,6 +132,7 @@ def _view_from_json(name: str, document: Mapping[str, Any]) -> RecordedView:
         model=model,
         T_base_cam=np.array(document["T_base_cam"]),
         T_reference_capture=np.array(document["T_reference_capture"]),
+        offset_ns=int(document.get("offset_ns", 0)),
     )
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from lift3d_ros.replay.sets import RecordedSet
-from lift3d_ros.types import Boxes3D, FrameSet
+from lift3d_ros.types import Boxes3D, EgoMotion, FrameSet
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labelled boxes of one moment in the base frame, and where the vehicle was then (None where not known)."""
+
+    boxes: Boxes3D
+    ego: EgoMotion | None = None
 
 
 class FrameSource(Protocol):
@@ -21,8 +30,8 @@ class FrameSource(Protocol):
         """Camera names in rig order."""
 
     @property
-    def ground_truth(self) -> Mapping[int, Boxes3D]:
-        """Labelled boxes in the base frame by their stamp; empty where nothing is labelled."""
+    def labels(self) -> Mapping[int, Labels]:
+        """What was labelled, by its stamp; empty where nothing is."""
 
     @property
     def expected_sets(self) -> int:

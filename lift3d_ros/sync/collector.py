@@ -1,24 +1,27 @@
 """Decides which items of several streams belong together; never falls silent because one stream does.
 
-An item is anything with a ``stamp_ns``. Times of arrival (`now_ns`) are passed in: steady time on a robot, log
+An item is anything with a ``stamp_ns``. Sets are made of required streams; what is held of the others is attached when
+a set is released. Times of arrival (`now_ns`) are passed in: steady time on a robot, log
 time in replay; the collector reads no clock, so the same calls always give the same sets.
 
 Grouping. A set opens with the first item that fits no open set. An item joins the open set whose first
 stamp is nearest to its own (minus the stream's known offset) if that is within `window_s` and the set has
-no item of that stream yet. Two cameras that fire 90 ms apart so share a set, and the next round opens another.
+no item of that stream yet. Two cameras that fire 90 ms apart so share a set, and the next round opens another. Where
+rounds are as short as the window, an item that is much nearer to the next round opens that.
 
 Release. A set is complete when every stream that is waited for has delivered. It is then released as soon
 as each covering stream (the ego pose) reaches its stamp. A stream is no longer waited for once it has
-delivered something newer, or while it is silent: absent from `SILENT_AFTER` sets in a row; nor is a covering
-stream that reported nothing during as many sets. A set that waits longer
-than `deadline_s` after its first item is released as it is if it has at least `quorum` members, else
-dropped. Sets are released in order of their stamps and never go back in time.
+delivered something newer, nor for as many sets as it usually leaves out (a camera of half the rate: one), nor
+while it is silent: absent from `SILENT_AFTER` more; nor is a covering stream that reported nothing during as many.
+It is waited for again after an item that joins a set, or that comes so little too late that waiting would have
+helped. A set that waits longer than `deadline_s` after its first item is released as it is if it has at least
+`quorum` members, else dropped. Sets are released in order of their stamps and never go back in time.
 
 One camera whose clock runs ahead must not mute the others: an incomplete set that is ahead of more streams than it
 has, while these still deliver, is dropped. One whose clock is behind costs the others at most the deadline.
 
-Stamps that jump back by more than `jump_s` on one stream, or arrival times that do, mean another recording or
-a restarted clock: everything is forgotten and `resets` counts it.
+Stamps that jump back by more than `jump_s` on a required or covering stream, or arrival times that do, mean another
+recording or a restarted clock: everything is forgotten and `resets` counts it.
 """
 
 from __future__ import annotations
@@ -26,40 +29,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 from lift3d_ros.errors import ConfigError, nearest_name_hint
+from lift3d_ros.sync.streams import DropReason, Stamped, StreamSpec, StreamStatus
 
-SILENT_AFTER = 3
 _NS = 1_000_000_000
-
-Role = Literal["required", "optional", "latest", "covering"]
-
-
-class Stamped(Protocol):
-    """Anything with a stamp."""
-
-    @property
-    def stamp_ns(self) -> int:
-        """Time of the data, nanoseconds."""
-
-
-@dataclass(frozen=True)
-class StreamSpec:
-    """One stream of the collector.
-
-    Args:
-        role: ``required`` streams are waited for and count towards the quorum; ``optional`` ones are
-            taken if they are there; of ``latest`` ones the newest item not after the set is attached;
-            ``covering`` ones hold a set back until they reach its stamp.
-        offset_s: the stream's stamps are late by this much.
-        max_age_s: for ``latest``: older items are not attached.
-    """
-
-    name: str
-    role: Role = "required"
-    offset_s: float = 0.0
-    max_age_s: float = 1.0
+# Cameras that share out the period evenly have no first one; jitter must not part them.
+_MUCH_NEARER = 3
 
 
 @dataclass(frozen=True)
@@ -77,26 +53,13 @@ class StreamSet:
 
 @dataclass
 class _OpenSet:
+    """A set that waits; `next_ns` is when its first stream fires again, None where that is not known."""
+
     first_ns: int
     opened_ns: int
+    next_ns: int | None
     items: dict[str, Stamped] = field(default_factory=dict)
     stamp_ns: int = 0
-
-
-@dataclass
-class StreamStatus:
-    """What is known of one stream, for diagnostics."""
-
-    count: int = 0
-    last_stamp_ns: int | None = None
-    last_arrival_ns: int = 0
-    absent_sets: int = 0
-    ahead_sets: int = 0
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether sets no longer wait for this stream."""
-        return self.absent_sets >= SILENT_AFTER
 
 
 class StreamCollector:
@@ -119,19 +82,19 @@ class StreamCollector:
         """
         specs = tuple(specs)
         self._specs = {spec.name: spec for spec in specs}
-        self._members = [spec.name for spec in specs if spec.role in ("required", "optional")]
         self._required = [spec.name for spec in specs if spec.role == "required"]
-        self._latest = [spec.name for spec in specs if spec.role == "latest"]
         if len(self._specs) != len(specs):
             raise ConfigError("streams of the collector: a name is used twice; give every stream its own name")
-        if not 1 <= quorum <= len(self._members):
+        if not 1 <= quorum <= len(self._required):
             raise ConfigError(
-                f"quorum is {quorum}, the rig has {len(self._members)} streams; expected 1 to the number of streams"
+                f"quorum is {quorum}, the rig has {len(self._required)} streams; expected 1 to the number of streams"
             )
         self._offsets_ns = {spec.name: round(spec.offset_s * _NS) for spec in specs}
-        self._window_ns, self._deadline_ns = round(window_s * _NS), round(deadline_s * _NS)
+        self._windows_ns = {
+            spec.name: round((window_s if spec.window_s is None else spec.window_s) * _NS) for spec in specs
+        }
+        self._deadline_ns = round(deadline_s * _NS)
         self._jump_ns, self._max_open_sets, self._quorum = round(jump_s * _NS), max_open_sets, quorum
-        self.drops: Counter[str] = Counter()
         self.resets = 0
         self.status = {spec.name: StreamStatus() for spec in specs}
         self.reset()
@@ -139,14 +102,21 @@ class StreamCollector:
     def reset(self) -> None:
         """Forget every waiting item and the time released last; counters stay."""
         self._open: list[_OpenSet] = []
-        self._held: dict[str, deque[Stamped]] = {name: deque(maxlen=32) for name in self._latest}
+        self._held: dict[str, deque[Stamped]] = {
+            spec.name: deque(maxlen=32) for spec in self._specs.values() if spec.role in ("optional", "latest")
+        }
         self._covered_ns: dict[str, int] = {
             spec.name: -(2**62) for spec in self._specs.values() if spec.role == "covering"
         }
         self._last_released: _OpenSet | None = None
         self._now_ns: int | None = None
         for status in self.status.values():
-            status.last_stamp_ns, status.absent_sets = None, 0
+            status.forget()
+
+    @property
+    def drops(self) -> Counter[DropReason]:
+        """How many items were not used, by reason."""
+        return sum((status.drops for status in self.status.values()), Counter[DropReason]())
 
     @property
     def silent_streams(self) -> tuple[str, ...]:
@@ -166,13 +136,14 @@ class StreamCollector:
         status = self.status[name]
         status.count += 1
         status.last_arrival_ns = now_ns
-        if status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns and name in self._members:
-            self.drops["duplicate" if stamp_ns == status.last_stamp_ns else "out of order"] += 1
-            return self._release(now_ns)
-        status.last_stamp_ns = max(stamp_ns, status.last_stamp_ns or stamp_ns)
         if name in self._held:
             self._held[name].append(item)
+            status.last_stamp_ns = stamp_ns
+        elif status.last_stamp_ns is not None and stamp_ns <= status.last_stamp_ns:
+            repeated: DropReason = "duplicate" if item.stamp_ns else "stamp is 0"
+            status.note_drop(repeated if stamp_ns == status.last_stamp_ns else "out of order")
         else:
+            status.note_stamp(stamp_ns)
             self._join(name, item, stamp_ns, now_ns)
         return self._release(now_ns)
 
@@ -203,43 +174,49 @@ class StreamCollector:
             raise ConfigError(f"stream '{name}' is not one of the collector's{nearest_name_hint(name, self._specs)}")
 
     def _watch_clock(self, now_ns: int, name: str | None, stamp_ns: int | None) -> None:
-        """Reset when arrival time, or the stamps of one stream, jump back."""
-        last_ns = None if name is None else self.status[name].last_stamp_ns
+        """Reset when arrival time, or the stamps of a stream that sets wait for, jump back."""
+        last_ns = None if name is None or name in self._held else self.status[name].last_stamp_ns
         has_stamp_jump = last_ns is not None and stamp_ns is not None and stamp_ns < last_ns - self._jump_ns
         if has_stamp_jump or (self._now_ns is not None and now_ns < self._now_ns - self._jump_ns):
-            self.drops["clock jump"] += len(self._open)
+            for candidate in self._open:
+                self._drop(candidate, "clock jump")
             self.resets += 1
             self.reset()
         self._now_ns = max(now_ns, self._now_ns or now_ns)
 
     def _join(self, name: str, item: Stamped, stamp_ns: int, now_ns: int) -> None:
-        fitting = [
-            candidate
-            for candidate in self._open
-            if name not in candidate.items and abs(candidate.first_ns - stamp_ns) <= self._window_ns
-        ]
+        fitting = [candidate for candidate in self._open if self._fits(name, stamp_ns, candidate)]
         if fitting:
             chosen = min(fitting, key=lambda candidate: abs(candidate.first_ns - stamp_ns))
-        elif self._is_late(name, stamp_ns):
-            self.drops["late"] += 1
+        elif (released := self._last_released) is not None and self._is_late(name, stamp_ns, released):
+            self.status[name].note_drop("late")
+            if (now_ns - stamp_ns) - (released.opened_ns - released.first_ns) < self._deadline_ns:
+                self.status[name].note_delivery(missed_by_a_little=True)
             return
         else:
-            chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, stamp_ns=stamp_ns)
+            chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, next_ns=self.status[name].next_ns, stamp_ns=stamp_ns)
             self._open.append(chosen)
             if len(self._open) > self._max_open_sets:
-                self._open.remove(self._sorted_open()[0])
-                self.drops["too many open sets"] += 1
+                oldest = self._sorted_open()[0]
+                self._open.remove(oldest)
+                self._drop(oldest, "too many open sets")
         chosen.items[name] = item
-        self.status[name].absent_sets = 0
         chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
 
-    def _is_late(self, name: str, stamp_ns: int) -> bool:
-        """Whether an item belongs to the set released last, or to an older one."""
-        released = self._last_released
-        if released is None:
+    def _fits(self, name: str, stamp_ns: int, candidate: _OpenSet) -> bool:
+        """Whether an item can be a member of a set: in its window, and not much nearer to the round after it."""
+        if name in candidate.items or abs(candidate.first_ns - stamp_ns) > self._windows_ns[name]:
             return False
-        belongs = name not in released.items and abs(stamp_ns - released.first_ns) <= self._window_ns
-        return belongs or stamp_ns <= released.stamp_ns
+        next_ns, beyond_ns = candidate.next_ns, stamp_ns - candidate.stamp_ns
+        return next_ns is None or _MUCH_NEARER * abs(next_ns - stamp_ns) >= beyond_ns
+
+    def _is_late(self, name: str, stamp_ns: int, released: _OpenSet) -> bool:
+        """Whether an item belongs to the set released last, or to an older one."""
+        return stamp_ns <= released.stamp_ns or self._fits(name, stamp_ns, released)
+
+    def _drop(self, candidate: _OpenSet, reason: DropReason) -> None:
+        for name in candidate.items:
+            self.status[name].note_drop(reason)
 
     def _sorted_open(self) -> list[_OpenSet]:
         return sorted(self._open, key=lambda candidate: candidate.stamp_ns)
@@ -252,9 +229,7 @@ class StreamCollector:
                 break
             self._open.remove(candidate)
             if self._is_ahead(candidate):
-                self.drops["ahead of the other cameras"] += 1
-                for name in candidate.items:
-                    self.status[name].ahead_sets += 1
+                self._drop(candidate, "ahead of the others")
                 continue
             finished = self._finish(candidate)
             if finished is not None:
@@ -270,43 +245,62 @@ class StreamCollector:
 
     def _is_awaited(self, name: str, candidate: _OpenSet) -> bool:
         status = self.status[name]
-        if name in candidate.items or status.is_silent:
+        if name in candidate.items or not status.is_expected:
             return False
-        return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._window_ns
+        if any(name in other.items and other.first_ns > candidate.first_ns for other in self._open):
+            return False
+        return status.last_stamp_ns is None or status.last_stamp_ns <= candidate.first_ns + self._windows_ns[name]
 
     def _is_ahead(self, candidate: _OpenSet) -> bool:
         """Whether more streams than the set has deliver older stamps at the same time."""
         behind = 0
         for name in self._required:
-            status = self.status[name]
-            is_alive = status.last_arrival_ns > candidate.opened_ns - self._window_ns
+            status, window_ns = self.status[name], self._windows_ns[name]
+            is_alive = status.last_arrival_ns > candidate.opened_ns - window_ns
             if name not in candidate.items and status.last_stamp_ns is not None and is_alive:
-                behind += status.last_stamp_ns < candidate.first_ns - self._window_ns
+                behind += status.last_stamp_ns < candidate.first_ns - window_ns
         return behind > len(candidate.items)
 
     def _finish(self, candidate: _OpenSet) -> StreamSet | None:
         for name in self._required:
             status = self.status[name]
-            status.absent_sets = 0 if name in candidate.items else status.absent_sets + 1
+            if name in candidate.items:
+                status.note_delivery()
+            else:
+                status.absent_sets += 1
         for name, covered_ns in self._covered_ns.items():
             self.status[name].absent_sets += covered_ns < candidate.stamp_ns
         if len(candidate.items) < self._quorum:
-            self.drops["too few cameras"] += 1
+            self._drop(candidate, "too few others")
             return None
         if self._last_released is not None and candidate.stamp_ns <= self._last_released.stamp_ns:
-            self.drops["late"] += 1
+            self._drop(candidate, "late")
             return None
         self._last_released = candidate
+        for name in candidate.items:
+            self.status[name].unused = 0
         items = dict(candidate.items)
-        for name in self._latest:
-            held = self._newest_held(name, candidate.stamp_ns)
+        for name in self._held:
+            held = self._take_held(name, candidate)
             if held is not None:
                 items[name] = held
-        missing = tuple(name for name in (*self._required, *self._latest) if name not in items)
+        missing = tuple(
+            name for name, spec in self._specs.items() if spec.role in ("required", "latest") and name not in items
+        )
         return StreamSet(candidate.stamp_ns, items, missing, is_complete=not missing)
 
-    def _newest_held(self, name: str, stamp_ns: int) -> Stamped | None:
-        oldest_ns = stamp_ns - round(self._specs[name].max_age_s * _NS)
-        offset_ns = self._offsets_ns[name]
-        fitting = [item for item in self._held[name] if oldest_ns <= item.stamp_ns - offset_ns <= stamp_ns]
-        return max(fitting, key=lambda item: item.stamp_ns, default=None)
+    def _take_held(self, name: str, candidate: _OpenSet) -> Stamped | None:
+        """Return the newest item of a latest stream, or the nearest one of an optional stream, which is used once."""
+        spec, held = self._specs[name], self._held[name]
+
+        def age_ns(item: Stamped) -> int:
+            return candidate.stamp_ns - (item.stamp_ns - self._offsets_ns[name])
+
+        if spec.role == "latest":
+            fitting = [item for item in held if 0 <= age_ns(item) <= round(spec.max_age_s * _NS)]
+            return min(fitting, key=age_ns, default=None)
+        fitting = [item for item in held if abs(age_ns(item)) <= self._windows_ns[name]]
+        nearest = min(fitting, key=lambda item: abs(age_ns(item)), default=None)
+        if nearest is not None:
+            held.remove(nearest)
+        return nearest

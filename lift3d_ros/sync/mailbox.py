@@ -8,29 +8,30 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+MAX_KEPT = 32
+
 
 class Mailbox(Generic[T]):
     """A queue between two threads in which the newest item wins.
 
-    With ``drop=False`` every item is kept in order, for runs whose source is paced by the results.
+    With ``drop=False`` items are kept in order, for runs whose source is paced by the results. Memory is bounded all
+    the same: of a source that is not paced the newest `MAX_KEPT` are kept.
     """
 
     def __init__(self, *, drop: bool = True) -> None:
-        """Keep only the newest item, or all of them with ``drop=False``."""
-        self._items: deque[T] = deque()
-        self._drop = drop
+        """Keep only the newest item, or up to `MAX_KEPT` of them with ``drop=False``."""
+        self._items: deque[T] = deque(maxlen=1 if drop else MAX_KEPT)
         self._is_closed = False
         self._changed = threading.Condition()
         self.dropped = 0
 
     def put(self, item: T) -> int:
-        """Leave an item; return how many older ones it replaced. Never blocks."""
+        """Leave an item; return how many older ones it replaced, 0 or 1. Never blocks."""
         with self._changed:
-            replaced = len(self._items) if self._drop else 0
-            if self._drop:
-                self._items.clear()
-            if not self._is_closed:
-                self._items.append(item)
+            if self._is_closed:
+                return 0
+            replaced = int(len(self._items) == self._items.maxlen)
+            self._items.append(item)
             self.dropped += replaced
             self._changed.notify()
             return replaced

@@ -13,7 +13,7 @@ from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.errors import BagError
 from lift3d_ros.geometry.rig import Rig, RigCalibration, RigCamera
-from lift3d_ros.types import CameraImage
+from lift3d_ros.types import CameraImage, CameraModel
 
 WriteBag = Callable[..., Path]
 NUSCENES = ("cam_back", "cam_back_left", "cam_back_right", "cam_front", "cam_front_left", "cam_front_right")
@@ -89,6 +89,20 @@ def test_calibration_beside_a_single_picture_of_another_name_is_found(write_bag:
     }
 
 
+def test_calibration_of_another_name_is_found_by_frame_and_size(write_bag: WriteBag) -> None:
+    pictures = ("/front/image_raw/compressed", "/left/image_raw/compressed")
+
+    def add(writer: BagWriter) -> None:
+        K = np.array([[30.0, 0, 15], [0, 30.0, 11], [0, 0, 1]])
+        writer.camera_info("/calib/a", CameraModel("a", "front_optical", 32, 24, K), 1, 1)
+        writer.camera_info("/calib/small", CameraModel("a", "front_optical", 16, 12, K), 1, 1)
+        for same in ("b", "c"):  # which of both is meant cannot be known
+            writer.camera_info(f"/calib/{same}", CameraModel(same, "left_optical", 32, 24, K), 1, 1)
+
+    path = write_bag(pictures=dict.fromkeys(pictures), extra=add)
+    assert cameras_of(path) == {"front": (pictures[0], "/calib/a"), "left": (pictures[1], None)}
+
+
 def test_pictures_drawn_by_a_detector_are_not_cameras(write_bag: WriteBag) -> None:
     topics = {"/front/image_raw/compressed": "/front/camera_info", "/bev_detection/bev": None}
     assert list(cameras_of(write_bag(pictures=topics))) == ["front"]
@@ -102,31 +116,16 @@ def test_names_are_short_where_that_is_unique(write_bag: WriteBag) -> None:
 
 
 def test_rectified_pictures_are_known_by_their_topic(write_bag: WriteBag) -> None:
-    topics = {"/a/image_rect_color/compressed": "/a/camera_info", "/direct/image_raw": "/direct/camera_info"}
+    names = {
+        "a": "image_rect_color/compressed",
+        "b": "image_rectified",
+        "c": "image_rect_compressed",
+        "direct": "image_raw",
+    }
+    topics = {f"/{camera}/{name}": f"/{camera}/camera_info" for camera, name in names.items()}
     with open_bag(write_bag(pictures=topics)) as reader:
-        assert {name: c.is_rectified for name, c in discover(reader).cameras.items()} == {"a": True, "direct": False}
-
-
-def test_odometry_is_taken_where_transforms_do_not_move(write_bag: WriteBag) -> None:
-    def odometry(writer: BagWriter) -> None:
-        writer.odometry(np.eye(4), np.zeros(3), np.zeros(3), 1, 1)
-
-    with open_bag(write_bag("a", moving=False, extra=odometry)) as reader:
-        streams = discover(reader)
-        assert (streams.world_frame, streams.odometry_topic) == ("odom", "/odom")
-    with open_bag(write_bag("b", extra=odometry)) as reader:
-        streams = discover(reader)
-        assert (streams.world_frame, streams.odometry_topic) == ("odom", None)
-
-
-def test_the_base_frame_may_have_another_name(write_bag: WriteBag) -> None:
-    def mount(writer: BagWriter) -> None:
-        writer.transforms({("robot", "front_optical"): np.eye(4)}, 1, 1, is_static=True)
-        writer.transforms({("map", "robot"): np.eye(4)}, 1, 1)
-
-    with open_bag(write_bag(mounted=False, moving=False, extra=mount)) as reader:
-        streams = discover(reader)
-        assert (streams.base_frame, streams.world_frame) == ("robot", "map")
+        found = {name: camera.is_rectified for name, camera in discover(reader).cameras.items()}
+    assert found == {"a": True, "b": True, "c": True, "direct": False}
 
 
 def test_without_cameras_the_topics_are_listed_and_a_rig_file_advised(write_bag: WriteBag) -> None:

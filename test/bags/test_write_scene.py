@@ -131,7 +131,7 @@ def test_labels_come_back_equal(recording: tuple[Scene, Path]) -> None:
 def test_replay_finds_the_labels_of_each_frame(recording: tuple[Scene, Path]) -> None:
     scene, path = recording
     _, frames = frame_sets(path)
-    assert sorted(frames.ground_truth) == [frame.stamp_ns for frame in scene.frames]
+    assert sorted(frames.labels) == [frame.stamp_ns for frame in scene.frames]
 
 
 def test_points_come_back_equal(recording: tuple[Scene, Path]) -> None:
@@ -225,9 +225,9 @@ def test_nuscenes_becomes_the_recording_of_its_scene(nuscenes_root: Path, tmp_pa
             assert view.image.data.tobytes() == frame.images[name].path.read_bytes()
             assert np.abs(view.T_base_cam - scene.cameras[name].T_base_cam).max() < 1e-12
     labelled = [frame for frame in scene.frames if frame.boxes is not None]
-    assert sorted(frames.ground_truth) == [frame.stamp_ns for frame in labelled]
+    assert sorted(frames.labels) == [frame.stamp_ns for frame in labelled]
     for frame in labelled:
-        _assert_equal_boxes(frames.ground_truth[frame.stamp_ns], frame.boxes)
+        _assert_equal_boxes(frames.labels[frame.stamp_ns].boxes, frame.boxes)
 
 
 def _assert_equal_boxes(found: Any, expected: Any) -> None:

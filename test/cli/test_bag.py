@@ -74,6 +74,17 @@ def test_info_lists_topics_and_what_the_detector_would_use(recording: Path, caps
     assert "Warnings" not in out
 
 
+def test_info_accepts_a_calibration_for_the_full_size_as_replay_does(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = tmp_path / "rig.yaml"
+    rig.write_text(
+        "cameras:\n  front:\n    calibration: {width: 480, height: 320, fx: 400, fy: 400, cx: 239, cy: 159}\n"
+    )
+    assert run("info", recording, "--rig", rig) == 0
+    assert "camera 'front': its calibration for 480x320 is scaled to pictures of 48x32" in capsys.readouterr().out
+
+
 def test_info_warns_of_what_is_missing(shared_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", shared_dir / "data" / "bags" / "raspicam_fiducials.bag") == 1
     out = capsys.readouterr().out

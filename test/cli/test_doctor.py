@@ -44,6 +44,8 @@ def test_a_camera_that_cannot_be_used_fails_and_the_others_are_drawn(
     text = capsys.readouterr().out
     assert "FAIL  streams  no transform from 'base_link' to its frame 'left_optical_frame'" in text
     assert "FAIL  streams  no calibration: no CameraInfo beside /right/image" in text
+    assert "OK    streams  /right/image/compressed, no calibration, frame 'right_optical_frame'" in text
+    assert "from the rig file" not in text
     assert "WARN  streams               no ego motion" in text
     assert "rig file (--rig)" in text
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from drive import Drive
+from drive import SPEED, START_NS, Drive
 
+from lift3d_ros.bags.discover import GROUND_TRUTH_TOPIC
+from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.cli.main import main as lift3d
-from lift3d_ros.types import CameraImage
+from lift3d_ros.evaluation import run_report
+from lift3d_ros.replay.results import read_detections
+from lift3d_ros.types import Boxes3D, CameraImage
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
@@ -87,6 +93,23 @@ def test_a_run_with_other_settings_is_not_resumed(
     command = ["replay", str(bag), "--out", str(reference), "--resume", "--score-threshold", "0.5", *FAST]
     assert lift3d(command) == 2
     assert "made with another settings" in capsys.readouterr().err
+
+
+class LeftStampsAreLate(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return super().stamp_ns(name, index) + (70_000_000 if name == "left" else 0)
+
+
+def test_ages_count_from_when_a_picture_was_taken_not_from_a_late_stamp(tmp_path: Path) -> None:
+    bag, rig = LeftStampsAreLate(frames=2).write(tmp_path / "drive"), tmp_path / "rig.yaml"
+    rig.write_text("cameras: {front: {}, left: {offset_s: 0.07}, right: {}}\n")
+    command = ["replay", str(bag), "--rig", str(rig), *FAST]
+    assert lift3d([*command, "--out", str(tmp_path / "run")]) == 0
+    for result in read_detections(tmp_path / "run" / "detections.jsonl"):
+        assert [round(use.age_s, 6) for use in result.cameras] == [0.03, 0.015, 0.0]
+    assert lift3d([*command, "--sets", str(tmp_path / "run" / "sets.jsonl"), "--out", str(tmp_path / "again")]) == 0
+    first, second = (tmp_path / name / "detections.jsonl" for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 class OneCamera(Drive):
@@ -182,6 +205,37 @@ def test_a_scene_folder_needs_no_rig_and_is_scored(repository: Path, tmp_path: P
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["figures"]["num_frames"] == 2
     assert len(metrics["weights_sha256"]) == 64
+
+
+class LabelledLater(Drive):
+    """A parked car 20 m ahead of the start, labelled 90 ms after the last camera."""
+
+    def more(self) -> Iterable[tuple[int, Callable[[BagWriter], Any]]]:
+        for index in range(self.frames):
+            stamp_ns = self.stamp_ns("right", index) + 90_000_000
+            x = 20.0 - SPEED * (stamp_ns - self.start_ns) * 1e-9
+            car = Boxes3D(
+                "base_link", ("car",), np.array([[x, 0.0, 0.8]]), np.array([[4.0, 2.0, 1.6]]), np.zeros(1),
+                np.zeros((1, 2)), np.ones(1), np.zeros(1, np.int64),
+            )  # fmt: skip
+            yield stamp_ns, lambda w, car=car, s=stamp_ns: w.boxes(GROUND_TRUTH_TOPIC, car, s, s)
+
+
+def test_labels_beside_the_stamps_of_the_pictures_are_scored_and_drawn_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
+    drawn: list[Boxes3D | None] = []
+    monkeypatch.setattr(
+        run_report, "_write_sheet", lambda path, frame_set, pictures, result, truth, headings: drawn.append(truth)
+    )
+    bag = LabelledLater(frames=3).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), "--params", ONE_THREAD, "--no-report"]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["figures"]["num_frames"], metrics["figures"]["num_ground_truth"]) == (3, 3)
+    for truth, result in zip(drawn, lines(tmp_path / "run" / "detections.jsonl"), strict=True):
+        assert truth is not None
+        assert truth.centers[0, 0] == pytest.approx(20.0 - SPEED * (int(str(result["stamp_ns"])) - START_NS) * 1e-9)
 
 
 def test_help_of_every_verb_teaches(capsys: pytest.CaptureFixture[str]) -> None:

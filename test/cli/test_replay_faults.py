@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from drive import Drive
 
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.cli.main import main as lift3d
-from lift3d_ros.types import CameraImage, Float64Array
+from lift3d_ros.types import CameraImage, CameraModel, Float64Array
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
@@ -47,6 +48,65 @@ def test_a_set_without_a_usable_picture_is_left_out_and_the_run_goes_on(
     stamps = [result["stamp_ns"] for result in results(whole)]
     assert len(stamps) == 3
     assert [result["stamp_ns"] for result in results(parts)] == stamps
+
+
+class LastCameraIsAwayForAWhile(Drive):
+    def picture(self, name: str, index: int) -> CameraImage | None:
+        return None if name == "right" and 1 <= index < 5 else super().picture(name, index)
+
+
+def test_a_camera_that_was_away_is_used_again(tmp_path: Path) -> None:
+    bag = LastCameraIsAwayForAWhile(frames=12, period_s=0.1).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    is_used = [
+        use["is_used"] for result in results(tmp_path / "run") for use in result["cameras"] if use["name"] == "right"
+    ]
+    assert is_used[:5] == [True, False, False, False, False]
+    assert all(is_used[6:])
+
+
+def test_replay_says_that_there_is_no_ego_motion(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bag = Drive(frames=1, has_ego_motion=False).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert "no ego motion: neither /tf nor an Odometry topic moves 'base_link'" in caplog.text
+
+
+class LeftIsNotStamped(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return 0 if name == "left" else super().stamp_ns(name, index)
+
+
+def test_pictures_that_are_not_used_are_counted_with_topic_cause_and_remedy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = LeftIsNotStamped(frames=6).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    assert (
+        "camera 'left': 5 of its 6 pictures on /left/image/compressed are not used: their stamps are 0; let the driver "
+        "stamp every picture with its capture time"
+    ) in caplog.text
+
+
+class LeftLensCannotBe(Drive):
+    def model(self, name: str) -> CameraModel:
+        model = super().model(name)
+        if name != "left":
+            return model
+        return dataclasses.replace(
+            model, intrinsics=np.eye(3), distortion_model="equidistant", distortion=np.array([-0.01, 0.001, 0.0, 0.0])
+        )
+
+
+def test_a_calibration_that_cannot_be_costs_one_camera(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bag = LeftLensCannotBe(frames=2).write(tmp_path / "drive")
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), *FAST]) == 0
+    for result in results(tmp_path / "run"):
+        assert {use["name"]: use["is_used"] for use in result["cameras"]} == {
+            "front": True,
+            "left": False,
+            "right": True,
+        }
+    assert "camera 'left': by its calibration the picture shows nothing" in caplog.text
 
 
 class OneBadTransform(Drive):

@@ -44,3 +44,17 @@ def test_storage_formats_give_the_same_detections(shared_dir: Path, tmp_path: Pa
         assert lift3d([*command, "--no-pictures", "--no-report"]) == 0
         found.append((out / "detections.jsonl").read_bytes())
     assert found[0] == found[1] == found[2]
+
+
+def test_labels_of_a_real_scene_arrive_in_metrics_and_report(shared_dir: Path, tmp_path: Path) -> None:
+    """They were made 82 to 93 ms after the pictures."""
+    pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
+    scene, bag, out = shared_dir / "data" / "driving" / "nc_dgp_scene02", tmp_path / "bag", tmp_path / "run"
+    assert lift3d(["bag", "from-frames", str(scene), "--out", str(bag)]) == 0
+    assert lift3d(["replay", str(bag), "--out", str(out), "--frames", "0:2", "--no-pictures"]) == 0
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["figures"]
+    assert metrics["num_frames"] == 2
+    assert metrics["num_ground_truth"] > 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Metrics (nuScenes)" in page
+    assert '"truth":null' not in page

@@ -182,5 +182,5 @@ def test_a_version_without_annotations_has_no_ground_truth(copy: Path) -> None:
 
 def test_a_missing_devkit_is_answered_with_the_command(nuscenes_mini: Mini, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nuscenes.nuscenes", None)
-    with pytest.raises(DatasetError, match=r"pip install 'lift3d_ros\[train\]'"):
+    with pytest.raises(DatasetError, match="pip install nuscenes-devkit"):
         NuScenesFolder(nuscenes_mini[0], VERSION)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from drive import Drive
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
@@ -31,7 +32,8 @@ def check_results(out: Path) -> None:
     assert len(results) == 12
     assert all(use["is_used"] for result in results for use in result["cameras"])
     assert [result["temporal_state"] for result in results] == ["first_frame", *["fused"] * 11]
-    assert json.loads((out / "metrics.json").read_text(encoding="utf-8"))["figures"]["num_frames"] == 12
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["figures"]["num_frames"], metrics["model"]) == (12, "dfa3d_tiny (untrained weights)")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "untrained weights" in page
     assert not re.search(r"https?://", page)
@@ -49,6 +51,25 @@ def test_the_demo_plays_the_street_through_the_node(repository: Path, tmp_path: 
     assert "playing it through the node over DDS" in done.stdout
     assert f"report: {tmp_path / 'demo' / 'report.html'}" in done.stdout
     check_results(tmp_path / "demo")
+
+
+class CompressedRectified(Drive):
+    def image_topic(self, name: str) -> str:
+        return f"/sensing/{name}/image_rect_compressed"
+
+
+@pytest.mark.ros
+@pytest.mark.usefixtures("three_camera_graph")
+def test_the_demo_plays_a_recording_of_the_user_through_the_node(repository: Path, tmp_path: Path) -> None:
+    bag = CompressedRectified(frames=3).write(tmp_path / "drive")
+    environment = {**os.environ, "DEMO_BAG": str(bag)}
+    command = [sys.executable, str(repository / "tools" / "demo.py"), "--out", str(tmp_path / "demo")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "playing it through the node over DDS" in done.stdout
+    lines = (tmp_path / "demo" / "detections.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [use["is_used"] for line in lines for use in json.loads(line)["cameras"]] == [True] * 9
+    assert "untrained weights" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_ros_the_demo_replays_and_says_so(

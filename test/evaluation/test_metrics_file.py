@@ -29,6 +29,7 @@ def write(folder: Path, figures: dict[str, Any]) -> dict[str, Any]:
         command=["lift3d", "evaluate", "my bag"],
         configuration={"detector": Settings(), "bag": Path("my bag")},
         seed=7,
+        model="tiny (untrained weights)",
         weights_sha256="ab" * 32,
     )
     document: dict[str, Any] = json.loads(path.read_text(), parse_constant=pytest.fail)
@@ -44,6 +45,7 @@ def test_the_file_says_what_was_run(tmp_path: Path) -> None:
         "command": "lift3d evaluate 'my bag'",
         "configuration": {"detector": {"threshold": 0.3, "names": ["front", "back"]}, "bag": "my bag"},
         "seed": 7,
+        "model": "tiny (untrained weights)",
         "weights_sha256": "ab" * 32,
         "package_version": lift3d_ros.__version__,
     }

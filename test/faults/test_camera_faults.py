@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drive import Drive
+from drive import CAMERAS, Drive
 from ros_system import DETECTIONS, NodeProcess, Observer, running_node
 
 from lift3d_ros.types import CameraImage, CameraModel
@@ -52,11 +52,30 @@ def test_a_camera_whose_clock_is_ahead_is_named_and_the_others_go_on(
 ) -> None:
     bag = LeftClockIsAhead(frames=6).write(tmp_path / "drive")
     with running_node(parameters, observer), start_player(bag, "--rate", "1"):
-        observer.wait_for_status("cameras", r"camera 'left': its stamps are ahead of the other cameras")
+        observer.wait_for_status(
+            "cameras", r"camera 'left': .* are not used: their stamps are ahead of the other cameras"
+        )
         observer.wait_until(
             lambda: sum(used(result)["front"] and used(result)["right"] for result in observer.detections()) >= 4,
             "four of six sets with the other two cameras",
         )
+
+
+class NothingIsStamped(Drive):
+    def stamp_ns(self, name: str, index: int) -> int:
+        return 0
+
+
+def test_pictures_without_stamps_are_named_when_nothing_comes_of_them(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    bag = NothingIsStamped(frames=8, period_s=0.2, has_ego_motion=False).write(tmp_path / "drive")
+    with running_node(parameters, observer) as node, start_player(bag, "--rate", "1"):
+        named = r"'{}': its last \d+ pictures on /{}/image/compressed are not used: their stamps are 0; let the driver"
+        every = ".*".join(named.format(name, name) for name in CAMERAS)
+        status = observer.wait_for_status("cameras", every)
+        node.wait_for(f"waiting for: .*{every}")
+    assert status.level == b"\x02"
 
 
 def test_when_every_camera_stops_the_node_says_so(

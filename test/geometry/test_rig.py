@@ -51,6 +51,9 @@ def test_a_partial_rig_leaves_the_rest_open(tmp_path: Path) -> None:
         pytest.param("[1.0, 0.5, 1.5]", "[1.0, 0.5]", ConfigError, "list of 3 values, got 2", id="short position"),
         pytest.param("rpy_deg: [0, 0, 90]", "quaternion: [0, 0, 0, 0]", ConfigError, "not all zero", id="quaternion"),
         pytest.param("rpy_deg:", "quaternion: [0, 0, 0, 1], rpy_deg:", ConfigError, "keep one", id="two rotations"),
+        pytest.param(
+            "topic:", "own_vehicle: [[]]\n    topic:", ConfigError, "of 0 corners; expected at least 3", id="polygon"
+        ),
         pytest.param("fy: 620", "fy: wide", ConfigError, "'cameras.left.calibration.fy' must be a number", id="text"),
     ],
 )

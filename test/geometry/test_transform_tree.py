@@ -116,3 +116,13 @@ def test_leading_slashes_of_ros_1_are_the_same_frames() -> None:
     tree.add("/base_link", "/cam", 0, MOUNT, is_static=True)
     np.testing.assert_array_equal(tree.lookup_static("base_link", "cam"), MOUNT)
     assert tree.frames == ("base_link", "cam")
+
+
+def test_it_tells_what_has_moved_from_what_is_only_published_often(tree: TransformTree) -> None:
+    for stamp_s in (1, 2, 30):
+        tree.add("odom", "charger", stamp_s * S, MOUNT)
+    driving(tree, [40.0, 40.0])
+    assert tree.has_moved("base_link")
+    assert not tree.has_moved("charger")
+    assert not tree.has_moved("front_optical")
+    assert not tree.has_moved("nobody")

@@ -63,10 +63,16 @@ def grey() -> np.ndarray:
         pytest.param("8UC3", PICTURE[..., ::-1], 0, id="8UC3"),
         pytest.param("rgba8", np.dstack([PICTURE, X]).astype(np.uint8), 0, id="rgba8"),
         pytest.param("bgra8", np.dstack([PICTURE[..., ::-1], X]).astype(np.uint8), 0, id="bgra8"),
+        pytest.param("8UC4", np.dstack([PICTURE[..., ::-1], X]).astype(np.uint8), 0, id="8UC4"),
         pytest.param("rgb16", PICTURE.astype("<u2") << 8, 0, id="rgb16"),
+        pytest.param("rgba16", np.dstack([PICTURE, X]).astype("<u2") << 8, 0, id="rgba16"),
+        pytest.param("bgra16", np.dstack([PICTURE[..., ::-1], X]).astype("<u2") << 8, 0, id="bgra16"),
         pytest.param("bgr16", PICTURE[..., ::-1].astype("<u2") << 8, 0, id="bgr16"),
         *(pytest.param(f"bayer_{p}8", mosaic(p), 6, id=p) for p in ("rggb", "bggr", "gbrg", "grbg")),
-        *(pytest.param(f"bayer_{p}16", mosaic(p).astype("<u2") << 8, 6, id=f"{p}16") for p in ("rggb", "gbrg")),
+        *(
+            pytest.param(f"bayer_{p}16", mosaic(p).astype("<u2") << 8, 6, id=f"{p}16")
+            for p in ("rggb", "bggr", "gbrg", "grbg")
+        ),
         *(pytest.param(name, yuv422("uy"), 8, id=name) for name in ("yuv422", "uyvy")),
         *(pytest.param(name, yuv422("yu"), 8, id=name) for name in ("yuv422_yuy2", "yuyv")),
         pytest.param("nv12", semi_planar("nv12"), 8, id="nv12"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -106,6 +108,29 @@ def test_a_picture_of_another_shape_is_refused_with_both_sizes() -> None:
         ImagePreprocessor(SPEC).to_array(picture_of(POINTS, camera()), camera(640, 480))
 
 
+@pytest.mark.parametrize(
+    ("model", "k", "matrix"),
+    [
+        pytest.param("equidistant", (-0.01, 0.001, 0, 0), np.eye(3), id="no intrinsics"),
+        pytest.param("equidistant", (-1e4, 0, 0, 0), None, id="fisheye coefficient"),
+        pytest.param("plumb_bob", (-0.2, 0.05, 1e6, 0, 0), None, id="tangential coefficient"),
+        pytest.param(
+            "plumb_bob", (-0.2, 0.05, 0, 0, 0), np.array([[600, 0, -2000], [0, 600, 225], [0, 0, 1.0]]), id="far off"
+        ),
+    ],
+)
+def test_a_lens_that_cannot_be_is_refused_by_camera(
+    model: DistortionModel, k: tuple[float, ...], matrix: np.ndarray | None
+) -> None:
+    calibrated = camera(model=model, k=k)
+    if matrix is not None:
+        calibrated = dataclasses.replace(calibrated, intrinsics=matrix)
+    with pytest.raises(
+        CalibrationError, match=r"camera 'front': .* shows nothing within 60 degrees .*Calibrate it again"
+    ):
+        ImagePreprocessor(SPEC).to_array(picture_of(POINTS, camera()), calibrated)
+
+
 def test_the_own_vehicle_is_blanked() -> None:
     model = camera()
     pixels = np.full((450, 800, 3), 200, np.uint8)
@@ -114,6 +139,34 @@ def test_the_own_vehicle_is_blanked() -> None:
     found = ImagePreprocessor(SPEC).to_array(image, model, (polygon,)).pixels
     assert found[:, -10:].max() == 0
     assert found[:, :90].min() == 200
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(camera(), id="pinhole"),
+        pytest.param(camera(model="plumb_bob", k=(-0.25, 0.07, 0.001, -0.0005, 0.0)), id="distorted"),
+        pytest.param(camera(model="equidistant", k=(-0.01, 0.02, -0.01, 0.003)), id="fisheye"),
+    ],
+)
+@pytest.mark.parametrize("share", [1.0, 0.5], ids=["full size", "half size"])
+def test_the_mask_covers_the_own_vehicle_where_it_is_seen_and_little_more(model: CameraModel, share: float) -> None:
+    """The polygon is in pixels of the calibrated picture, whatever the size of the picture that arrives."""
+    polygon = ((250.0, 300.0), (600.0, 330.0), (520.0, 449.0), (200.0, 449.0))
+    full = np.full((450, 800), 100, np.uint8)
+    cv2.fillPoly(full, [np.array(polygon, np.int32)], 255)
+    grey = cv2.resize(full, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    height, width = grey.shape
+    pixels = np.repeat(grey[..., None], 3, axis=2)
+    image = CameraImage("front", 0, "f", "rgb8", pixels.reshape(-1), width, height, width * 3)
+    spec = InputSpec(352, 200)
+    seen = ImagePreprocessor(spec).to_array(image, model).pixels[0]
+    masked = ImagePreprocessor(spec).to_array(image, model, (polygon,)).pixels[0]
+    is_vehicle = seen > 180
+    assert is_vehicle.sum() > 1000
+    assert not masked[is_vehicle].any()
+    border = cv2.dilate(is_vehicle.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    np.testing.assert_array_equal(masked[~border], seen[~border])
 
 
 def test_beyond_the_field_of_a_strongly_distorted_camera_the_picture_is_black() -> None:

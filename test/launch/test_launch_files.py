@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,27 @@ def test_the_environment_is_set_before_the_node_starts(path: Path) -> None:
     assert "MALLOC_TRIM_THRESHOLD_" in variables
     last_variable = max(i for i, kind in enumerate(kinds) if kind == "SetEnvironmentVariable")
     assert last_variable < kinds.index("OpaqueFunction")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_launch_needs_nothing_but_ros_where_the_other_packages_are_in_an_environment_of_the_nodes(path: Path) -> None:
+    program = f"""
+import importlib.util, sys
+from types import ModuleType
+for name, classes in {ACTIONS!r}.items():
+    sys.modules[name] = module = ModuleType(name)
+    for kind in classes:
+        setattr(module, kind, lambda *args, **named: args)
+sys.path.insert(0, {str(REPOSITORY)!r})
+spec = importlib.util.spec_from_file_location("launch_file", {str(path)!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+assert module.generate_launch_description()
+assert "numpy" not in sys.modules and importlib.util.find_spec("yaml") is None
+"""
+    # -S: no site-packages at all.
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.usefixtures("stub")

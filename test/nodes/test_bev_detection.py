@@ -100,7 +100,11 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     assert pixels.std() > 5
     for mine, theirs in zip(detections.detections, standard.detections, strict=True):
         assert theirs.bbox.center == mine.pose
-        assert theirs.results[0].hypothesis.class_id == mine.label
+        (hypothesis,) = theirs.results
+        assert (hypothesis.hypothesis.class_id, hypothesis.hypothesis.score) == (mine.label, pytest.approx(mine.score))
+        assert (theirs.bbox.size, hypothesis.pose.pose) == (mine.size, mine.pose)
+        assert theirs.id == "untrained weights"
+        assert theirs.header == standard.header == detections.header
     assert list(timing.stages) == ["prepare", "inference", "decoding"]
     assert timing.total_ms >= sum(timing.durations_ms) * 0.99
     assert status.level == b"\x01"

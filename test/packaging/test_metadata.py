@@ -175,3 +175,14 @@ def repository_files() -> list[Path]:
         paths = (p.relative_to(REPOSITORY) for p in REPOSITORY.rglob("*"))
         listed = [str(p) for p in paths if not ignored & set(p.parts) and not p.parts[0].startswith((".venv", ".git"))]
     return [REPOSITORY / name for name in listed if name and (REPOSITORY / name).is_file()]
+
+
+def test_no_message_advises_a_package_of_this_name_on_a_public_index() -> None:
+    """There it is not ours; extras are installed from the source tree."""
+    for path in (
+        *(REPOSITORY / "lift3d_ros").rglob("*.py"),
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").glob("*.md"),
+    ):
+        advised = re.findall(r"pip install[^\n]*?\blift3d_ros", path.read_text(encoding="utf-8"))
+        assert advised == [], path

@@ -86,6 +86,16 @@ def test_a_picture_that_does_not_fit_its_calibration_drops_its_camera(detector: 
     assert not result.cameras[1].is_used
 
 
+def test_whatever_goes_wrong_with_one_camera_does_not_cost_the_others(
+    detector: DetectorFactory, torch_engine: Any, vehicle: Any
+) -> None:
+    masked = BevDetector(torch_engine, DetectorConfig(score_threshold=0.0, max_boxes=40), {"back": ((),)})
+    (result,) = run(masked, vehicle.frame(0.0))
+    (problem,) = result.problems
+    assert problem.startswith("camera 'back': cannot be prepared (error: ")
+    assert_same(result, *run(detector(), vehicle.frame(0.0, cameras=("front",))))
+
+
 def test_a_set_without_any_usable_picture_is_refused_with_all_reasons(detector: DetectorFactory, vehicle: Any) -> None:
     broken = np.zeros(10, np.uint8)
     with pytest.raises(ImageError, match=r"no picture of this set can be used: .*/front/image.*/back/image"):

@@ -10,6 +10,7 @@ import pytest
 
 from lift3d_ros.errors import CalibrationError
 from lift3d_ros.geometry.project import project_points
+from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.bev_detection import BevDetector
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, SyncConfig, camera_collector
@@ -84,6 +85,7 @@ def test_the_known_offset_of_a_camera_shifts_its_capture_time(vehicle: Any) -> N
     late = assemble(vehicle, make_tree(vehicle), stamps_ns={"back": CAPTURE_NS + 70 * MS}, offsets_s={"back": 0.07})
     exact = assemble(vehicle, make_tree(vehicle), stamps_ns={"back": CAPTURE_NS})
     np.testing.assert_allclose(late.views["back"].T_cam_reference, exact.views["back"].T_cam_reference, atol=1e-12)
+    assert late.views["back"].capture_ns == exact.views["back"].capture_ns == CAPTURE_NS
 
 
 def test_compensation_can_be_switched_off(vehicle: Any) -> None:
@@ -105,6 +107,15 @@ def test_a_camera_without_mounting_is_left_out_and_named(vehicle: Any) -> None:
     assert (list(frame_set.views), frame_set.missing) == (["front"], ("back",))
     (problem,) = frame_set.problems
     assert problem.startswith("camera 'back': frame 'back_optical' is not known; did you mean 'front_optical'?")
+
+
+@pytest.mark.parametrize("mounted", [("front",), ("front", "back")])
+def test_the_mounting_of_the_rig_file_holds_whatever_the_transforms_say(vehicle: Any, mounted: tuple[str, ...]) -> None:
+    of_rig = make_transform(np.eye(3), [9.0, 0.0, 1.5])
+    frame_set = assemble(vehicle, make_tree(vehicle, mounted=mounted), mountings={"front": None, "back": of_rig})
+    np.testing.assert_array_equal(frame_set.views["back"].T_base_cam, of_rig)
+    np.testing.assert_allclose(frame_set.views["front"].T_base_cam, vehicle.T_base_cam["front"])
+    assert frame_set.problems == ()
 
 
 def test_a_set_without_usable_camera_is_refused_with_every_reason(vehicle: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,22 @@ class Drive:
     def stamp_ns(self, name: str, index: int) -> int:
         return self.start_ns + round(index * self.period_s * 1e9) + list(CAMERAS).index(name) * 15 * _MS
 
+    def image_topic(self, name: str) -> str:
+        return f"/{name}/image/compressed" if self.is_compressed else f"/{name}/image"
+
     def model(self, name: str) -> CameraModel:
         width, height = self.size
         focal = 0.7 * width
         K = np.array([[focal, 0.0, width / 2 - 0.5], [0.0, focal, height / 2 - 0.5], [0.0, 0.0, 1.0]])
         return CameraModel(name, f"{name}_optical_frame", width, height, K)
 
+    def more(self) -> Iterable[tuple[int, Callable[[BagWriter], Any]]]:
+        """Return when something else is recorded, and what writes it; tests override it."""
+        return ()
+
     def write(self, path: Path) -> Path:
         """Write the recording and return its path."""
-        events: list[tuple[int, Callable[[BagWriter], Any]]] = []
+        events = list(self.more())
 
         def at(log_ns: int, write: Callable[[BagWriter], Any]) -> None:
             events.append((log_ns, write))
@@ -90,7 +97,7 @@ class Drive:
                             f"/{n}/camera_info", self.model(n), s, t
                         ),
                     )
-                topic = f"/{name}/image/compressed" if image.is_compressed else f"/{name}/image"
+                topic = self.image_topic(name)
                 at(log_ns, lambda w, topic=topic, image=image, t=log_ns: w.image(topic, image, t))
         with BagWriter(path) as writer:
             for _, write in sorted(events, key=lambda event: event[0]):

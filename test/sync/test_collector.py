@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.sync.collector import SILENT_AFTER, StreamCollector, StreamSet, StreamSpec
+from lift3d_ros.sync.collector import StreamCollector, StreamSet
+from lift3d_ros.sync.streams import SILENT_AFTER, StreamSpec
 
 MS = 1_000_000
 CAMERAS = ("front", "front_left", "front_right", "back", "back_left", "back_right")
 FIRING_MS = {"front_left": 0, "front": 8, "front_right": 16, "back_right": 24, "back": 33, "back_left": 43}
+PERIODS_MS = [83.3, 100.0, 500.0]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ def run(subject: StreamCollector, items: list[tuple[str, Item]], delay_ms: int =
     return released + subject.flush()
 
 
+def spread_ms(item: StreamSet) -> float:
+    stamps = [member.stamp_ns for member in item.items.values()]
+    return (max(stamps) - min(stamps)) / MS
+
+
 @pytest.mark.parametrize("period_ms", [33.3, 83.3, 100.0, 500.0, 1000.0])
 def test_every_round_of_six_cameras_is_one_complete_set(period_ms: float) -> None:
     if period_ms < 50:
@@ -62,9 +70,8 @@ def test_every_round_of_six_cameras_is_one_complete_set(period_ms: float) -> Non
     assert len(sets) == 20
     assert all(item.is_complete for item in sets)
     for item in sets:
-        stamps = [member.stamp_ns for member in item.items.values()]
-        assert item.stamp_ns == max(stamps)
-        assert max(stamps) - min(stamps) <= 43 * MS
+        assert item.stamp_ns == max(member.stamp_ns for member in item.items.values())
+        assert spread_ms(item) <= 43
 
 
 def test_one_silent_camera_does_not_silence_the_others() -> None:
@@ -86,11 +93,72 @@ def test_a_camera_that_dies_midway_is_waited_for_only_a_few_times() -> None:
     assert delays[-1] == 0
 
 
-def test_a_silent_camera_is_waited_for_again_once_it_delivers() -> None:
+def watch(subject: StreamCollector, items: list[tuple[str, Item]], delay_ms: int = 30) -> list[tuple[StreamSet, int]]:
+    """Return the sets with the time from their last member's arrival to their release, looked at every 10 ms."""
+    released: list[tuple[StreamSet, int]] = []
+    pending = deque(items)
+    for now_ns in range(0, items[-1][1].stamp_ns + 1000 * MS, 10 * MS):
+        out = subject.expire(now_ns)
+        while pending and pending[0][1].stamp_ns + delay_ms * MS <= now_ns:
+            name, item = pending.popleft()
+            out += subject.add(name, item, now_ns)
+        released += [(item, now_ns - item.stamp_ns - delay_ms * MS) for item in out]
+    return released
+
+
+def users(sets: list[tuple[StreamSet, int]], name: str, start_ms: float) -> list[bool]:
+    return [name in item.items for item, _ in sets if item.stamp_ns >= start_ms * MS]
+
+
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("away", FIRING_MS)
+def test_a_camera_that_was_away_returns_wherever_it_fires(away: str, period_ms: float) -> None:
     subject = collector()
-    sets = run(subject, rounds(20, 500.0, lost=lambda i, name: name == "back" and 3 <= i < 12))
-    assert [("back" in item.items) for item in sets] == [True] * 3 + [False] * 9 + [True] * 8
+    sets = watch(subject, rounds(40, period_ms, lost=lambda i, name: name == away and 5 <= i < 12))
+    assert not any(users(sets, away, 100 + 5.5 * period_ms)[:5])
+    assert all(users(sets, away, 100 + 13.5 * period_ms))
+    assert all(spread_ms(item) <= 43 for item, _ in sets)
     assert subject.silent_streams == ()
+    assert subject.drops.total() <= 1
+
+
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("late", FIRING_MS)
+def test_a_camera_that_starts_late_is_used_wherever_it_fires(late: str, period_ms: float) -> None:
+    sets = watch(collector(), rounds(40, period_ms, lost=lambda i, name: name == late and i < 8))
+    assert all(users(sets, late, 100 + 9.5 * period_ms))
+    assert all(spread_ms(item) <= 43 for item, _ in sets)
+
+
+def test_all_cameras_return_after_a_reset_of_their_hub() -> None:
+    subject = collector()
+    sets = watch(subject, rounds(40, 100.0, lost=lambda i, name: name != "front_left" and 5 <= i < 15))
+    assert all(item.is_complete for item, _ in sets if item.stamp_ns >= (100 + 1700) * MS)
+    assert subject.silent_streams == ()
+
+
+def test_a_slow_camera_that_fires_last_is_used_and_does_not_hold_up_the_others() -> None:
+    sets = watch(collector(), rounds(60, 100.0, lost=lambda i, name: name == "back_left" and i % 5))
+    settled = [pair for pair in sets if pair[0].stamp_ns >= 1500 * MS]
+    assert [("back_left" in item.items) for item, _ in settled].count(True) == 9
+    assert sum(wait_ns > 20 * MS for _, wait_ns in settled) == 0
+
+
+def test_irregular_triggers_do_not_part_the_cameras() -> None:
+    items: list[tuple[str, Item]] = []
+    for start_ms in (1000, 3000, 5000, 5300, 5900, 9000, 9250):
+        items += [(name, Item((start_ms + firing) * MS)) for name, firing in FIRING_MS.items()]
+    assert [item.is_complete for item, _ in watch(collector(), items)] == [True] * 7
+
+
+def test_a_camera_that_always_comes_after_the_deadline_is_waited_for_only_a_few_times() -> None:
+    subject = collector()
+    events = [(item.stamp_ns + (300 * MS if name == "back" else 0), name, item) for name, item in rounds(20, 500.0)]
+    waits = []
+    for now_ns, name, item in sorted(events, key=lambda event: event[0]):
+        released = subject.expire(now_ns) + subject.add(name, item, now_ns)
+        waits += [now_ns - out.stamp_ns for out in released]
+    assert sum(wait_ns > 0 for wait_ns in waits) == SILENT_AFTER
 
 
 def test_a_camera_at_half_rate_joins_every_second_set() -> None:
@@ -98,9 +166,21 @@ def test_a_camera_at_half_rate_joins_every_second_set() -> None:
     assert [("back" in item.items) for item in sets] == [i % 2 == 0 for i in range(20)]
 
 
-def test_a_lost_picture_does_not_delay_or_mix_the_next_round() -> None:
-    sets = run(collector(), rounds(10, 83.3, lost=lambda i, name: (i, name) == (4, "front")))
-    assert [item.missing for item in sets] == [()] * 4 + [("front",)] + [()] * 5
+@pytest.mark.parametrize("period_ms", PERIODS_MS)
+@pytest.mark.parametrize("lost", FIRING_MS)
+def test_a_lost_picture_does_not_delay_or_mix_the_next_round(lost: str, period_ms: float) -> None:
+    sets = run(collector(), rounds(10, period_ms, lost=lambda i, name: (i, name) == (4, lost)))
+    assert [item.missing for item in sets] == [()] * 4 + [(lost,)] + [()] * 5
+
+
+def test_cameras_that_share_out_the_period_evenly_stay_together_despite_jitter() -> None:
+    generator = random.Random(1)
+    items = [
+        (name, Item(round((100 + i * 100 + slot * 100 / 6 + generator.uniform(-3, 3)) * MS)))
+        for i in range(100)
+        for slot, name in enumerate(CAMERAS)
+    ]
+    assert sum(item.is_complete for item in run(collector(), items)) == 100
 
 
 @settings(max_examples=50, deadline=None)
@@ -138,7 +218,7 @@ def test_the_deadline_releases_what_is_there_and_the_quorum_holds() -> None:
     subject.add("front", Item(0), 0)
     assert subject.expire(199 * MS) == []
     assert subject.expire(200 * MS) == []
-    assert subject.drops["too few cameras"] == 1
+    assert subject.drops["too few others"] == 1
     subject.add("front", Item(500 * MS), 500 * MS)
     subject.add("back", Item(510 * MS), 510 * MS)
     (released,) = subject.expire(700 * MS)
@@ -155,6 +235,36 @@ def test_late_and_repeated_items_are_dropped_and_counted() -> None:
     assert subject.drops == {"late": 1, "duplicate": 1}
 
 
+@pytest.mark.parametrize(
+    ("stamp_ns", "reason"),
+    [
+        pytest.param(lambda stamp_ns: 0, "stamp is 0", id="not stamped"),
+        pytest.param(lambda stamp_ns: 70, "duplicate", id="one stamp for all"),
+        pytest.param(lambda stamp_ns: stamp_ns - 5000 * MS, "late", id="5 s behind"),
+    ],
+)
+def test_what_a_camera_delivers_in_vain_is_counted_with_the_reason(stamp_ns: Any, reason: str) -> None:
+    subject = collector()
+    for name, item in rounds(20, 500.0):
+        subject.add(name, Item(stamp_ns(item.stamp_ns)) if name == "back" else item, item.stamp_ns)
+    status = subject.status["back"]
+    assert (status.unused >= 15, status.unused_reason) == (True, reason)
+    assert all(subject.status[name].unused == 0 for name in CAMERAS if name != "back")
+
+
+def test_a_forward_jump_of_all_clocks_costs_no_more_than_a_set() -> None:
+    subject = collector()
+    items = [
+        (name, Item(item.stamp_ns + (3_600_000 * MS if i >= 33 else 0)))
+        for i, (name, item) in enumerate(rounds(20, 100.0))
+    ]
+    sets = [
+        out for i, (name, item) in enumerate(items) for out in subject.add(name, item, rounds(20, 100.0)[i][1].stamp_ns)
+    ]
+    assert [item.is_complete for item in sets].count(True) >= 18
+    assert all(item.is_complete for item in sets if item.stamp_ns > 3_600_700 * MS)
+
+
 @pytest.mark.parametrize("shift_ms", [300, 5_000])
 def test_a_camera_whose_clock_is_ahead_does_not_mute_the_others(shift_ms: int) -> None:
     subject = collector()
@@ -165,7 +275,12 @@ def test_a_camera_whose_clock_is_ahead_does_not_mute_the_others(shift_ms: int) -
         released += subject.add(name, shifted, now_ns)
     others = [item for item in released if len(item.items) == 5]
     assert len(others) >= 18
-    assert subject.status["back"].ahead_sets > 10
+    assert subject.status["back"].unused > 10
+    assert subject.status["back"].unused_reason == "ahead of the others"
+    assert subject.drops.keys() == {"ahead of the others"}
+    for name, item in rounds(30, 100.0)[20 * 6 :]:
+        subject.add(name, Item(item.stamp_ns + shift_ms * MS), item.stamp_ns + 30 * MS)
+    assert subject.status["back"].unused == 0
 
 
 def test_a_camera_whose_clock_is_behind_costs_the_others_at_most_the_deadline() -> None:
@@ -222,6 +337,56 @@ def test_the_newest_held_item_not_after_the_set_is_attached() -> None:
     first, second = run(subject, rounds(2, 1500.0))
     assert first.items["points"].stamp_ns == 60 * MS
     assert second.missing == ("points",)
+
+
+MASK = StreamSpec("mask", "optional")
+
+
+def test_the_nearest_optional_item_is_attached_once_and_its_absence_is_no_lack() -> None:
+    subject = collector((MASK,))
+    for stamp_ms in (60, 130, 150, 300):
+        subject.add("mask", Item(stamp_ms * MS), stamp_ms * MS)
+    first, second = run(subject, rounds(2, 100.0, lost=lambda i, name: i == 1 and name == "back"))
+    assert (first.items["mask"].stamp_ns, first.is_complete) == (150 * MS, True)
+    assert (second.items["mask"].stamp_ns, second.missing) == (300 * MS, ("back",))
+    (third,) = run(collector((MASK,)), rounds(1, 100.0))
+    assert ("mask" in third.items, third.is_complete) == (False, True)
+
+
+def test_an_optional_stream_makes_no_set_and_does_not_count_towards_the_quorum() -> None:
+    subject = collector((MASK,), quorum=2)
+    for stamp_ms in range(0, 2000, 200):
+        assert subject.add("mask", Item(stamp_ms * MS), stamp_ms * MS) == []
+        assert subject.expire((stamp_ms + 190) * MS) == []
+    subject.add("front", Item(2000 * MS), 2000 * MS)
+    subject.add("mask", Item(2000 * MS), 2000 * MS)
+    assert subject.expire(2300 * MS) == []
+    assert subject.drops == {"too few others": 1}
+    with pytest.raises(ConfigError, match="quorum is 7, the rig has 6 streams"):
+        collector((MASK,), quorum=7)
+
+
+@pytest.mark.parametrize("role", ["optional", "latest"])
+def test_one_old_item_of_a_stream_that_is_only_attached_resets_nothing(role: Any) -> None:
+    subject = collector((StreamSpec("points", role),))
+    sets: list[StreamSet] = []
+    for name, item in rounds(10, 100.0):
+        sets += subject.add(name, item, item.stamp_ns)
+        if name == "front":
+            stamp_ns = item.stamp_ns - (5000 * MS if item.stamp_ns > 600 * MS else 0)
+            sets += subject.add("points", Item(stamp_ns), item.stamp_ns)
+    assert (len(sets), subject.resets) == (10, 0)
+
+
+def test_a_stream_can_have_a_window_of_its_own() -> None:
+    specs = [StreamSpec("front"), StreamSpec("rear", window_s=0.3)]
+    subject = StreamCollector(specs, window_s=0.02, deadline_s=0.5)
+    subject.add("front", Item(1000 * MS), 0)
+    (released,) = subject.add("rear", Item(1250 * MS), 0)
+    assert set(released.items) == {"front", "rear"}
+    strict = StreamCollector([StreamSpec("front"), StreamSpec("rear")], window_s=0.02, deadline_s=0.5)
+    strict.add("front", Item(1000 * MS), 0)
+    assert [set(out.items) for out in strict.add("rear", Item(1250 * MS), 0)] == [{"front"}]
 
 
 def test_a_known_offset_is_removed_before_grouping() -> None:

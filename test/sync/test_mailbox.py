@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from lift3d_ros.sync.mailbox import Mailbox
+from lift3d_ros.sync.mailbox import MAX_KEPT, Mailbox
 
 
 def test_the_newest_item_wins_and_losses_are_counted() -> None:
@@ -21,6 +21,13 @@ def test_paced_runs_keep_every_item_in_order() -> None:
         mailbox.put(i)
     assert [mailbox.take(0) for _ in range(3)] == [0, 1, 2]
     assert mailbox.dropped == 0
+
+
+def test_a_run_that_should_be_paced_but_is_not_fills_no_memory() -> None:
+    mailbox: Mailbox[int] = Mailbox(drop=False)
+    assert sum(mailbox.put(i) for i in range(1000)) == 1000 - MAX_KEPT
+    assert mailbox.take(0) == 1000 - MAX_KEPT
+    assert mailbox.dropped == 1000 - MAX_KEPT
 
 
 def test_a_waiting_reader_is_woken_by_an_item_and_by_closing() -> None:
