@@ -52,7 +52,8 @@ class DeformableAttention(nn.Module):
         Args:
             query: (B', Q, C).
             value: (B, S, C), levels one after the other.
-            reference: (B', Q, Z, 2 or 3) normalised (u, v[, d]); point p uses anchor p mod Z.
+            reference: (B', Q, Z, 2 or 3) normalised (u, v[, d]); point p uses anchor p mod Z. Without depth scores
+                the third coordinate is left out.
             depth_scores: (B, S, K), shared by the heads.
             items: (B', Q) which batch item of `value` each query reads; None where row b reads item b.
 
@@ -71,6 +72,8 @@ class DeformableAttention(nn.Module):
         Args:
             num_bins: depth bins of a cell; None samples in 2D.
         """
+        if num_bins is None:
+            reference = reference[..., :2]
         shape = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
         weights = self.attention_weights(query).reshape(*shape[:3], -1).softmax(-1).reshape(shape)
         # Coordinates stay in float32: in 16 bit they are off by a good part of a cell.
