@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drive import Drive
+from builtin_interfaces.msg import Time
+from drive import START_NS, Drive
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from ros_system import DETECTIONS, READY, NodeProcess, Observer, running_node
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -127,6 +129,39 @@ def test_results_go_on_after_a_recording_starts_again(
         results = observer.wait_for_messages(DETECTIONS, 6)
     fused, first = BevDetectionArray.TEMPORAL_FUSED, BevDetectionArray.TEMPORAL_FIRST_FRAME
     assert [result.temporal_state for result in results] == [first, fused, fused, first, fused, fused]
+
+
+def test_a_simulated_clock_that_jumps_back_starts_afresh(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    first, second = Drive(frames=2), Drive(frames=2, start_ns=START_NS + 2_000_000_000)
+    clock = observer.node.create_publisher(Clock, "/clock", 10)
+    with running_node(parameters | {"use_sim_time": True}, observer) as node:
+        play(first.write(tmp_path / "first"), "--clock")
+        observer.wait_for_messages(DETECTIONS, 2)
+
+        def has_jumped() -> bool:
+            clock.publish(Clock(clock=Time(sec=START_NS // 1_000_000_000 - 3600)))
+            return "s: starting afresh" in node.output
+
+        observer.wait_until(has_jumped, "a line about the clock")
+        node.wait_for(r"the clock jumped by -360\d\.\d+ s: starting afresh")
+        play(second.write(tmp_path / "second"))  # its stamps go on where those of the first end
+        results = observer.wait_for_messages(DETECTIONS, 4)
+    fused, fresh = BevDetectionArray.TEMPORAL_FUSED, BevDetectionArray.TEMPORAL_FIRST_FRAME
+    assert [result.temporal_state for result in results] == [fresh, fused, fresh, fused]
+
+
+def test_the_node_runs_on_torch_and_says_so(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    bag = Drive(frames=2).write(tmp_path / "drive")
+    with running_node(parameters | {"engine.backend": "torch"}, observer) as node:
+        node.wait_for(r"dfa3d_tiny \(untrained weights\) on torch; cameras front, left, right")
+        play(bag)
+        results = observer.wait_for_messages(DETECTIONS, 2)
+        status = observer.wait_for_status("pipeline", "untrained weights")
+    assert [len(result.detections) for result in results] == [20, 20]
+    assert {value.key: value.value for value in status.values}["backend"] == "torch"
 
 
 def test_raw_pictures_of_full_size_arrive(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
