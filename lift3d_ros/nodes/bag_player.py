@@ -27,6 +27,7 @@ from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_type
 from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
 from lift3d_ros.msg import BevDetectionArray
 from lift3d_ros.nodes.messages import time_msg
+from lift3d_ros.nodes.run import start_ros
 
 _FIRST_RESULT_S = 180.0
 _SETTLE_S = 1.0
@@ -122,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     given = remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments)
     args = _parser().parse_args(given)
-    rclpy.init(args=sys.argv)
     try:
+        start_ros()
         with open_bag(args.bag) as reader:
             _play(reader, args)
     except Lift3dError as error:
