@@ -13,9 +13,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
@@ -26,6 +25,7 @@ from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
 from lift3d_ros.nodes.params import declare_parameters, requested_autostart
 from lift3d_ros.nodes.ros_logging import bridge_logging
+from lift3d_ros.sync.ahead import prepared_ahead
 from lift3d_ros.sync.mailbox import Mailbox
 
 ItemT = TypeVar("ItemT")
@@ -210,21 +210,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             mailbox.close()
             return
         self._worker_note = ""
-        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
-            following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
-            while (ready := following.result()) is not None:
-                following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
-                self._infer(pipeline, *ready)
 
-    def _take_and_prepare(
-        self, mailbox: Mailbox[Job[ItemT]], pipeline: Pipeline[ItemT, PreparedT, ResultT]
-    ) -> tuple[Job[ItemT], PreparedT] | None:
-        """Return the next item that can be used; None once the mailbox is closed."""
-        while (job := mailbox.take()) is not None:
-            prepared = self._guarded(lambda job=job: pipeline.prepare(job.item))
-            if prepared is not None:
-                return job, prepared
-        return None
+        def prepare(job: Job[ItemT]) -> PreparedT | None:
+            return cast("PreparedT | None", self._guarded(lambda: pipeline.prepare(job.item)))
+
+        for job, prepared in prepared_ahead(mailbox, prepare):
+            self._infer(pipeline, job, prepared)
 
     def _infer(self, pipeline: Pipeline[Any, PreparedT, ResultT], job: Job[ItemT], prepared: PreparedT) -> None:
         if self._is_reset_asked.is_set():
