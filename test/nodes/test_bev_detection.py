@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from drive import START_NS, Drive
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from ros_system import DETECTIONS, READY, NodeProcess, Observer, running_node
+from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
@@ -24,12 +24,6 @@ from lift3d_ros.replay.results import read_detections
 from lift3d_ros.types import Boxes3D
 
 pytestmark = pytest.mark.ros
-
-
-def play(bag: Path, *options: str) -> None:
-    """Play a recording, as fast as the node gives results."""
-    player = NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", DETECTIONS, *options)
-    assert player.wait(120.0) == 0, player.output
 
 
 def assert_same_boxes(found: Boxes3D, expected: Boxes3D, tolerance: float) -> None:
@@ -241,12 +235,22 @@ def test_a_parameter_file_with_an_unknown_name_is_refused(tmp_path: Path) -> Non
         assert node.wait() == 2
 
 
-def test_an_interrupt_does_not_wait_for_the_export_of_a_graph(
-    tmp_path: Path, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_arguments_that_ros_does_not_understand_are_answered_in_one_line() -> None:
+    with NodeProcess("bev_detection", "--ros-args", "-p", "topics.image:={camera}/image_raw") as node:
+        line = node.wait_for("error: the ROS arguments cannot be used")
+        assert node.wait() == 2
+    assert "needs quotes that reach the program: -p 'topics.image:=\"{camera}/image_raw\"'" in line
+
+
+def test_the_export_of_a_graph_is_told_and_an_interrupt_does_not_wait_for_it(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
     with NodeProcess("bev_detection", parameters=parameters) as node:
         node.wait_for("exporting dfa3d_tiny")
+        observer.wait_for_status(
+            "pipeline", "is exported first, once, in about 20 s: exporting dfa3d_tiny for 3 cameras"
+        )
         start_s = time.monotonic()
         node.interrupt()
         assert time.monotonic() - start_s < 10.0
