@@ -106,14 +106,6 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     assert status.level == b"\x01"
 
 
-def test_boxes_are_given_in_the_output_frame(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
-    bag = Drive(frames=2).write(tmp_path / "drive")
-    with running_node(parameters | {"output_frame": "odom"}, observer):
-        play(bag)
-        first, second = observer.wait_for_messages(DETECTIONS, 2)
-    assert first.header.frame_id == second.header.frame_id == "odom"
-
-
 def test_results_go_on_after_a_recording_starts_again(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
