@@ -196,6 +196,19 @@ def test_a_lifecycle_manager_can_start_stop_and_restart_it(
         assert state() == State.PRIMARY_STATE_UNCONFIGURED
 
 
+def test_a_rig_file_is_read_again_at_each_configuring(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    rig = tmp_path / "rig.yaml"
+    configure = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    with NodeProcess("bev_detection", parameters=parameters | {"autostart": False, "rig": rig}):
+        assert not observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        observer.wait_for_status("configuration", "rig.yaml: file not found")
+        rig.write_text("cameras: {front: {}, left: {}, right: {}}\n", encoding="utf-8")
+        assert observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        observer.wait_for_status("configuration", "accepted")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
