@@ -62,6 +62,9 @@ def main() -> int:
     except Lift3dError as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("demo: interrupted", file=sys.stderr)
+        return 130
     say(f"done in {time.monotonic() - start_s:.0f} s")
     for report in reports:
         print(f"report: {report}")
@@ -92,31 +95,32 @@ def scenes(bag: str, out: Path) -> Iterator[Scene]:
 def run_with_node(scene: Scene) -> Path:
     """Play the recording to the node over DDS, record what it publishes, and return the report page."""
     scene.out.mkdir(parents=True, exist_ok=True)
+    for name in (DETECTIONS_FILE, SETS_FILE):  # of an earlier demo; the node appends
+        (scene.out / name).unlink(missing_ok=True)
     with open_bag(scene.bag) as reader:
         streams = discover(reader)
-        rig = write_rig(streams, scene.out / "rig.yaml")
+        source = BagFrames(reader, streams, SyncConfig())  # refuses at once what cannot be played usefully
         # Exporting the graph takes half a minute once; here it is seen, in the node it would be a silent wait.
         open_bev_engine("dfa3d_tiny", EngineConfig(), len(streams.cameras))
         parameters = {
-            "rig": rig,
-            "world_frame": streams.world_frame or "odom",
-            "ego_motion": _ego_motion(streams),
+            "rig": write_rig(streams, scene.out / "rig.yaml"),
+            "ego_motion": "none" if streams.world_frame is None else "auto",
             "record_sets": scene.out / SETS_FILE,
             # The player waits for each result, so that a slow machine loses nothing.
             "sync.drop": "false",
             "qos.reliability": "reliable",
         }
         options = [item for name, value in parameters.items() for item in ("-p", f"{name}:={value}")]
-        if streams.odometry_topic:
-            options += ["-r", f"odom:={streams.odometry_topic}"]
+        pace = ("--rate", "0", "--wait-for", f"{NODE}/detections")
         say("playing it through the node over DDS")
-        with running("detection_recorder", str(scene.out)), running("bev_detection", "--ros-args", *options) as node:
-            pace = ("--rate", "0", "--wait-for", f"{NODE}/detections")
-            player = start("bag_player", str(scene.bag), *pace, "--topics", *streams.topics)
+        with (
+            running("detection_recorder", str(scene.out)),
+            running("bev_detection", "--ros-args", *options) as node,
+            running("bag_player", str(scene.bag), *pace, "--topics", *streams.topics) as player,
+        ):
             wait_with_progress(player, node, scene.out / DETECTIONS_FILE)
-            if player.returncode != 0 or node.poll() is not None:
+            if player.poll() != 0 or node.poll() is not None:
                 raise Lift3dError(f"{scene.bag}: could not be played through the node; see the lines above")
-        source = BagFrames(reader, streams, SyncConfig())
         command = ["make", "demo", f"DEMO_BAG={scene.bag}"] if os.environ.get("DEMO_BAG") else ["make", "demo"]
         facts = {"input": scene.bag.name, "path": "recording -> DDS -> bev_detection node -> recorder"}
         summary = write_run_report(
@@ -129,11 +133,7 @@ def run_with_node(scene: Scene) -> Path:
 
 def wait_with_progress(player: subprocess.Popen[bytes], node: subprocess.Popen[bytes], results: Path) -> None:
     """Wait for the player, or for the node to fail, and say every five seconds how far it is."""
-    while player.poll() is None:
-        if node.poll() is not None:
-            player.kill()
-            player.wait()
-            return
+    while player.poll() is None and node.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             player.wait(5.0)
             return
@@ -152,7 +152,10 @@ def run_without_node(scene: Scene) -> Path:
 
 def write_rig(streams: BagStreams, path: Path) -> Path:
     """Write which topics the node listens to; calibration and mounting come over DDS."""
-    lines = [f"base_frame: {streams.base_frame}", "cameras:"]
+    lines = [f"base_frame: {streams.base_frame}"]
+    lines += [f"world_frame: {streams.world_frame}"] if streams.world_frame else []
+    lines += [f"odometry_topic: {streams.odometry_topic}"] if streams.odometry_topic else []
+    lines.append("cameras:")
     for name, camera in streams.cameras.items():
         lines += [f"  {name}:", f"    topic: {camera.image_topic}", f"    frame_id: {camera.frame_id}"]
         if camera.info_topic is not None:
@@ -196,12 +199,6 @@ def running(executable: str, *arguments: str) -> Iterator[subprocess.Popen[bytes
             process.wait(30.0)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def _ego_motion(streams: BagStreams) -> str:
-    if streams.world_frame is None:
-        return "none"
-    return "odometry" if streams.odometry_topic else "tf"
 
 
 def _newest(folder: Path) -> float:

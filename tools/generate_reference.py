@@ -86,7 +86,7 @@ def topic_table() -> str:
         f"| in: `{image}` | sensor_msgs/Image | pictures; `{image}/compressed` with `topics.is_compressed` |",
         f"| in: `{info}` | sensor_msgs/CameraInfo | calibration, once or with each picture, latched or not |",
         "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | mounting of the cameras, ego motion |",
-        "| in: `odom` | nav_msgs/Odometry | ego motion, with `ego_motion: odometry` |",
+        "| in: `odom` | nav_msgs/Odometry | ego motion, with `ego_motion: odometry`; or `odometry_topic` of the rig |",
     ]
     rows += [f"| out: `~/{name}` | {kind} | {text} |" for name, (kind, text) in OUTPUT_TOPICS.items()]
     rows.append("| out: `/diagnostics` | diagnostic_msgs/DiagnosticArray | health of cameras and pipeline, in words |")

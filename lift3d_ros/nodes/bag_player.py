@@ -1,6 +1,7 @@
 """Plays a recording of any kind over DDS: in real time, at another rate, or paced by the results of a node.
 
-Unlike `ros2 bag play` it reads ROS 1 bags too and can wait for each result, so that a slow machine loses nothing.
+Unlike `ros2 bag play` it reads ROS 1 bags too, publishes mountings and calibration before the first picture, and can
+wait for each result, so that a slow machine loses nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
-from lift3d_ros.bags.discover import COMPRESSED_IMAGE, IMAGE
+from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_typestore
 from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
 from lift3d_ros.msg import BevDetectionArray
@@ -89,8 +90,7 @@ class BagPlayer(Node):
 
     def play(self, message: BagMessage) -> None:
         """Publish one message, after the result that it has to wait for."""
-        output = self._outputs.get(message.topic)
-        if output is None:
+        if message.topic not in self._outputs:
             return
         if self._wait_for and message.topic in self._pictures:
             if message.topic in self._pending:
@@ -98,8 +98,13 @@ class BagPlayer(Node):
             self._pending.add(message.topic)
         if self._clock is not None:
             self._clock.publish(Clock(clock=time_msg(message.log_ns)))
-        raw = message.raw
-        output.publish(bytes(self._store.ros1_to_cdr(raw, message.type)) if self._is_ros1 else raw)
+        self.send(message)
+
+    def send(self, message: BagMessage) -> None:
+        """Publish one message as it is."""
+        if (output := self._outputs.get(message.topic)) is not None:
+            raw = message.raw
+            output.publish(bytes(self._store.ros1_to_cdr(raw, message.type)) if self._is_ros1 else raw)
 
     def wait_for_result(self) -> None:
         """Wait for the result of the pictures published since the last one."""
@@ -160,6 +165,8 @@ def _play(reader: BagReader, args: argparse.Namespace) -> None:
     player = BagPlayer(reader, topics, args.wait_for, args.timeout, has_clock=args.clock)
     if not args.no_wait:
         player.wait_for_subscribers(30.0)
+    for message in _ahead_of_pictures(reader, topics):
+        player.send(message)
     total = sum(topic.count for topic in reader.topics if topic.name in topics)
     for _ in range(args.loops):
         start_s = time.monotonic()
@@ -175,6 +182,14 @@ def _play(reader: BagReader, args: argparse.Namespace) -> None:
     for output in player.publishers:
         output.wait_for_all_acked()
     player.destroy_node()
+
+
+def _ahead_of_pictures(reader: BagReader, topics: Collection[str]) -> Iterator[BagMessage]:
+    """Yield mountings and first calibrations, as replay takes them: they may be recorded after the first pictures."""
+    static = [name for name in topics if name.endswith("tf_static")]
+    infos = [topic.name for topic in reader.topics_of(CAMERA_INFO) if topic.name in topics]
+    yield from reader.messages(static) if static else ()
+    yield from reader.first_messages(infos).values()
 
 
 def _message_type(name: str) -> Any:

@@ -8,27 +8,24 @@ Subscriptions live only while the node is active.
 from __future__ import annotations
 
 import logging
-import os
 import re
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-import lift3d_ros
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
 from lift3d_ros.nodes.params import declare_parameters, requested_autostart
+from lift3d_ros.nodes.ros_logging import bridge_logging
+from lift3d_ros.sync.ahead import prepared_ahead
 from lift3d_ros.sync.mailbox import Mailbox
 
 ItemT = TypeVar("ItemT")
@@ -38,7 +35,7 @@ ResultT = TypeVar("ResultT")
 _WAITING_LINE_S = 5.0
 _DIAGNOSTICS_S = 1.0
 # An interrupt must not wait until a graph is exported: launch kills what has not ended by itself after ten seconds.
-_LAST_RESULT_S = 3.0
+LAST_RESULT_S = 3.0
 _JUMP = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1_000_000), on_clock_change=False)
 
 
@@ -66,10 +63,15 @@ class Job(Generic[ItemT]):
 class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     """A lifecycle node around one pipeline."""
 
+    # What is going on until the first item can be taken; what the pipeline logs meanwhile is added.
+    opening_note = "the engine is being opened"
+
     def __init__(self, name: str, config_class: type[Any]) -> None:
         """Read the parameters; what is wrong with them is reported when the node is configured."""
         super().__init__(name)
-        _bridge_logging(self)
+        self._worker: threading.Thread | None = None
+        self._worker_note = ""
+        bridge_logging(self, self._note_progress)
         self.config: Any = config_class()
         self.is_autostarted = requested_autostart(self)
         self._config_error: ConfigError | None = None
@@ -82,8 +84,6 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.refusal: Lift3dError | None = None
         self.results = 0
         self.has_abandoned_worker = False
-        self._worker: threading.Thread | None = None
-        self._worker_note = ""
         self._is_reset_asked = threading.Event()
         self._last_result_s = 0.0
         self._throttled: dict[str, tuple[float, int]] = {}
@@ -147,7 +147,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         """Start worker and inputs."""
         self.mailbox = Mailbox(drop=self.config.sync.drop)
         self._last_result_s = time.monotonic()
-        self._worker_note = "the engine is being opened"
+        self._worker_note = self.opening_note
         self.diagnostics.set("pipeline", Status(Level.WARN, self._worker_note))
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name="worker", daemon=True)
         self._worker.start()
@@ -156,24 +156,24 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         except Exception as error:  # whatever a middleware raises for topics that it does not accept
             self.refusal = Lift3dError(f"the inputs cannot be subscribed to: {type(error).__name__}: {error}")
             self.get_logger().error(str(self.refusal))
-            self.stop(_LAST_RESULT_S)
+            self.stop(LAST_RESULT_S)
             self.diagnostics.set("configuration", Status(Level.ERROR, str(self.refusal)))
             return TransitionCallbackReturn.FAILURE
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop inputs and worker; what is being inferred is finished first, what waits is dropped."""
-        self.stop(_LAST_RESULT_S)
+        self.stop(LAST_RESULT_S)
         return super().on_deactivate(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop whatever runs."""
-        self.stop(_LAST_RESULT_S)
+        self.stop(LAST_RESULT_S)
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Go back to unconfigured, from where the node can be configured again."""
-        self.stop(_LAST_RESULT_S)
+        self.stop(LAST_RESULT_S)
         return TransitionCallbackReturn.SUCCESS
 
     def stop(self, timeout_s: float) -> None:
@@ -210,21 +210,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             mailbox.close()
             return
         self._worker_note = ""
-        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as ahead:
-            following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
-            while (ready := following.result()) is not None:
-                following = ahead.submit(self._take_and_prepare, mailbox, pipeline)
-                self._infer(pipeline, *ready)
 
-    def _take_and_prepare(
-        self, mailbox: Mailbox[Job[ItemT]], pipeline: Pipeline[ItemT, PreparedT, ResultT]
-    ) -> tuple[Job[ItemT], PreparedT] | None:
-        """Return the next item that can be used; None once the mailbox is closed."""
-        while (job := mailbox.take()) is not None:
-            prepared = self._guarded(lambda job=job: pipeline.prepare(job.item))
-            if prepared is not None:
-                return job, prepared
-        return None
+        def prepare(job: Job[ItemT]) -> PreparedT | None:
+            return cast("PreparedT | None", self._guarded(lambda: pipeline.prepare(job.item)))
+
+        for job, prepared in prepared_ahead(mailbox, prepare):
+            self._infer(pipeline, job, prepared)
 
     def _infer(self, pipeline: Pipeline[Any, PreparedT, ResultT], job: Job[ItemT], prepared: PreparedT) -> None:
         if self._is_reset_asked.is_set():
@@ -248,6 +239,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             logging.getLogger("lift3d_ros").exception("unexpected error in the worker")
             self.diagnostics.set("pipeline", Status(Level.ERROR, f"unexpected {type(error).__name__}: {error}"))
         return None
+
+    def _note_progress(self, text: str) -> None:
+        """Take a line of the pipeline's log as what is going on, while the pipeline is being opened."""
+        if self._worker_note and threading.current_thread() is self._worker:
+            self._worker_note = f"{self.opening_note}: {text}"
+            self.diagnostics.set("pipeline", Status(Level.WARN, self._worker_note))
 
     # What the user sees.
 
@@ -283,59 +280,3 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox.clear()
         self.reset_inputs()
         self._is_reset_asked.set()
-
-
-def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
-    """Run a node until it is interrupted and return the exit status: 2 where it refuses its configuration."""
-    rclpy.init()
-    node = make_node()
-    try:
-        if node.is_autostarted:
-            node.trigger_configure()
-            if node.refusal is None:
-                node.trigger_activate()
-            if node.refusal is not None:
-                print(f"{node.get_name()}: error: {node.refusal}", file=sys.stderr)
-                return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.stop(_LAST_RESULT_S)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    if node.has_abandoned_worker:
-        # It is in native code, and a Python that ends would be torn down under it: that aborts the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
-
-
-class _RosLogHandler(logging.Handler):
-    """Sends records of the core's loggers to the ROS logger of a node."""
-
-    def __init__(self, node: LifecycleNode) -> None:
-        super().__init__()
-        self._logger = node.get_logger()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
-        # rclpy ties a severity to each calling line, so each severity needs a line of its own.
-        if record.levelno >= logging.ERROR:
-            self._logger.error(text)
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
-        elif record.levelno >= logging.INFO:
-            self._logger.info(text)
-        else:
-            self._logger.debug(text)
-
-
-def _bridge_logging(node: LifecycleNode) -> None:
-    logger = logging.getLogger(lift3d_ros.__name__)
-    logger.handlers[:] = [_RosLogHandler(node)]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

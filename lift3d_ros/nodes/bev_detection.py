@@ -4,76 +4,51 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
-from visualization_msgs.msg import MarkerArray
 
 from lift3d_ros.errors import ConfigError, TransformError
 from lift3d_ros.geometry.boxes import transform_boxes
-from lift3d_ros.msg import BevDetectionArray, StageTiming
-from lift3d_ros.nodes.base import Job, PipelineNode, run_node
+from lift3d_ros.nodes.base import Job, PipelineNode
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.bev_outputs import BevOutputs
 from lift3d_ros.nodes.camera_inputs import CameraInputs
 from lift3d_ros.nodes.diagnostics import Level, Status
-from lift3d_ros.nodes.messages import (
-    HAS_VISION_MSGS,
-    detections_msg,
-    image_msg,
-    marker_msgs,
-    timing_msg,
-    vision_detections_msg,
-)
+from lift3d_ros.nodes.messages import timing_msg
+from lift3d_ros.nodes.run import run_node
+from lift3d_ros.nodes.set_file import SetFile
 from lift3d_ros.pipelines.bev_detection import BevDetector, PreparedFrames, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import check_model
-from lift3d_ros.replay.sets import frame_set_to_json
 from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
-from lift3d_ros.viz.bev import draw_bev
-
-_RELIABLE = QoSProfile(depth=5)
 
 
 class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
     """Detects 3D boxes in synchronised pictures of a rig."""
 
     config: BevDetectionNodeConfig
+    opening_note = (
+        "the engine is being opened; a graph for a new number of cameras is exported first, once, in about 20 s"
+    )
 
     def __init__(self) -> None:
-        """Read the parameters and declare the outputs."""
+        """Read the parameters."""
         super().__init__("bev_detection", BevDetectionNodeConfig)
         self._inputs: CameraInputs | None = None
-        self._outputs: dict[str, Any] = {}
+        self._outputs: BevOutputs | None = None
+        self._set_file: SetFile | None = None
 
     def check(self) -> None:
         """Load the rig, check model and backend, and make the record file."""
         self._rig = self.config.load_rig()
         self.config.check_topics(self._rig)
         check_model(self.config.model, self.config.engine)
-        if self.config.record_sets:
-            path = Path(self.config.record_sets)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("")
-            except OSError as error:
-                raise ConfigError(f"parameter 'record_sets': {path} cannot be written ({error.strerror})") from None
+        self._set_file = SetFile(Path(self.config.record_sets)) if self.config.record_sets else None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create the outputs once the configuration is accepted."""
         outcome = super().on_configure(state)
-        if outcome == TransitionCallbackReturn.SUCCESS and not self._outputs:
-            create = self.create_lifecycle_publisher
-            self._outputs = {
-                "detections": create(BevDetectionArray, "~/detections", _RELIABLE),
-                "timing": create(StageTiming, "~/timing", _RELIABLE),
-                "markers": create(MarkerArray, "~/markers", _RELIABLE),
-                "bev": create(Image, "~/bev", _RELIABLE),
-            }
-            if HAS_VISION_MSGS:
-                from vision_msgs.msg import Detection3DArray
-
-                self._outputs["detections_vision"] = create(Detection3DArray, "~/detections_vision", _RELIABLE)
+        if outcome == TransitionCallbackReturn.SUCCESS and self._outputs is None:
+            self._outputs = BevOutputs(self, self.config.detector.max_gap_s)
         return outcome
 
     def open_pipeline(self) -> BevDetector:
@@ -88,7 +63,8 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
 
     def start_inputs(self) -> None:
         """Subscribe."""
-        self._inputs = CameraInputs(self, self._rig, self.config, self.submit, self.report_problem)
+        config = self.config.with_rig(self._rig)
+        self._inputs = CameraInputs(self, self._rig, config, self.submit, self.report_problem)
 
     def stop_inputs(self) -> None:
         """Unsubscribe."""
@@ -112,37 +88,23 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             self.diagnostics.set("cameras", self._inputs.status())
 
     def publish_result(self, job: Job[FrameSet], prepared: PreparedFrames, result: BevDetections) -> None:
-        """Publish boxes and timings, and pictures and markers where somebody looks at them."""
-        boxes, outputs = self._in_output_frame(result.boxes, result.stamp_ns), self._outputs
-        outputs["detections"].publish(detections_msg(result, boxes))
+        """Publish boxes and timings, record the set, and report how it went."""
+        assert self._outputs is not None
+        boxes = self._in_output_frame(result.boxes, result.stamp_ns)
+        self._outputs.publish(result, boxes)
         total_s = time.monotonic() - job.released_s
         newest_ns = max(use.stamp_ns for use in result.cameras)
         latency_s = (self.get_clock().now().nanoseconds - newest_ns) * 1e-9
-        outputs["timing"].publish(
+        self._outputs.publish_timing(
             timing_msg(result.stamp_ns, result.timings_s, total_s, latency_s, self.mailbox.dropped)
         )
-        if "detections_vision" in outputs and self._is_watched("detections_vision"):
-            outputs["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns, result.model))
-        if self._is_watched("markers"):
-            lifetime_s = self.config.detector.max_gap_s
-            outputs["markers"].publish(marker_msgs(boxes, result.stamp_ns, result.model.description, lifetime_s))
-        if self._is_watched("bev"):
-            picture = draw_bev(result.boxes, views=prepared.frame_set.views, caption=result.model.description)
-            outputs["bev"].publish(image_msg(picture, result.stamp_ns, result.boxes.frame_id))
+        self._outputs.publish_views(result, boxes, prepared.frame_set.views)
         self._report_result(result, total_s, latency_s)
-        if self.config.record_sets:
-            self._record(prepared.frame_set)
-
-    def _record(self, frame_set: FrameSet) -> None:
-        path = Path(self.config.record_sets)
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(frame_set_to_json(frame_set) + "\n")
-        except OSError as error:
-            self.report_problem(f"parameter 'record_sets': {path} cannot be written ({error.strerror}); a set is lost")
-
-    def _is_watched(self, output: str) -> bool:
-        return bool(self._outputs[output].get_subscription_count() > 0)
+        if self._set_file is not None:
+            try:
+                self._set_file.add(prepared.frame_set)
+            except ConfigError as error:
+                self.report_problem(f"a frame set is not recorded: {error}")
 
     def _in_output_frame(self, boxes: Boxes3D, stamp_ns: int) -> Boxes3D:
         """Return the boxes in `output_frame`, or where they are while its transform is not known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,8 +35,12 @@ OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
 class TopicsConfig:
     """Where the pictures are, for cameras whose rig file names no topics."""
 
-    image: str = setting("{camera}/image", "pattern of the picture topics; '/compressed' is added for JPEG and PNG")
-    camera_info: str = setting("{camera}/camera_info", "pattern of the calibration topics")
+    image: str = setting(
+        "{camera}/image",
+        "pattern of the picture topics; '/compressed' is added for JPEG and PNG; on a command line with both kinds of "
+        "quotes: -p 'topics.image:=\"{camera}/image_raw\"'",
+    )
+    camera_info: str = setting("{camera}/camera_info", "pattern of the calibration topics; quotes as above")
     is_compressed: bool = setting(False, "subscribe to sensor_msgs/CompressedImage in place of sensor_msgs/Image")
 
 
@@ -51,19 +56,23 @@ class QosConfig:
 
 @dataclass(frozen=True)
 class BevDetectionNodeConfig:
-    """Everything that can be set on the bev_detection node; all of it is read at start."""
+    """Everything that can be set on the bev_detection node; all of it is read when the process starts."""
 
     model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
     cameras: tuple[str, ...] = setting((), "camera names, one namespace each; empty takes those of the rig file")
     rig: str = setting("", "rig file with topics, calibration and mounting; what it leaves out comes from the topics")
     base_frame: str = setting("", "frame of the vehicle; empty takes that of the rig file, else base_link")
-    world_frame: str = setting("odom", "frame that does not jump, for ego motion")
+    world_frame: str = setting(
+        "", "frame that does not jump, for ego motion; empty takes that of the rig file, else odom"
+    )
     output_frame: str = setting("", "frame of the published boxes; empty takes base_frame")
-    ego_motion: Literal["tf", "odometry", "none"] = setting(
-        "tf", "where ego motion comes from: transforms, the topic 'odom', or nowhere (no memory of earlier frames)"
+    ego_motion: Literal["auto", "tf", "odometry", "none"] = setting(
+        "auto",
+        "where ego motion comes from: transforms, odometry_topic of the rig file (without one the topic 'odom'), or "
+        "nowhere (no memory of earlier frames); auto takes odometry where the rig names its topic, else transforms",
     )
     autostart: bool = setting(True, "configure and activate at start; false leaves that to a lifecycle manager")
-    record_sets: str = setting("", "file to which every frame set is written, for 'lift3d replay --sets'")
+    record_sets: str = setting("", "file to which every frame set is appended, for 'lift3d replay --sets'")
     topics: TopicsConfig = group(TopicsConfig)
     qos: QosConfig = group(QosConfig)
     sync: SyncConfig = group(SyncConfig)
@@ -118,4 +127,12 @@ class BevDetectionNodeConfig:
                 f"{', '.join(rig.cameras)}"
             )
         cameras = {name: rig.cameras[name] for name in self.cameras or rig.cameras}
-        return Rig(self.base_frame or rig.base_frame, cameras)
+        return dataclasses.replace(rig, base_frame=self.base_frame or rig.base_frame, cameras=cameras)
+
+    def with_rig(self, rig: Rig) -> BevDetectionNodeConfig:
+        """Return the settings with what `rig` says about ego motion, where they leave it open."""
+        ego_motion = self.ego_motion
+        if ego_motion == "auto":
+            ego_motion = "tf" if rig.odometry_topic is None else "odometry"
+        world_frame = self.world_frame or rig.world_frame or "odom"
+        return dataclasses.replace(self, world_frame=world_frame, ego_motion=ego_motion)

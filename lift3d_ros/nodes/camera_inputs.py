@@ -83,9 +83,13 @@ class CameraInputs:
         self._pictures: dict[str, tuple[type[Any], Subscription]] = {}
         for name, camera in rig.cameras.items():
             self._add_camera(name, camera)
-        if config.ego_motion == "odometry":
-            self._subscribe(Odometry, "odom", self._take_odometry)
-        self._listener = TransformListener(node, self.tree, self._cover_ego, on_problem)
+        self._odometry_topic = str(node.resolve_topic_name(rig.odometry_topic or "odom"))
+        has_odometry = config.ego_motion == "odometry"
+        if has_odometry:
+            self._subscribe(Odometry, self._odometry_topic, self._take_odometry)
+        # Odometry decides where the base is; a second parent would take it away again with each message.
+        base_frame = rig.base_frame if has_odometry else None
+        self._listener = TransformListener(node, self.tree, self._cover_ego, on_problem, except_child=base_frame)
         self._timer = node.create_timer(_EXPIRE_PERIOD_S, self._expire, clock=steady_clock())
 
     def close(self) -> None:
@@ -148,7 +152,7 @@ class CameraInputs:
 
     @property
     def _ego_topic(self) -> str:
-        return "odom" if self._config.ego_motion == "odometry" else "/tf"
+        return self._odometry_topic if self._config.ego_motion == "odometry" else "/tf"
 
     def _topic(self, name: str) -> str:
         camera = self._rig.cameras[name]
@@ -249,12 +253,12 @@ class CameraInputs:
 
     def _take_odometry(self, message: Odometry) -> None:
         try:
-            motion, child = ego_motion_from_msg(message, "odom")
+            motion, child = ego_motion_from_msg(message, self._odometry_topic)
             if motion.world_frame != self._config.world_frame or child not in ("", self._rig.base_frame):
                 self._on_problem(
-                    f"topic 'odom': odometry of '{child}' in '{motion.world_frame}' is not used; expected "
-                    f"'{self._rig.base_frame}' in '{self._config.world_frame}'. Set world_frame and base_frame, or "
-                    "ego_motion: tf"
+                    f"topic '{self._odometry_topic}': odometry of '{child}' in '{motion.world_frame}' is not used; "
+                    f"expected '{self._rig.base_frame}' in '{self._config.world_frame}'. Set world_frame and "
+                    "base_frame, or ego_motion: tf"
                 )
                 return
             self.tree.add(motion.world_frame, self._rig.base_frame, motion.stamp_ns, motion.T_world_base)

@@ -120,15 +120,17 @@ class _TopicCheck:
         self._has_names = bool(question.rig or question.params or question.cameras)
         rig = self._config.load_rig() if self._has_names else Rig(self._config.base_frame or "base_link")
         self._rig = rig
+        self._config = self._config.with_rig(rig)
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
-        has_ego_motion = self._config.ego_motion != "none"
+        odometry_topic = self._name(rig.odometry_topic or "odom")
+        ego_source = {"tf": "/tf", "odometry": odometry_topic}.get(self._config.ego_motion, "")
         self.system = SystemObservation(
             [],
             TransformTree(_HISTORY_S),
             rig.base_frame,
             self._config.world_frame,
-            ("/tf" if self._config.ego_motion == "tf" else self._name("odom")) if has_ego_motion else "",
+            ego_source,
             reliability=self._config.qos.reliability,
             deadline_s=self._config.sync.deadline_s,
             seconds=question.seconds,
@@ -215,8 +217,10 @@ class _TopicCheck:
 
     def _listen_to_transforms(self) -> None:
         problems = self.system.transform_problems.append
-        self._listener = TransformListener(self._node, self.system.tree, self._note_ego, problems)
-        if self._config.ego_motion == "odometry":
+        has_odometry = self._config.ego_motion == "odometry"
+        base_frame = self._rig.base_frame if has_odometry else None
+        self._listener = TransformListener(self._node, self.system.tree, self._note_ego, problems, base_frame)
+        if has_odometry:
             self._subscribe(Odometry, self.system.ego_source, self._take_odometry)
 
     def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:

@@ -19,16 +19,22 @@ class TransformListener:
     """Feeds a transform tree from the two topics."""
 
     def __init__(
-        self, node: Node, tree: TransformTree, on_moving: Callable[[], None], on_problem: Callable[[str], None]
+        self,
+        node: Node,
+        tree: TransformTree,
+        on_moving: Callable[[], None],
+        on_problem: Callable[[str], None],
+        except_child: str | None = None,
     ) -> None:
         """Subscribe; call :meth:`close` to stop.
 
         Args:
             on_moving: called after each message of /tf.
             on_problem: called with a sentence for each transform that cannot be used.
+            except_child: a frame whose place comes from elsewhere; its transforms are left out.
         """
         self._node, self._tree = node, tree
-        self._on_moving, self._on_problem = on_moving, on_problem
+        self._on_moving, self._on_problem, self._except_child = on_moving, on_problem, except_child
         moving = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         static = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions: list[Subscription] = [
@@ -50,4 +56,11 @@ class TransformListener:
         self._add(message, "/tf_static", is_static=True)
 
     def _add(self, message: TFMessage, topic: str, *, is_static: bool) -> None:
-        add_transforms(self._tree, message, topic, is_static=is_static, on_problem=self._on_problem)
+        add_transforms(
+            self._tree,
+            message,
+            topic,
+            is_static=is_static,
+            on_problem=self._on_problem,
+            except_child=self._except_child,
+        )

@@ -185,15 +185,13 @@ class StreamCollector:
         self._now_ns = max(now_ns, self._now_ns or now_ns)
 
     def _join(self, name: str, item: Stamped, stamp_ns: int, now_ns: int) -> None:
-        fitting = [candidate for candidate in self._open if self._fits(name, stamp_ns, candidate)]
-        if fitting:
-            chosen = min(fitting, key=lambda candidate: abs(candidate.first_ns - stamp_ns))
-        elif (released := self._last_released) is not None and self._is_late(name, stamp_ns, released):
+        chosen, released = self._find_set(name, stamp_ns), self._last_released
+        if released is not None and (chosen is released or (chosen is None and stamp_ns <= released.stamp_ns)):
             self.status[name].note_drop("late")
             if (now_ns - stamp_ns) - (released.opened_ns - released.first_ns) < self._deadline_ns:
                 self.status[name].note_delivery(missed_by_a_little=True)
             return
-        else:
+        if chosen is None:
             chosen = _OpenSet(first_ns=stamp_ns, opened_ns=now_ns, next_ns=self.status[name].next_ns, stamp_ns=stamp_ns)
             self._open.append(chosen)
             if len(self._open) > self._max_open_sets:
@@ -203,16 +201,16 @@ class StreamCollector:
         chosen.items[name] = item
         chosen.stamp_ns = max(chosen.stamp_ns, stamp_ns)
 
-    def _fits(self, name: str, stamp_ns: int, candidate: _OpenSet) -> bool:
-        """Whether an item can be a member of a set: in its window, and not much nearer to the round after it."""
-        if name in candidate.items or abs(candidate.first_ns - stamp_ns) > self._windows_ns[name]:
-            return False
-        next_ns, beyond_ns = candidate.next_ns, stamp_ns - candidate.stamp_ns
-        return next_ns is None or _MUCH_NEARER * abs(next_ns - stamp_ns) >= beyond_ns
-
-    def _is_late(self, name: str, stamp_ns: int, released: _OpenSet) -> bool:
-        """Whether an item belongs to the set released last, or to an older one."""
-        return stamp_ns <= released.stamp_ns or self._fits(name, stamp_ns, released)
+    def _find_set(self, name: str, stamp_ns: int) -> _OpenSet | None:
+        """Return the set, open or released last, that an item belongs to; None where it opens another."""
+        known = self._open if self._last_released is None else [*self._open, self._last_released]
+        near = [candidate for candidate in known if abs(candidate.first_ns - stamp_ns) <= self._windows_ns[name]]
+        free = [candidate for candidate in near if name not in candidate.items]
+        nearest = min(free, key=lambda candidate: abs(candidate.first_ns - stamp_ns), default=None)
+        if nearest is None or nearest.next_ns is None:
+            return nearest
+        is_of_next_round = _MUCH_NEARER * abs(nearest.next_ns - stamp_ns) < stamp_ns - nearest.stamp_ns
+        return None if is_of_next_round else nearest
 
     def _drop(self, candidate: _OpenSet, reason: DropReason) -> None:
         for name in candidate.items:

@@ -54,6 +54,11 @@ class Mailbox(Generic[T]):
             self._changed.notify_all()
 
     @property
+    def keeps_newest_only(self) -> bool:
+        """Whether an item that was not taken yet gives way to the next one."""
+        return self._items.maxlen == 1
+
+    @property
     def is_closed(self) -> bool:
         """Whether :meth:`close` was called."""
         return self._is_closed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,21 @@ def test_a_resumed_run_gives_the_bytes_of_an_uninterrupted_one(bag: Path, refere
     assert len(lines(tmp_path / "detections.jsonl")) == 2
     assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--resume", *FAST]) == 0
     assert_same_bytes(reference, tmp_path)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_it_is_and_a_file_does_not(
+    bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stream in (terminal := Terminal(), file := io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "1:3", "--overwrite", *FAST]) == 0
+    assert re.search(r"detecting: +0%.* 0/2 .*detecting: +100%.* 2/2 .*boxes=\d", terminal.getvalue(), re.DOTALL)
+    assert "detecting" not in file.getvalue()
 
 
 def test_recorded_sets_give_the_same_boxes_again(bag: Path, reference: Path, tmp_path: Path) -> None:

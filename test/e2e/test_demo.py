@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,38 @@ def test_the_demo_plays_a_recording_of_the_user_through_the_node(repository: Pat
     lines = (tmp_path / "demo" / "detections.jsonl").read_text(encoding="utf-8").splitlines()
     assert [use["is_used"] for line in lines for use in json.loads(line)["cameras"]] == [True] * 9
     assert "untrained weights" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_recording_that_replay_refuses_is_refused_before_anything_is_started(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = load_demo(repository)
+    bag = Drive(frames=1, mounted=(), has_ego_motion=False).write(tmp_path / "drive")
+    monkeypatch.setattr(demo, "HAS_ROS", True)
+    monkeypatch.setattr(demo.subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(sys, "argv", ["demo", "--bag", str(bag), "--out", str(tmp_path / "out")])
+    assert demo.main() == 2
+    assert "no camera can be used. camera 'front'" in capsys.readouterr().err
+
+
+@pytest.mark.ros
+@pytest.mark.usefixtures("three_camera_graph")
+def test_an_interrupted_demo_ends_in_one_line_and_leaves_no_process(repository: Path, tmp_path: Path) -> None:
+    bag = Drive(frames=1).write(tmp_path / "drive")
+    command = [sys.executable, str(repository / "tools" / "demo.py"), "--bag", str(bag), "--out", str(tmp_path / "out")]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert demo.stdout is not None
+    lines = []
+    for line in demo.stdout:
+        lines.append(line)
+        if "(untrained weights) on onnxruntime" in line:  # the node is up, and so are recorder and player
+            demo.send_signal(signal.SIGINT)
+    text = "".join(lines)
+    assert demo.wait(60) == 130, text
+    assert "demo: interrupted" in text
+    assert "Traceback" not in text
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
+    assert not any(str(tmp_path).encode() in command for command in commands)
 
 
 def test_without_ros_the_demo_replays_and_says_so(

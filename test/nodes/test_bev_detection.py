@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drive import Drive
+from builtin_interfaces.msg import Time
+from drive import START_NS, Drive
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from ros_system import DETECTIONS, READY, NodeProcess, Observer, running_node
+from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -22,12 +24,6 @@ from lift3d_ros.replay.results import read_detections
 from lift3d_ros.types import Boxes3D
 
 pytestmark = pytest.mark.ros
-
-
-def play(bag: Path, *options: str) -> None:
-    """Play a recording, as fast as the node gives results."""
-    player = NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", DETECTIONS, *options)
-    assert player.wait(120.0) == 0, player.output
 
 
 def assert_same_boxes(found: Boxes3D, expected: Boxes3D, tolerance: float) -> None:
@@ -110,14 +106,6 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     assert status.level == b"\x01"
 
 
-def test_boxes_are_given_in_the_output_frame(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
-    bag = Drive(frames=2).write(tmp_path / "drive")
-    with running_node(parameters | {"output_frame": "odom"}, observer):
-        play(bag)
-        first, second = observer.wait_for_messages(DETECTIONS, 2)
-    assert first.header.frame_id == second.header.frame_id == "odom"
-
-
 def test_results_go_on_after_a_recording_starts_again(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
@@ -127,6 +115,39 @@ def test_results_go_on_after_a_recording_starts_again(
         results = observer.wait_for_messages(DETECTIONS, 6)
     fused, first = BevDetectionArray.TEMPORAL_FUSED, BevDetectionArray.TEMPORAL_FIRST_FRAME
     assert [result.temporal_state for result in results] == [first, fused, fused, first, fused, fused]
+
+
+def test_a_simulated_clock_that_jumps_back_starts_afresh(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    first, second = Drive(frames=2), Drive(frames=2, start_ns=START_NS + 2_000_000_000)
+    clock = observer.node.create_publisher(Clock, "/clock", 10)
+    with running_node(parameters | {"use_sim_time": True}, observer) as node:
+        play(first.write(tmp_path / "first"), "--clock")
+        observer.wait_for_messages(DETECTIONS, 2)
+
+        def has_jumped() -> bool:
+            clock.publish(Clock(clock=Time(sec=START_NS // 1_000_000_000 - 3600)))
+            return "s: starting afresh" in node.output
+
+        observer.wait_until(has_jumped, "a line about the clock")
+        node.wait_for(r"the clock jumped by -360\d\.\d+ s: starting afresh")
+        play(second.write(tmp_path / "second"))  # its stamps go on where those of the first end
+        results = observer.wait_for_messages(DETECTIONS, 4)
+    fused, fresh = BevDetectionArray.TEMPORAL_FUSED, BevDetectionArray.TEMPORAL_FIRST_FRAME
+    assert [result.temporal_state for result in results] == [fresh, fused, fresh, fused]
+
+
+def test_the_node_runs_on_torch_and_says_so(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    bag = Drive(frames=2).write(tmp_path / "drive")
+    with running_node(parameters | {"engine.backend": "torch"}, observer) as node:
+        node.wait_for(r"dfa3d_tiny \(untrained weights\) on torch; cameras front, left, right")
+        play(bag)
+        results = observer.wait_for_messages(DETECTIONS, 2)
+        status = observer.wait_for_status("pipeline", "untrained weights")
+    assert [len(result.detections) for result in results] == [20, 20]
+    assert {value.key: value.value for value in status.values}["backend"] == "torch"
 
 
 def test_raw_pictures_of_full_size_arrive(tmp_path: Path, parameters: dict[str, Any], observer: Observer) -> None:
@@ -175,6 +196,19 @@ def test_a_lifecycle_manager_can_start_stop_and_restart_it(
         assert state() == State.PRIMARY_STATE_UNCONFIGURED
 
 
+def test_a_rig_file_is_read_again_at_each_configuring(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    rig = tmp_path / "rig.yaml"
+    configure = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    with NodeProcess("bev_detection", parameters=parameters | {"autostart": False, "rig": rig}):
+        assert not observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        observer.wait_for_status("configuration", "rig.yaml: file not found")
+        rig.write_text("cameras: {front: {}, left: {}, right: {}}\n", encoding="utf-8")
+        assert observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        observer.wait_for_status("configuration", "accepted")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -206,12 +240,22 @@ def test_a_parameter_file_with_an_unknown_name_is_refused(tmp_path: Path) -> Non
         assert node.wait() == 2
 
 
-def test_an_interrupt_does_not_wait_for_the_export_of_a_graph(
-    tmp_path: Path, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_arguments_that_ros_does_not_understand_are_answered_in_one_line() -> None:
+    with NodeProcess("bev_detection", "--ros-args", "-p", "topics.image:={camera}/image_raw") as node:
+        line = node.wait_for("error: the ROS arguments cannot be used")
+        assert node.wait() == 2
+    assert "needs quotes that reach the program: -p 'topics.image:=\"{camera}/image_raw\"'" in line
+
+
+def test_the_export_of_a_graph_is_told_and_an_interrupt_does_not_wait_for_it(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
     with NodeProcess("bev_detection", parameters=parameters) as node:
         node.wait_for("exporting dfa3d_tiny")
+        observer.wait_for_status(
+            "pipeline", "is exported first, once, in about 20 s: exporting dfa3d_tiny for 3 cameras"
+        )
         start_s = time.monotonic()
         node.interrupt()
         assert time.monotonic() - start_s < 10.0

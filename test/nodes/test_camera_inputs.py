@@ -9,18 +9,12 @@ from typing import Any
 
 import pytest
 from drive import Drive
-from ros_system import DETECTIONS, READY, NodeProcess, Observer, running_node
+from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
 
 from lift3d_ros.cli.main import main as lift3d
 from lift3d_ros.types import CameraImage
 
 pytestmark = pytest.mark.ros
-
-
-def play(bag: Path, *options: str) -> None:
-    """Play a recording, as fast as the node gives results."""
-    player = NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", DETECTIONS, *options)
-    assert player.wait(120.0) == 0, player.output
 
 
 def mountings(sets: Path) -> list[dict[str, Any]]:

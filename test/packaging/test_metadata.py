@@ -186,3 +186,12 @@ def test_no_message_advises_a_package_of_this_name_on_a_public_index() -> None:
     ):
         advised = re.findall(r"pip install[^\n]*?\blift3d_ros", path.read_text(encoding="utf-8"))
         assert advised == [], path
+
+
+def test_files_that_the_documents_name_exist() -> None:
+    for document in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")):
+        text = document.read_text(encoding="utf-8")
+        named = re.findall(r"[`(]((?:[\w.]+/)+[\w.]*\w\.(?:py|md|yaml|xml|json|msg|jpg))[`)#]", text)
+        ours = [name for name in named if "my_" not in name and "MyResult" not in name]
+        places = (REPOSITORY, REPOSITORY / "lift3d_ros")
+        assert [name for name in ours if not any((place / name).exists() for place in places)] == [], document

@@ -199,6 +199,12 @@ class Observer:
         return {topic: len(messages) for topic, messages in self.received.items()}
 
 
+def play(bag: Path, *options: str, results: str = DETECTIONS) -> None:
+    """Play a recording to its end, as fast as the node gives results."""
+    player = NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", results, *options)
+    assert player.wait(120.0) == 0, player.output
+
+
 @contextlib.contextmanager
 def running_node(parameters: dict[str, Any], observer: Observer) -> Iterator[NodeProcess]:
     """Run the bev_detection node; it is ready, and the observer hears it."""

@@ -144,6 +144,17 @@ def test_a_slow_camera_that_fires_last_is_used_and_does_not_hold_up_the_others()
     assert sum(wait_ns > 20 * MS for _, wait_ns in settled) == 0
 
 
+@pytest.mark.parametrize("lead_ms", [0, 10, 20])
+def test_a_camera_three_times_as_fast_makes_sets_of_its_own_and_costs_the_others_none(lead_ms: int) -> None:
+    items = [("front", Item(i * 33 * MS)) for i in range(3, 150)]
+    items += [(name, Item((i * 100 + lead_ms) * MS)) for i in range(1, 49) for name in CAMERAS if name != "front"]
+    subject = collector()
+    sets = watch(subject, sorted(items, key=lambda pair: pair[1].stamp_ns))
+    assert subject.drops.total() == 0
+    assert sum(len(item.items) >= 5 for item, _ in sets) == 48
+    assert sum(wait_ns > 35 * MS for item, wait_ns in sets if item.stamp_ns > 400 * MS) <= 2
+
+
 def test_irregular_triggers_do_not_part_the_cameras() -> None:
     items: list[tuple[str, Item]] = []
     for start_ms in (1000, 3000, 5000, 5300, 5900, 9000, 9250):

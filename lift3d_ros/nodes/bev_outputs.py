@@ -1,0 +1,69 @@
+"""The topics of the bev_detection node: publishes a result in each form that somebody listens to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from lift3d_ros.msg import BevDetectionArray, StageTiming
+from lift3d_ros.nodes.messages import (
+    HAS_VISION_MSGS,
+    detections_msg,
+    image_msg,
+    marker_msgs,
+    vision_detections_msg,
+)
+from lift3d_ros.types import BevDetections, Boxes3D, CameraView
+from lift3d_ros.viz.bev import draw_bev
+
+_RELIABLE = QoSProfile(depth=5)
+
+
+class BevOutputs:
+    """Publishers of one node; what is only looked at is made while somebody subscribes."""
+
+    def __init__(self, node: LifecycleNode, marker_lifetime_s: float) -> None:
+        """Create the publishers.
+
+        Args:
+            marker_lifetime_s: markers vanish after this time without a result.
+        """
+        create = node.create_lifecycle_publisher
+        self._marker_lifetime_s = marker_lifetime_s
+        self._publishers = {
+            "detections": create(BevDetectionArray, "~/detections", _RELIABLE),
+            "timing": create(StageTiming, "~/timing", _RELIABLE),
+            "markers": create(MarkerArray, "~/markers", _RELIABLE),
+            "bev": create(Image, "~/bev", _RELIABLE),
+        }
+        if HAS_VISION_MSGS:
+            from vision_msgs.msg import Detection3DArray
+
+            self._publishers["detections_vision"] = create(Detection3DArray, "~/detections_vision", _RELIABLE)
+
+    def publish(self, result: BevDetections, boxes: Boxes3D) -> None:
+        """Publish a result; `boxes` are its boxes in the output frame."""
+        self._publishers["detections"].publish(detections_msg(result, boxes))
+        if self._is_watched("detections_vision"):
+            self._publishers["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns, result.model))
+
+    def publish_timing(self, timing: StageTiming) -> None:
+        """Publish how long the stages of a result took."""
+        self._publishers["timing"].publish(timing)
+
+    def publish_views(self, result: BevDetections, boxes: Boxes3D, cameras: Mapping[str, CameraView]) -> None:
+        """Publish markers and the bird's-eye picture of a result; `cameras` are those that made it."""
+        description = result.model.description
+        if self._is_watched("markers"):
+            markers = marker_msgs(boxes, result.stamp_ns, description, self._marker_lifetime_s)
+            self._publishers["markers"].publish(markers)
+        if self._is_watched("bev"):
+            picture = draw_bev(result.boxes, views=cameras, caption=description)
+            self._publishers["bev"].publish(image_msg(picture, result.stamp_ns, result.boxes.frame_id))
+
+    def _is_watched(self, output: str) -> bool:
+        return output in self._publishers and bool(self._publishers[output].get_subscription_count() > 0)
