@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from lift3d_ros.errors import EngineError, ImageError
+from lift3d_ros.geometry.rigid import make_transform
+from lift3d_ros.geometry.rotations import rpy_matrix
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
-from lift3d_ros.types import BevDetections, Boxes3D, CameraView, FrameSet
+from lift3d_ros.types import BevDetections, Boxes3D, CameraImage, CameraModel, CameraView, FrameSet
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -163,7 +166,7 @@ def test_after_a_failed_inference_memory_starts_afresh(
 
     with monkeypatch.context() as patch:
         patch.setattr(engine_class, "run", fail)
-        with pytest.raises((RuntimeError, EngineError), match="out of memory|not finite"):
+        with pytest.raises((RuntimeError, EngineError), match=r"out of memory|not finite"):
             run(running, vehicle.frame(0.1))
     (result,) = run(running, vehicle.frame(0.2))
     assert result.temporal_state == "first_frame"
@@ -181,6 +184,43 @@ def test_a_wrong_calibration_is_told_from_the_first_box_on(detector: DetectorFac
         assert "camera 'back': upside down" in problem
     (fine,) = run(detector(), frame)
     assert fine.problems == ()
+
+
+def test_a_calibration_may_change_while_the_detector_runs(any_detector: DetectorFactory, vehicle: Any) -> None:
+    """The front camera is turned by 20 degrees and gets another lens: as if the detector had been started with that."""
+    before, after = vehicle.frame(0.0), vehicle.frame(5.0)
+    view = after.views["front"]
+    intrinsics = view.model.intrinsics * [[0.8], [0.8], [1.0]]
+    model = CameraModel("front", view.model.frame_id, vehicle.width, vehicle.height, intrinsics)
+    turn = make_transform(rpy_matrix(0.0, 0.0, np.deg2rad(20.0)), np.zeros(3))
+    changed = dataclasses.replace(
+        after, views={**after.views, "front": CameraView(view.image, model, turn @ view.T_base_cam)}
+    )
+    running = any_detector()
+    first, second = run(running, before, changed)  # five seconds apart: no memory in between
+    (alone,) = run(any_detector(), changed)
+    assert_same(second, alone)
+    (unchanged,) = run(any_detector(), after)
+    assert np.abs(rows(second.boxes) - rows(unchanged.boxes)).max() > 1e-4
+    assert first.problems == ()
+
+
+def test_cameras_may_have_pictures_of_different_sizes(detector: DetectorFactory, vehicle: Any) -> None:
+    import cv2
+
+    frame = vehicle.frame(0.0)
+    view = frame.views["back"]
+    picture = cv2.imdecode(view.image.data, cv2.IMREAD_COLOR)
+    large = np.asarray(cv2.imencode(".png", cv2.resize(picture, None, fx=4, fy=4))[1]).reshape(-1)
+    # Pixel centres: the scaled picture has its first pixel centre at (4 - 1) / 2 of the new pixels.
+    scale = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5], [0.0, 0.0, 1.0]])
+    model = CameraModel("back", view.model.frame_id, 4 * vehicle.width, 4 * vehicle.height, scale @ vehicle.intrinsics)
+    image = CameraImage("back", view.image.stamp_ns, view.image.frame_id, "png", large)
+    mixed = dataclasses.replace(frame, views={**frame.views, "back": CameraView(image, model, view.T_base_cam)})
+    (found,), (expected,) = run(detector(), mixed), run(detector(), frame)
+    assert found.problems == ()
+    # The same scene from the same place; pixels differ a little by resizing twice.
+    assert_all_found(expected.boxes.select(np.arange(10)), found.boxes, 0.2)
 
 
 def test_reset_forgets(any_detector: DetectorFactory, vehicle: Any) -> None:

@@ -206,7 +206,7 @@ def test_threads_of_the_engine_do_not_change_the_boxes(graph_path: Path) -> None
 
 
 def test_an_exported_graph_is_refused_for_the_torch_backend(graph_path: Path) -> None:
-    with pytest.raises(EngineError, match="'torch' cannot run the exported graph .*give a model name"):
+    with pytest.raises(EngineError, match=r"'torch' cannot run the exported graph .*give a model name"):
         open_bev_engine(str(graph_path), EngineConfig(backend="torch"), 2)
 
 
@@ -217,7 +217,7 @@ def test_a_model_that_takes_measured_depth_is_refused_before_anything_is_loaded(
         "models:\n  lidar: {method: dfa3d, preset: dfa3d-base-gtdepth, licence: Apache-2.0, source: test}\n"
     )
     monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
-    with pytest.raises(EngineError, match="model 'lidar' takes measured depth.*'dfa3d-base'"):
+    with pytest.raises(EngineError, match=r"model 'lidar' takes measured depth.*'dfa3d-base'"):
         open_bev_engine("lidar", EngineConfig(), 1)
 
 
@@ -233,7 +233,7 @@ def test_a_rig_file_decides_the_room_for_pairs(repository: Path) -> None:
     assert capacity.pairs / tiny.num_cells == pytest.approx(1.25 * 1.12, abs=0.05)
     assert capacity.cameras_per_cell == 3
     incomplete = dataclasses.replace(rig, cameras={"front": dataclasses.replace(rig.cameras["front"], mounting=None)})
-    with pytest.raises(ConfigError, match="camera 'front'.*mounting"):
+    with pytest.raises(ConfigError, match=r"camera 'front'.*mounting"):
         rig_capacity(incomplete, tiny)
 
 

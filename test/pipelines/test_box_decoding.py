@@ -46,7 +46,7 @@ def test_boxes_of_published_weights_come_from_their_lidar_frame_to_the_base_fram
 
 def test_boxes_outside_of_the_range_are_left_out_and_the_rest_stays_in_order() -> None:
     outside = [99.0, *CODE[1:]]
-    boxes = decode_model_boxes(*map(lambda array: array[0], outputs(CODE, outside, CODE).values()), TWO_CLASSES)
+    boxes = decode_model_boxes(*(array[0] for array in outputs(CODE, outside, CODE).values()), TWO_CLASSES)
     assert 99.0 not in boxes.centers
     assert bool((np.diff(boxes.scores) <= 0).all())
     few = decode_model_boxes(

@@ -13,7 +13,6 @@ from dfa3d_configs import PUBLISHED
 
 from lift3d_ros.errors import ConfigError, EngineError, Lift3dError
 from lift3d_ros.geometry.rig import Rig, RigCamera
-from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import BevEngine
