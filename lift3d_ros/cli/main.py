@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import lift3d_ros
-from lift3d_ros.cli import bag, detect, doctor, export, replay, weights
+from lift3d_ros.cli import bag, bench, detect, doctor, export, replay, weights
 from lift3d_ros.errors import Lift3dError
 
 DESCRIPTION = """\
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lift3d_ros {lift3d_ros.__version__}")
     parser.add_argument("--verbose", action="store_true", help="also print debug messages")
     subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (replay, detect, bag, weights, export, doctor):
+    for verb in (replay, detect, bag, weights, export, bench, doctor):
         verb.add_parser(subparsers)
     return parser
 

@@ -29,10 +29,12 @@ from lift3d_ros.ops.padded_levels import Levels as Levels
 Implementation = Literal["auto", "numba", "embedding_bag", "gather"]
 
 # Measured: on a CPU the temporaries of so many samples stay in the second-level cache of a core.
-_CHUNK_SAMPLES_CPU = 1 << 15
+_CHUNK_SAMPLES_CPU = 1 << 14
 _CHUNK_SAMPLES = 1 << 21
-# `gather` copies a row of the table for each neighbour of each sample; more than this is done in several passes.
+# `gather` copies a row of the table for each neighbour of each sample; more than this is done in several passes, in a
+# traced graph with larger ones, because each pass is written out there.
 _CHUNK_BYTES = 1 << 28
+_CHUNK_BYTES_TRACED = 1 << 30
 
 
 def deformable_attention_3d(
@@ -74,10 +76,10 @@ def deformable_attention_3d(
         items = torch.arange(rows, device=locations.device)[:, None].expand(rows, queries)
     tensors = (value, depth_scores, locations, weights, items)
     if implementation == "auto":
-        implementation = _choose(tensors)
+        implementation = choose_implementation(*tensors)
     if implementation == "numba":
         if not _has_numba():
-            raise EngineError("implementation 'numba': not installed; install 'lift3d_ros[fast]', or use 'auto'")
+            raise EngineError("implementation 'numba': not installed; 'pip install numba', or use 'auto'")
         if not _fits_numba(tensors):
             raise ValueError("implementation 'numba' takes only float32 tensors on a CPU; use 'auto'")
         from lift3d_ros.ops.deformable_attention_3d_numba import attend
@@ -95,6 +97,16 @@ def deformable_attention_3d(
         return value.new_zeros(rows, 0, heads * channels)
     attended = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
     return attended.reshape(rows, queries, heads * channels)
+
+
+def choose_implementation(
+    value: Tensor, depth_scores: Tensor | None, locations: Tensor, weights: Tensor, items: Tensor | None = None
+) -> Implementation:
+    """Return what ``auto`` stands for with these arguments of :func:`deformable_attention_3d`."""
+    if torch.compiler.is_compiling() or value.device.type != "cpu":
+        return "gather"
+    fits = _fits_numba((value, depth_scores, locations, weights, items))
+    return "numba" if fits and _has_numba() else "embedding_bag"
 
 
 def sample_depth_scores(depth_scores: Tensor, locations: Tensor, levels: Levels) -> Tensor:
@@ -185,12 +197,14 @@ def _chunks(
     place = locations.reshape(-1, heads, levels * points, axes)
     weight = weights.reshape(-1, heads, levels * points)
     item = items.reshape(-1)
-    if torch.compiler.is_compiling():
+    is_traced = torch.compiler.is_compiling()
+    if is_traced and _is_symbolic(place.shape[0]):
         yield place, weight, item
         return
     samples = heads * levels * points
     if implementation == "gather":
-        size = _CHUNK_BYTES // (samples * 4 * values.channels * values.flat.element_size())
+        budget = _CHUNK_BYTES_TRACED if is_traced else _CHUNK_BYTES
+        size = budget // (samples * 4 * values.channels * values.flat.element_size())
     else:
         # Each chunk's backward pass fills a gradient of the whole table, so it has to be worth that.
         rows = values.flat.shape[0] if values.flat.requires_grad else 0
@@ -200,12 +214,9 @@ def _chunks(
         yield place[part], weight[part], item[part]
 
 
-def _choose(tensors: Sequence[Tensor | None]) -> Implementation:
-    value = tensors[0]
-    assert value is not None
-    if torch.compiler.is_compiling() or value.device.type != "cpu":
-        return "gather"
-    return "numba" if _fits_numba(tensors) and _has_numba() else "embedding_bag"
+def _is_symbolic(size: object) -> bool:
+    """Whether a size of a traced call is not fixed."""
+    return isinstance(size, torch.SymInt)
 
 
 def _fits_numba(tensors: Sequence[Tensor | None]) -> bool:

@@ -66,8 +66,8 @@ def import_checkpoint(
     absent = [package for package in ("torch", "safetensors") if importlib.util.find_spec(package) is None]
     if absent:
         raise WeightsError(
-            f"importing weights needs {' and '.join(absent)}, not installed for this Python; install them with "
-            "\"pip install 'lift3d_ros[torch]'\", or import on another machine and copy its folder of models"
+            f"importing weights needs {' and '.join(absent)}, not installed for this Python; "
+            f"'pip install {' '.join(absent)}', or import on another machine and copy its folder of models"
         )
     check_place(name, folder, overwrite=overwrite)
     size = checkpoint.stat().st_size if checkpoint.is_file() else 0

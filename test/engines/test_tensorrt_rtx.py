@@ -43,7 +43,11 @@ def test_a_detector_of_every_kind_builds(tmp_path: Path, config: Dfa3dConfig) ->
     path = tmp_path / "detector.onnx"
     capacity = default_capacity(2, config)
     export_onnx(
-        build_detector(config, seed=0), bev_signature(config, 2, capacity), {}, example_inputs(config, 2, capacity), path
+        build_detector(config, seed=0),
+        bev_signature(config, 2, capacity),
+        {},
+        example_inputs(config, 2, capacity),
+        path,
     )
     assert len(build(path)) > 100_000
 

@@ -22,7 +22,7 @@ from lift3d_ros.models.dfa3d.depth_head import AsppDepthHead, resize_scores, sco
 from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
 from lift3d_ros.models.dfa3d.encoder import CellPosition, EncoderLayer
 from lift3d_ros.models.dfa3d.fpn import FPN
-from lift3d_ros.models.dfa3d.history import History, cell_references, rotate_to_nearest_cell, shift_of_can_bus
+from lift3d_ros.models.dfa3d.history import BevGrid, History
 from lift3d_ros.models.dfa3d.image_input import ImageInput
 from lift3d_ros.models.dfa3d.reference_points import project_anchors
 from lift3d_ros.models.dfa3d.temporal_attention import TemporalSelfAttention
@@ -84,7 +84,7 @@ def run_reference_points(case: Case, arrays: Arrays) -> Result:
     anchors = torch.tensor(normalised.astype(np.float32)).transpose(0, 1)
     return {
         "ref_3d": anchors[None].expand(samples, -1, -1, -1),
-        "ref_2d": cell_references(config)[None, :, None].expand(samples, -1, -1, -1),
+        "ref_2d": BevGrid(config).references[None, :, None].expand(samples, -1, -1, -1),
     }
 
 
@@ -114,10 +114,10 @@ def run_positional_encoding(case: Case, arrays: Arrays) -> Result:
 
 def run_bev_alignment(case: Case, arrays: Arrays) -> Result:
     config = published_config(case["config"], num_levels=max(len(maps_of(arrays, "feat_")), 1))
-    can_bus = arrays["in.can_bus"].float()
+    can_bus, grid = arrays["in.can_bus"].float(), BevGrid(config)
     result = {
-        "shift": shift_of_can_bus(can_bus, config),
-        "prev_rotated": rotate_to_nearest_cell(arrays["in.prev_bev"], can_bus[:, 17], config).transpose(0, 1),
+        "shift": grid.shift_of_can_bus(can_bus),
+        "prev_rotated": grid.turn_to_nearest_cell(arrays["in.prev_bev"], can_bus[:, 17]).transpose(0, 1),
     }
     if "in.bev_queries" not in arrays:
         return result

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lift3d_ros.errors import EngineError, ImageError
+from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.rotations import rpy_matrix
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
@@ -92,7 +93,8 @@ def test_a_picture_that_does_not_fit_its_calibration_drops_its_camera(detector: 
 def test_whatever_goes_wrong_with_one_camera_does_not_cost_the_others(
     detector: DetectorFactory, torch_engine: Any, vehicle: Any
 ) -> None:
-    masked = BevDetector(torch_engine, DetectorConfig(score_threshold=0.0, max_boxes=40), {"back": ((),)})
+    rig = Rig(cameras={"back": RigCamera(own_vehicle=((),))})
+    masked = BevDetector(torch_engine, DetectorConfig(score_threshold=0.0, max_boxes=40), rig)
     (result,) = run(masked, vehicle.frame(0.0))
     (problem,) = result.problems
     assert problem.startswith("camera 'back': cannot be prepared (error: ")

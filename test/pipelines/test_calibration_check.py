@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lift3d_ros.bags.discover import discover, sample_transforms
-from lift3d_ros.bags.messages import camera_model_from_msg
+from lift3d_ros.bags.discover import discover
 from lift3d_ros.bags.reader import BagReader
 from lift3d_ros.datasets.frames import read_scene
 from lift3d_ros.errors import CalibrationError
@@ -20,6 +19,8 @@ from lift3d_ros.geometry.rig import load_rig
 from lift3d_ros.geometry.rigid import invert, make_transform
 from lift3d_ros.geometry.rotations import rpy_matrix, yaw_matrix
 from lift3d_ros.pipelines.calibration_check import CalibrationWatch, check_calibration
+from lift3d_ros.pipelines.frame_sets import SyncConfig
+from lift3d_ros.replay.bag_frames import BagFrames
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, FrameSet
 
 Views = dict[str, CameraView]
@@ -221,7 +222,7 @@ def test_real_recordings_give_no_sentence(shared_dir: Path) -> None:
 
 def test_the_calibration_of_a_robot_with_one_camera_gives_no_sentence(shared_dir: Path) -> None:
     """This recording has no transforms; the camera is put where it fits on a small robot."""
-    views = views_of_bag(shared_dir / "data" / "bags" / "raspicam_fiducials.bag", mounting([0.1, 0.0, 0.25], 0.0))
+    views = views_of_bag(shared_dir / "data" / "bags" / "raspicam_fiducials.bag", mount_height=0.25)
     assert len(views) == 1
     assert check_calibration(views) == []
 
@@ -432,15 +433,6 @@ def views_of_scene(folder: Path) -> Views:
     return {n: camera(n, c.T_base_cam, model=c.model) for n, c in read_scene(folder).cameras.items()}
 
 
-def views_of_bag(path: Path, T_base_cam: Any = None) -> Views:
+def views_of_bag(path: Path, mount_height: float | None = None) -> Views:
     with BagReader(path) as reader:
-        streams = discover(reader)
-        tree = sample_transforms(reader, streams.tf_static_topics, streams.tf_topics)
-        cameras: Mapping[str, Any] = streams.cameras
-        first = reader.first_messages(topic.info_topic for topic in cameras.values())
-        views = {}
-        for name, topics in cameras.items():
-            model = camera_model_from_msg(first[topics.info_topic].message, name, topics.info_topic)
-            T = tree.lookup_static(streams.base_frame, topics.frame_id) if T_base_cam is None else T_base_cam
-            views[name] = camera(name, T, model=model)
-    return views
+        return dict(next(BagFrames(reader, discover(reader), SyncConfig(), None, mount_height).frame_sets()).views)

@@ -183,5 +183,5 @@ def test_progress_counts_up_to_the_sizes_that_were_announced(
 
 def test_without_torch_the_remedy_is_named(own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
-    with pytest.raises(WeightsError, match=r"needs torch, not installed .*pip install 'lift3d_ros\[torch\]'"):
+    with pytest.raises(WeightsError, match=r"needs torch, not installed .*'pip install torch'"):
         run(tmp_path / "published.pth", own_models)

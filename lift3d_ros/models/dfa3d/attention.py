@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lift3d_ros.ops.deformable_attention_3d import Levels, deformable_attention_3d
+from lift3d_ros.ops.padded_levels import level_sizes
 
 
 class DeformableAttention(nn.Module):
@@ -83,11 +84,6 @@ class DeformableAttention(nn.Module):
             offsets = torch.cat([offsets, depth_offsets], dim=-1)
         around = reference.repeat(1, 1, self.num_points // reference.shape[2], 1)[:, :, None, None]
         return around + offsets, weights
-
-
-def level_sizes(levels: Levels, like: Tensor) -> Tensor:
-    """Return (width, height) of each level, (L, 2), on the device and with the type of `like`."""
-    return torch.tensor([[width, height] for height, width in levels], device=like.device, dtype=like.dtype)
 
 
 def spread_offsets(num_heads: int, num_levels: int, num_points: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,12 +27,13 @@ def scores_of_codes(codes: Tensor, config: DepthConfig) -> Tensor:
     """Spread code probabilities (N, codes, H, W) over the bins that each code stands for, (N, bins, H, W)."""
     if not config.bins_per_code:
         return codes
-    counts = torch.tensor(config.bins_per_code)
-    index = torch.repeat_interleave(torch.arange(len(config.bins_per_code)), counts).to(codes.device)
-    scores = codes.index_select(1, index)
-    if config.repeats_code_probability:
-        return scores
-    return scores / counts[index.cpu()].to(codes)[:, None, None]
+    parts, first = [], 0
+    for num_bins, group in itertools.groupby(config.bins_per_code):
+        count = len(list(group))
+        part = codes[:, first : first + count].repeat_interleave(num_bins, dim=1)
+        parts.append(part if config.repeats_code_probability else part / num_bins)
+        first += count
+    return torch.cat(parts, dim=1)
 
 
 def resize_scores(scores: Tensor, height: int, width: int) -> Tensor:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
@@ -22,13 +21,7 @@ from lift3d_ros.models.dfa3d.depth_head import build_depth_head, resize_scores, 
 from lift3d_ros.models.dfa3d.depth_labels import depth_scores_from_lidar
 from lift3d_ros.models.dfa3d.encoder import CellPosition, EncoderLayer
 from lift3d_ros.models.dfa3d.fpn import FPN
-from lift3d_ros.models.dfa3d.history import (
-    History,
-    align_rigidly,
-    cell_references,
-    rotate_to_nearest_cell,
-    shift_of_can_bus,
-)
+from lift3d_ros.models.dfa3d.history import BevGrid, History
 from lift3d_ros.models.dfa3d.image_input import ImageInput
 from lift3d_ros.models.dfa3d.reference_points import project_anchors
 from lift3d_ros.models.dfa3d.visibility import anchor_grid
@@ -38,7 +31,7 @@ class Dfa3dDetector(nn.Module):
     """BEVFormer encoder with depth-aware cross attention, and a query decoder."""
 
     anchors: Tensor
-    references: Tensor
+    picture_scale: Tensor
 
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
@@ -57,10 +50,12 @@ class Dfa3dDetector(nn.Module):
         self.can_bus_embedding = _CanBusEmbedding(dims) if config.ego_input == "can_bus" else None
         self.bev_embedding = nn.Embedding(config.num_cells, dims)
         self.cell_position = CellPosition(config)
+        self.grid = BevGrid(config)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
         self.decoder = Decoder(config)
         self.register_buffer("anchors", torch.tensor(anchor_grid(config)), persistent=False)
-        self.register_buffer("references", cell_references(config), persistent=False)
+        height, width = config.padded_size
+        self.register_buffer("picture_scale", torch.tensor([[width], [height], [1.0]]), persistent=False)
 
     def forward(
         self,
@@ -140,9 +135,7 @@ class Dfa3dDetector(nn.Module):
                 raise ValueError("this detector has learned camera embeddings: 'camera_rows' is missing")
             rows: Tensor = self.camera_embedding(camera_rows)
             return rows
-        height, width = self.config.padded_size
-        scale = torch.tensor([width, height, 1.0], device=image_from_model.device)
-        embedded: Tensor = self.camera_embedding((image_from_model[:, :3] / scale[:, None]).reshape(-1, 12))
+        embedded: Tensor = self.camera_embedding((image_from_model[:, :3] / self.picture_scale).reshape(-1, 12))
         return embedded
 
     def place_pillars(
@@ -170,13 +163,13 @@ class Dfa3dDetector(nn.Module):
 
     def _history(self, query: Tensor, ego: Tensor, history_valid: Tensor, history: Tensor) -> History:
         config = self.config
-        current = self.references.expand(history.shape[0], -1, -1)
+        current = self.grid.references.expand(history.shape[0], -1, -1)
         before = current
         if config.ego_input == "can_bus":
-            aligned = rotate_to_nearest_cell(history, ego[:, 17], config)
-            before = current + shift_of_can_bus(ego, config)[:, None]
+            aligned = self.grid.turn_to_nearest_cell(history, ego[:, 17])
+            before = current + self.grid.shift_of_can_bus(ego)[:, None]
         else:
-            aligned = align_rigidly(history, ego, config)
+            aligned = self.grid.align_rigidly(history, ego)
         now = before if config.shifts_current_references else current
         return History(
             aligned,

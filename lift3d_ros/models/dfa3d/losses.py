@@ -199,8 +199,7 @@ def _assign(costs: Tensor) -> list[tuple[Tensor, Tensor]]:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     except ImportError as error:
         raise Lift3dError(
-            f"training the BEV detector needs scipy, which cannot be imported ({error}); install it: "
-            "pip install 'lift3d_ros[train]'"
+            f"training the BEV detector needs scipy, which cannot be imported ({error}); 'pip install scipy'"
         ) from None
     # A network that has diverged is seen in its loss, which stays NaN; the solver would refuse the matrix.
     matrices = costs.nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lift3d_ros.models.dfa3d.attention import level_sizes, spread_offsets
+from lift3d_ros.models.dfa3d.attention import spread_offsets
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.ops.deformable_attention_3d import deformable_attention_3d
+from lift3d_ros.ops.padded_levels import level_sizes
 
 _SLOTS = 2  # the map of the last frame, the current one
 
