@@ -9,10 +9,11 @@ import logging
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,6 +72,7 @@ def bench_detector(preset: str, bench: DetectorBench) -> dict[str, Any]:
     # An engine returns host arrays, so it has waited for its device.
     timings = time_interleaved(calls, bench.rounds, synchronize=lambda: None)
     fastest = min(timing.min_ms for timing in timings.values())
+    errors = _errors(preset, engines, bench)
     figures = {}
     for config in bench.engines:
         timing = timings[_name_of(config)]
@@ -78,6 +80,7 @@ def bench_detector(preset: str, bench: DetectorBench) -> dict[str, Any]:
         figures[_name_of(config)] = {
             **dataclasses.asdict(timing),
             "min_ratio": round(timing.min_ms / fastest, 2),
+            "relative_rms_error": errors[_name_of(config)],
             "peak_bytes": ask_fresh_process("lift3d_ros.bench.detector", question),
         }
     return {
@@ -109,6 +112,27 @@ def _inputs(engine: BevEngine) -> Arrays:
 
 def _run(engine: BevEngine, inputs: Arrays, state: Any) -> None:
     engine.engine.run(inputs, state)
+
+
+def _errors(preset: str, engines: Mapping[str, BevEngine], bench: DetectorBench) -> dict[str, float]:
+    """Return how far the outputs of the third frame are from those of torch in float32, RMS error over RMS value."""
+    device = next((config.device for config in bench.engines if config.backend == "torch"), "cpu")
+    expected = _third_outputs(_open(preset, EngineConfig("torch", device, cuda_graph=False), bench.num_cameras))
+    errors = {}
+    for name, engine in engines.items():
+        found = _third_outputs(engine)
+        errors[name] = max(
+            float(np.sqrt(np.mean(np.square(found[output] - array)) / np.mean(np.square(array))))
+            for output, array in expected.items()
+        )
+    return errors
+
+
+def _third_outputs(engine: BevEngine) -> Arrays:
+    state, inputs = engine.engine.new_state(), _inputs(engine)
+    for _ in range(2):
+        engine.engine.run(inputs, state)
+    return engine.engine.run(inputs, state)
 
 
 def _measure_peak(preset: str, num_cameras: int, config: dict[str, Any]) -> int | None:

@@ -110,6 +110,7 @@ def _bench_case(name: str, case: OperatorCase, bench: OperatorBench) -> dict[str
     # Backward the naive form takes minutes at the large case, for three volumes of gigabytes.
     trained = [form for form in forms if form != "product_volume" or volume_bytes < _LARGE_VOLUME]
     steps = {form: _training_step(functions[form], inputs[form]) for form in trained}
+    steps = {form: step for form, step in steps.items() if _is_implemented(step)}
     training = time_interleaved(steps, max(2, bench.rounds // 2), synchronizer(bench.device))
     figures: dict[str, dict[str, Any]] = {
         form: {
@@ -145,6 +146,15 @@ def _training_step(form: Form, inputs: OperatorInputs) -> Callable[[], None]:
         torch.autograd.grad(form(leaves).float().square().sum(), leaves.tensors)
 
     return step
+
+
+def _is_implemented(step: Callable[[], None]) -> bool:
+    """Whether torch has the backward pass for this device and type."""
+    try:
+        step()
+    except NotImplementedError:
+        return False
+    return True
 
 
 def peak_bytes(case: OperatorCase, form: str, dtype: str, device: str, threads: int) -> int | None:

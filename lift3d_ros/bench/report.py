@@ -67,6 +67,7 @@ def _detector_lines(detectors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{detector['preset']}, {detector['cameras']} cameras"
         for name, entry in detector["engines"].items():
             memory = "" if entry["peak_bytes"] is None else f"{entry['peak_bytes'] / 1e6:.0f} MB"
-            yield f"  {name:40} {entry['min_ms']:10.1f} ms x{entry['min_ratio']:.2f} {memory:>10}"
+            time = f"{entry['min_ms']:10.1f} ms x{entry['min_ratio']:.2f}"
+            yield f"  {name:40} {time} {memory:>10} {entry['relative_rms_error']:8.1e}"
         for name, stages in detector["torch_stages_median_ms"].items():
             yield f"  {name}: " + ", ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in stages.items())

@@ -128,6 +128,13 @@ class _CudaGraph:
             for _ in range(2):
                 self._function(self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._results = self._function(self._inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._results = self._function(self._inputs)
+        except RuntimeError as error:
+            raise EngineError(
+                f"the kernels of this model cannot be recorded ({str(error).splitlines()[0][:200]}); set "
+                "engine.cuda_graph to false"
+            ) from None
+        self._graph = graph

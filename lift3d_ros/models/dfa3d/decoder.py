@@ -96,7 +96,8 @@ class Decoder(nn.Module):
         for layer, regress in zip(self.layers, self.reg_branches, strict=True):
             query = layer(query, position, bev, reference[..., :2])
             code = regress(query)
-            refined = (inverse_sigmoid(reference) + code[..., [0, 1, 4]]).sigmoid()
+            step = torch.cat([code[..., :2], code[..., 4:5]], dim=-1)
+            refined = (inverse_sigmoid(reference) + step).sigmoid()
             results.append((query, refined, code))
             reference = refined.detach()
         return results
