@@ -24,6 +24,7 @@ from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, verified_weights_path
 
 _BACKENDS = ("onnxruntime", "torch")
+_LARGEST_RECORDED_GRID = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class EngineConfig:
     precision: Literal["float32", "float16", "bfloat16"] = setting(
         "float32", "torch backend: type of convolutions and matrix products; coordinates stay in float32"
     )
-    cuda_graph: bool = setting(True, "torch on a CUDA device: record the kernels once and replay them")
+    cuda_graph: bool = setting(True, "torch on a CUDA device: record the kernels of small models once and replay them")
     threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
 
 
@@ -90,8 +91,10 @@ def open_entry(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: 
     from lift3d_ros.engines.torch_engine import TorchEngine
 
     network, sha256 = load_network(name, entry)
-    # A recorded graph has fixed shapes; otherwise there is no need for them.
-    is_recorded = config.cuda_graph and config.device.startswith("cuda")
+    # A recorded graph has fixed shapes; otherwise there is no need for them. With large grids the room that they leave
+    # costs more than recording saves (benchmarks/dfa3d_h200_float32.json: 0.26 of the time for tiny, 1.17 for base).
+    is_small = network.config.num_cells <= _LARGEST_RECORDED_GRID
+    is_recorded = config.cuda_graph and config.device.startswith("cuda") and is_small
     capacity = default_capacity(num_cameras, network.config) if is_recorded else None
     engine = TorchEngine(
         network,
