@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# This process, and what it starts, get a DDS domain that no other test process uses.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+
 HAS_ROS = all(importlib.util.find_spec(name) for name in ("rclpy", "lift3d_ros.msg"))
 collect_ignore_glob = [] if HAS_ROS else ["nodes/*", "faults/*"]
 

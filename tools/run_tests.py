@@ -31,10 +31,10 @@ def main() -> int:
     workers = ["-n", "2", "--dist", "loadfile"] if importlib.util.find_spec("xdist") else []
     counts: Counter[str] = Counter()
     if importlib.util.find_spec("rclpy"):
-        # Node tests start processes and watch the time, so they do not run side by side.
+        # Node tests mostly wait, each worker on a DDS domain of its own.
         # A loaded machine can make discovery lose the first message; a test that fails twice has found something.
         again = ["--reruns", "1"] if importlib.util.find_spec("pytest_rerunfailures") else []
-        nodes = ["-m", f"ros and ({options.markers})", *again, *arguments]
+        nodes = ["-m", f"ros and ({options.markers})", *workers, *again, *arguments]
         run("all but the node tests", ["-m", f"not ros and ({options.markers})", *workers, *arguments], {}, counts)
         run("node tests", nodes, {}, counts)
         before = counts["passed"]

@@ -178,9 +178,11 @@ def _play(reader: BagReader, args: argparse.Namespace) -> None:
             player.play(message)
     if args.wait_for:
         player.wait_for_result()
-    # The middleware sends in the background: what was published last must not be cut off.
-    for output in player.publishers:
-        output.wait_for_all_acked()
+    else:
+        # The middleware sends in the background: what was published last must not be cut off. This takes seconds,
+        # since acknowledgements come with heartbeats; a result tells the same at once.
+        for output in player.publishers:
+            output.wait_for_all_acked()
     player.destroy_node()
 
 

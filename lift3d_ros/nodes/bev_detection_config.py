@@ -51,7 +51,9 @@ class QosConfig:
     reliability: Literal["best_effort", "reliable"] = setting(
         "best_effort", "best_effort matches every publisher; reliable waits for lost packets and adds latency"
     )
-    depth: int = setting(1, "messages kept per topic; more than 1 only adds latency", minimum=1, maximum=1000)
+    depth: int = setting(
+        1, "messages kept per topic of pictures and calibration; more than 1 only adds latency", minimum=1, maximum=1000
+    )
 
 
 @dataclass(frozen=True)

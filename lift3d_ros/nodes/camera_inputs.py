@@ -26,7 +26,7 @@ from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
 from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
-from lift3d_ros.nodes.transforms import TransformListener
+from lift3d_ros.nodes.transforms import MOTION_DEPTH, TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
 from lift3d_ros.pipelines.unused_pictures import cameras_not_used
 from lift3d_ros.sync.collector import StreamSet
@@ -86,7 +86,7 @@ class CameraInputs:
         self._odometry_topic = str(node.resolve_topic_name(rig.odometry_topic or "odom"))
         has_odometry = config.ego_motion == "odometry"
         if has_odometry:
-            self._subscribe(Odometry, self._odometry_topic, self._take_odometry)
+            self._subscribe(Odometry, self._odometry_topic, self._take_odometry, MOTION_DEPTH)
         # Odometry decides where the base is; a second parent would take it away again with each message.
         base_frame = rig.base_frame if has_odometry else None
         self._listener = TransformListener(node, self.tree, self._cover_ego, on_problem, except_child=base_frame)
@@ -187,9 +187,11 @@ class CameraInputs:
             self._node.destroy_subscription(subscription)
         self._pictures[name] = kind, self._subscribe(kind, topic, partial(self._take_image, name, topic))
 
-    def _subscribe(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> Subscription:
+    def _subscribe(
+        self, kind: type[Any], topic: str, callback: Callable[[Any], None], depth: int | None = None
+    ) -> Subscription:
         reliability = ReliabilityPolicy[self._config.qos.reliability.upper()]
-        profile = QoSProfile(depth=self._config.qos.depth, reliability=reliability)
+        profile = QoSProfile(depth=depth or self._config.qos.depth, reliability=reliability)
         events = SubscriptionEventCallbacks(
             incompatible_qos=partial(self._on_mismatch, topic), use_default_callbacks=False
         )

@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from lift3d_ros.msg import BevDetectionArray, StageTiming
 from lift3d_ros.nodes.messages import detections_from_msg, timings_from_msg
 from lift3d_ros.replay.results import DETECTIONS_FILE, TIMING_FILE, detections_to_json, timings_to_json
+
+_LAST_MESSAGES_S = 0.5
 
 
 class DetectionRecorder(Node):
@@ -50,14 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder for detections.jsonl and timing.jsonl")
     parser.add_argument("--node", default="bev_detection", help="name of the node (default bev_detection)")
     args = parser.parse_args(remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rclpy.init(args=sys.argv)
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    is_stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: is_stopped.set())
     recorder = DetectionRecorder(args.folder, args.node)
-    try:
-        rclpy.spin(recorder)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        recorder.close()
-        rclpy.try_shutdown()
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    while not is_stopped.is_set():
+        executor.spin_once(timeout_sec=0.1)
+    # What was published last may still be on its way.
+    end_s = time.monotonic() + _LAST_MESSAGES_S
+    while (left_s := end_s - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=left_s)
+    recorder.close()
+    rclpy.try_shutdown()
     return 0

@@ -12,7 +12,8 @@ from tf2_msgs.msg import TFMessage
 from lift3d_ros.bags.messages import add_transforms
 from lift3d_ros.geometry.transform_tree import TransformTree
 
-_DEPTH = 100
+# Of motion every sample counts, not the newest one: poses are interpolated.
+MOTION_DEPTH = 100
 
 
 class TransformListener:
@@ -35,8 +36,8 @@ class TransformListener:
         """
         self._node, self._tree = node, tree
         self._on_moving, self._on_problem, self._except_child = on_moving, on_problem, except_child
-        moving = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        static = QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        moving = QoSProfile(depth=MOTION_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
+        static = QoSProfile(depth=MOTION_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions: list[Subscription] = [
             node.create_subscription(TFMessage, "/tf", self._take_moving, moving),
             node.create_subscription(TFMessage, "/tf_static", self._take_static, static),

@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from drive import CAMERAS, Drive
+from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_system import DETECTIONS, NodeProcess, Observer, running_node
+from tf2_msgs.msg import TFMessage
 
+from lift3d_ros.bags.messages import stamp_ns
 from lift3d_ros.types import CameraImage, CameraModel
 
 pytestmark = pytest.mark.ros
@@ -44,21 +48,27 @@ def test_a_camera_that_dies_is_masked_and_reported(
 
 class LeftClockIsAhead(Drive):
     def stamp_ns(self, name: str, index: int) -> int:
-        return super().stamp_ns(name, index) + (700_000_000 if name == "left" else 0)
+        return super().stamp_ns(name, index) + (700_000_000 if name == "left" and index < 6 else 0)
 
 
-def test_a_camera_whose_clock_is_ahead_is_named_and_the_others_go_on(
+def test_a_camera_whose_clock_is_ahead_is_named_and_used_again_when_the_clocks_agree(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
-    bag = LeftClockIsAhead(frames=6).write(tmp_path / "drive")
+    drive = LeftClockIsAhead(frames=10, period_s=0.4)
+    bag = drive.write(tmp_path / "drive")
     with running_node(parameters, observer), start_player(bag, "--rate", "1"):
         observer.wait_for_status(
             "cameras", r"camera 'left': .* are not used: their stamps are ahead of the other cameras"
         )
+        last_ns = drive.stamp_ns("right", 9)
         observer.wait_until(
-            lambda: sum(used(result)["front"] and used(result)["right"] for result in observer.detections()) >= 4,
-            "four of six sets with the other two cameras",
+            lambda: any(stamp_ns(result.header) == last_ns for result in observer.detections()),
+            "the result of the last set",
         )
+    uses = {stamp_ns(result.header): used(result) for result in observer.detections()}
+    of_sets = [uses[drive.stamp_ns("right", index)] for index in (1, 2, 8, 9)]
+    assert all(use["front"] and use["right"] for use in of_sets)
+    assert [use["left"] for use in of_sets] == [False, False, True, True]
 
 
 class NothingIsStamped(Drive):
@@ -128,14 +138,22 @@ def test_an_unknown_encoding_costs_one_camera(tmp_path: Path, parameters: dict[s
     assert [used(result)["left"] for result in results] == [False, False]
 
 
-def test_a_camera_without_transform_is_left_out_and_named(
+def test_a_camera_without_transform_is_named_and_used_once_it_appears(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
-    bag = Drive(frames=2, mounted=("front", "right")).write(tmp_path / "drive")
-    with running_node(parameters, observer) as node, start_player(bag):
-        results = observer.wait_for_messages(DETECTIONS, 2)
+    bag = Drive(frames=20, mounted=("front", "right")).write(tmp_path / "drive")
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = observer.node.create_publisher(TFMessage, "/tf_static", latched)
+    transform = TransformStamped(child_frame_id="left_optical_frame")
+    transform.header.frame_id = "base_link"
+    transform.transform.translation = Vector3(x=1.0, y=0.5, z=1.5)
+    transform.transform.rotation = Quaternion(x=-0.7071068, w=0.7071068)
+    with running_node(parameters, observer) as node, NodeProcess("bag_player", str(bag), "--rate", "1"):
+        first = observer.wait_for_messages(DETECTIONS, 1)[0]
+        assert used(first) == {"front": True, "left": False, "right": True}
         node.wait_for(r"camera 'left': frame 'left_optical_frame' is not known.*publish it on /tf")
-    assert [used(result) for result in results] == [{"front": True, "left": False, "right": True}] * 2
+        publisher.publish(TFMessage(transforms=[transform]))
+        observer.wait_until(lambda: used(observer.detections()[-1])["left"], "a result with all cameras")
 
 
 class ZeroFocalLength(Drive):
@@ -168,7 +186,6 @@ def test_without_ego_motion_each_set_is_detected_by_itself(
 
 
 def test_a_publisher_with_other_quality_of_service_is_named(parameters: dict[str, Any], observer: Observer) -> None:
-    from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CompressedImage
 
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -182,7 +199,6 @@ def test_a_publisher_with_other_quality_of_service_is_named(parameters: dict[str
 def test_calibration_that_was_published_once_and_latched_is_found(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
-    from rclpy.qos import DurabilityPolicy, QoSProfile
     from sensor_msgs.msg import CameraInfo
 
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

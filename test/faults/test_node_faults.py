@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from drive import START_NS, Drive
-from geometry_msgs.msg import Quaternion, TransformStamped, Vector3
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
-from tf2_msgs.msg import TFMessage
 
+from lift3d_ros.bags.messages import stamp_ns
 from lift3d_ros.bags.writer import BagWriter
 from lift3d_ros.msg import StageTiming
 
@@ -24,10 +22,6 @@ pytestmark = pytest.mark.ros
 
 def used(message: Any) -> dict[str, bool]:
     return {use.name: use.is_used for use in message.cameras}
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec)
 
 
 def test_the_newest_set_wins_while_the_detector_is_slower_than_the_cameras(
@@ -41,7 +35,10 @@ def test_the_newest_set_wins_while_the_detector_is_slower_than_the_cameras(
         NodeProcess("bag_player", str(bag), "--rate", "0"),
     ):
         last_ns = drive.stamp_ns("right", 11)
-        observer.wait_until(lambda: last_ns in map(stamp_ns, observer.detections()), "the result of the last set")
+        observer.wait_until(
+            lambda: any(stamp_ns(result.header) == last_ns for result in observer.detections()),
+            "the result of the last set",
+        )
         num_results = len(observer.detections())
         timing = observer.wait_for_messages("/bev_detection/timing", num_results)[-1]
         status = observer.wait_for_status("pipeline", "untrained weights")
@@ -102,38 +99,3 @@ def test_a_record_file_that_cannot_be_written_costs_no_detection(
         play(bag)
         node.wait_for(r"a frame set is not recorded: parameter 'record_sets': .* cannot be written \(Is a directory\)")
         observer.wait_for_messages(DETECTIONS, 2)
-
-
-def test_a_camera_is_used_from_when_its_transform_appears(
-    tmp_path: Path, parameters: dict[str, Any], observer: Observer
-) -> None:
-    bag = Drive(frames=20, mounted=("front", "right")).write(tmp_path / "drive")
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = observer.node.create_publisher(TFMessage, "/tf_static", latched)
-    transform = TransformStamped(child_frame_id="left_optical_frame")
-    transform.header.frame_id = "base_link"
-    transform.transform.translation = Vector3(x=1.0, y=0.5, z=1.5)
-    transform.transform.rotation = Quaternion(x=-0.7071068, w=0.7071068)
-    with running_node(parameters, observer) as node, NodeProcess("bag_player", str(bag), "--rate", "1"):
-        first = observer.wait_for_messages(DETECTIONS, 1)[0]
-        assert used(first) == {"front": True, "left": False, "right": True}
-        node.wait_for(r"camera 'left': frame 'left_optical_frame' is not known")
-        publisher.publish(TFMessage(transforms=[transform]))
-        observer.wait_until(lambda: used(observer.detections()[-1])["left"], "a result with all cameras")
-
-
-class LeftClockWasAhead(Drive):
-    def stamp_ns(self, name: str, index: int) -> int:
-        return super().stamp_ns(name, index) + (700_000_000 if name == "left" and index < 3 else 0)
-
-
-def test_a_camera_whose_clock_was_ahead_is_used_again_when_the_clocks_agree(
-    tmp_path: Path, parameters: dict[str, Any], observer: Observer
-) -> None:
-    drive = LeftClockWasAhead(frames=7)
-    bag = drive.write(tmp_path / "drive")
-    with running_node(parameters, observer), NodeProcess("bag_player", str(bag), "--rate", "1"):
-        last_ns = drive.stamp_ns("right", 6)
-        observer.wait_until(lambda: last_ns in map(stamp_ns, observer.detections()), "the result of the last set")
-    by_stamp = {stamp_ns(result): used(result)["left"] for result in observer.detections()}
-    assert [by_stamp[drive.stamp_ns("right", index)] for index in (1, 5, 6)] == [False, True, True]

@@ -27,9 +27,6 @@ READY = r" on (torch|onnxruntime); cameras "
 DETECTIONS = "/bev_detection/detections"
 EXECUTABLES = Path(sys.prefix) / "lib" / "lift3d_ros"
 
-
-# This process, and what it starts, get a DDS domain that no other test process uses.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["RCUTILS_COLORIZED_OUTPUT"] = "0"
 os.environ.update(node_environment())
