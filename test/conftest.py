@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from drive import CAMERAS
 
-from lift3d_ros.pipelines.bev_engine import exported_graph
+from lift3d_ros.pipelines.bev_graph import exported_graph
 from lift3d_ros.weights.manifest import find_model
 
 if TYPE_CHECKING:

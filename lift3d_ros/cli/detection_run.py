@@ -86,9 +86,8 @@ def run_detection(
     Args:
         source_facts: what tells this input from another one of the same name, and decides its frame sets.
     """
-    own_vehicle = {} if rig is None else {name: camera.own_vehicle for name, camera in rig.cameras.items()}
     detection = BevDetectionConfig(config.model, config.detector, config.engine)
-    detector = open_bev_detector(detection, len(source.cameras), own_vehicle)
+    detector = open_bev_detector(detection, len(source.cameras), rig)
     facts = {**_facts(config, args, source, source_path, detector.identity), **source_facts}
     is_replacing = args.overwrite and (args.out / DETECTIONS_FILE).exists()
     folder = ResultFolder(args.out, facts, resume=args.resume, overwrite=args.overwrite)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
-from lift3d_ros.config import from_mapping, read_yaml_mapping
 from lift3d_ros.doctor.report import Check, Section, bytes_text, count_text, fail, ok, warn
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.resources import cache_dir, find_resource
-from lift3d_ros.weights.manifest import MANIFEST, Manifest, ModelEntry, verified_weights_path
+from lift3d_ros.weights.manifest import KnownModel, known_models, verified_weights_path
 
 _CONFIG_FILES = (
     "config/bev_detection.yaml",
@@ -25,14 +25,14 @@ _LITTLE_BYTES = 1e9
 
 
 def check_weights() -> Section:
-    """Look at every model of the manifest: file there, hash right, trained or not."""
+    """Look at every model of the manifests: file there, hash right, trained or not."""
     try:
-        path = find_resource(MANIFEST)
-        models = from_mapping(Manifest, read_yaml_mapping(path), str(path)).models
+        models = known_models()
     except Lift3dError as error:
         return Section("weights", (fail("manifest", str(error), _INSTALL_AGAIN),))
-    checks = [ok("manifest", f"{path}: {count_text(len(models), 'model')}")]
-    checks += [_check_model(name, entry) for name, entry in models.items()]
+    counts = Counter(model.manifest for model in models)
+    checks = [ok("manifest", f"{path}: {count_text(count, 'model')}") for path, count in counts.items()]
+    checks += [_check_model(model) for model in models]
     return Section("weights", tuple(checks))
 
 
@@ -47,7 +47,10 @@ def check_files() -> Section:
     return Section("files", tuple(checks))
 
 
-def _check_model(name: str, entry: ModelEntry) -> Check:
+def _check_model(model: KnownModel) -> Check:
+    name, entry = model.name, model.entry
+    if model.problem:
+        return fail(name, model.problem, "give the model another name")
     try:
         path = verified_weights_path(name, entry)
     except Lift3dError as error:

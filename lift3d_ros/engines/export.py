@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import warnings
@@ -66,14 +67,15 @@ def _write(
     path: Path,
 ) -> None:
     values = {**example, **{spec.input: spec.zeros() for spec in signature.states}}
-    arguments = {name: torch.from_numpy(values[name]) for name in signature.input_names}
+    names = [name for name in inspect.signature(module.forward).parameters if name in values]
+    arguments = {name: torch.from_numpy(values[name]) for name in names}
     with _quiet_exporter(), torch.inference_mode():
         torch.onnx.export(
             module.cpu().eval(),
             (),
             str(path),
             kwargs=arguments,
-            input_names=list(signature.input_names),
+            input_names=names,
             output_names=list(signature.output_names),
             opset_version=OPSET,
             dynamo=True,

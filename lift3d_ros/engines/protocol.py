@@ -21,11 +21,19 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and numpy type name of one tensor."""
+    """Name, shape and numpy type name of one tensor; None in the shape is a size that may differ from run to run."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str = "float32"
+
+    def fits(self, array: NDArray[Any]) -> bool:
+        """Return whether `array` has this shape and type."""
+        return (
+            array.dtype.name == self.dtype
+            and len(array.shape) == len(self.shape)
+            and all(wanted in (None, size) for wanted, size in zip(self.shape, array.shape, strict=True))
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,7 @@ def check_inputs(signature: EngineSignature, inputs: Mapping[str, NDArray[Any]])
         if name not in inputs:
             raise EngineError(f"engine input '{name}' is missing; expected {spec.dtype} {spec.shape}")
         found = inputs[name]
-        if found.shape != spec.shape or found.dtype.name != spec.dtype:
+        if not spec.fits(found):
             raise EngineError(
                 f"engine input '{name}' is {found.dtype.name} {found.shape}; expected {spec.dtype} {spec.shape}"
             )

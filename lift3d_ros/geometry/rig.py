@@ -12,6 +12,7 @@ CameraInfo and TF. Every camera is one block::
         camera_info_topic: /cam_front/camera_info     # calibration, where it is not given below
         frame_id: cam_front_optical_frame             # optical frame, where messages carry another or none
         offset_s: 0.0                                 # stamps of this camera are late by this much
+        embedding: front                              # its row in a checkpoint with learned camera embeddings
         calibration:
           width: 1600
           height: 900
@@ -81,6 +82,7 @@ class RigCamera:
     camera_info_topic: str | None = None
     frame_id: str | None = None
     offset_s: float = setting(0.0, "stamps of this camera are late by this much", unit="s", minimum=-1.0, maximum=1.0)
+    embedding: str = setting("", "name of the camera in a checkpoint with learned camera embeddings")
     calibration: RigCalibration | None = None
     mounting: RigMounting | None = None
     own_vehicle: tuple[Polygon, ...] = ()

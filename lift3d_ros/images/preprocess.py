@@ -147,6 +147,10 @@ class ImagePreprocessor:
         cv2.split(ready, list(pixels))
         return PreparedImage(pixels, plan.intrinsics)
 
+    def intrinsics_for(self, model: CameraModel) -> Float64Array:
+        """Return the (3, 3) intrinsics that prepared pictures of this camera have."""
+        return self._plan(model, model, ()).intrinsics
+
     def _plan(
         self, model: CameraModel, calibrated: CameraModel, own_vehicle: Sequence[Sequence[tuple[float, float]]]
     ) -> _CameraPlan:

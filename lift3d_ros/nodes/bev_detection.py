@@ -53,8 +53,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
 
     def open_pipeline(self) -> BevDetector:
         """Open the detector for as many cameras as the rig has."""
-        own_vehicle = {name: camera.own_vehicle for name, camera in self._rig.cameras.items()}
-        detector = open_bev_detector(self.config.detection, len(self._rig.cameras), own_vehicle)
+        detector = open_bev_detector(self.config.detection, len(self._rig.cameras), self._rig)
         identity = detector.identity
         self.get_logger().info(
             f"{identity.description} on {identity.backend}; cameras {', '.join(self._rig.cameras)}; "

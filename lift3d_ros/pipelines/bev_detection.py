@@ -18,11 +18,21 @@ from lift3d_ros.config import group, setting
 from lift3d_ros.engines.protocol import Arrays
 from lift3d_ros.errors import CalibrationError, EngineError, ImageError
 from lift3d_ros.geometry.project import image_from_base
-from lift3d_ros.geometry.rig import Polygon
+from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.images.preprocess import ImagePreprocessor, InputSpec, PreparedImage
+from lift3d_ros.models.dfa3d.can_bus import (
+    ACCELERATION_AT_REST,
+    CAN_BUS_LENGTH,
+    absolute_can_bus,
+    can_bus_difference,
+)
+from lift3d_ros.models.dfa3d.visibility import find_visible_pairs, pad_pairs
 from lift3d_ros.pipelines.bev_engine import BevEngine, EngineConfig, open_bev_engine
-from lift3d_ros.pipelines.bev_memory import BevMemory
-from lift3d_ros.types import BevDetections, Boxes3D, CameraUse, CameraView, FrameSet, ModelIdentity, UInt8Array
+from lift3d_ros.pipelines.bev_memory import BevMemory, MemoryUse
+from lift3d_ros.pipelines.box_decoding import base_from_model, decode_boxes
+from lift3d_ros.pipelines.calibration_check import CalibrationWatch
+from lift3d_ros.pipelines.camera_slots import embedding_rows
+from lift3d_ros.types import BevDetections, CameraUse, CameraView, EgoMotion, Float64Array, FrameSet, ModelIdentity
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,9 @@ class DetectorConfig:
 
     score_threshold: float = setting(0.3, "boxes with a lower score are not reported", minimum=0.0, maximum=1.0)
     max_boxes: int = setting(100, "at most this many boxes per frame, best first", minimum=1, maximum=1000)
+    wraps_yaw: bool = setting(
+        True, "published checkpoints: keep the difference of headings within 180 degrees; false gives it as in training"
+    )
     max_gap_s: float = setting(2.5, "frames farther apart do not share BEV memory", unit="s", minimum=0.0, maximum=60.0)
 
 
@@ -45,12 +58,10 @@ class BevDetectionConfig:
 
 @dataclass(frozen=True, eq=False)
 class PreparedFrames:
-    """Network inputs of one frame set; cameras that could not be decoded are masked and explained."""
+    """What one frame set gives to the network; cameras that could not be decoded are left out and explained."""
 
     frame_set: FrameSet
-    images: UInt8Array
-    image_from_base: NDArray[np.float32]
-    camera_mask: NDArray[np.float32]
+    inputs: Arrays
     cameras: tuple[CameraUse, ...]
     problems: tuple[str, ...]
     prepare_s: float
@@ -63,18 +74,16 @@ class BevDetector:
         self,
         bev_engine: BevEngine,
         config: DetectorConfig,
-        own_vehicle: Mapping[str, tuple[Polygon, ...]] | None = None,
+        rig: Rig | None = None,
     ) -> None:
-        """Run `bev_engine` on frame sets.
-
-        Args:
-            own_vehicle: camera name -> polygons of the own vehicle in px of the full picture, see the rig file.
-        """
+        """Run `bev_engine` on frame sets; `rig` names masks of the own vehicle and embeddings of its cameras."""
         self._bev_engine = bev_engine
         self.config = config
         facts = bev_engine.model_config
         self._preprocessor = ImagePreprocessor(InputSpec(facts.image_width, facts.image_height))
-        self._own_vehicle = dict(own_vehicle or {})
+        self._T_base_model = base_from_model(facts)
+        self._rig = rig or Rig()
+        self._calibration = CalibrationWatch()
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="prepare")
         self._memory = BevMemory(config.max_gap_s)
         self._state = bev_engine.engine.new_state()
@@ -114,9 +123,9 @@ class BevDetector:
             )
         images = np.zeros((slots, 3, facts.image_height, facts.image_width), dtype=np.uint8)
         projections = np.tile(np.eye(4, dtype=np.float32), (slots, 1, 1))
-        mask = np.zeros(slots, dtype=np.float32)
+        is_used = np.zeros(slots, dtype=bool)
         cameras: dict[str, CameraUse] = {}
-        problems = list(frame_set.problems)
+        problems = [*frame_set.problems, *self._calibration.look_at(frame_set)]
         views = frame_set.views.items()
         prepared = self._pool.map(lambda item: self._prepare_camera(item[0], item[1]), views)
         for slot, ((name, view), result) in enumerate(zip(views, prepared, strict=True)):
@@ -124,42 +133,67 @@ class BevDetector:
                 problems.append(result)
                 continue
             images[slot] = result.pixels
-            projections[slot] = image_from_base(result.intrinsics, view.T_cam_reference)
-            mask[slot] = 1.0
+            intrinsics = facts.scaling_matrix @ result.intrinsics
+            projections[slot] = image_from_base(intrinsics, view.T_cam_reference) @ self._T_base_model
+            is_used[slot] = True
             stamp_ns = view.image.stamp_ns
             cameras[name] = CameraUse(name, True, stamp_ns, (frame_set.stamp_ns - view.capture_ns) * 1e-9)
         if not cameras:
             raise ImageError("no picture of this set can be used: " + "; ".join(problems))
+        inputs: Arrays = {"images": images, "image_from_model": projections}
+        inputs |= self._pair_inputs(projections, is_used)
+        if facts.camera_names:
+            inputs["camera_rows"] = self._camera_rows(frame_set, slots)
         uses = tuple(cameras.get(name, CameraUse(name, is_used=False)) for name in frame_set.cameras)
-        elapsed = time.perf_counter() - start
-        return PreparedFrames(frame_set, images, projections, mask, uses, tuple(problems), elapsed)
+        return PreparedFrames(frame_set, inputs, uses, tuple(problems), time.perf_counter() - start)
 
     def _prepare_camera(self, name: str, view: CameraView) -> PreparedImage | str:
         """Return the prepared picture, or the sentence that says why this camera is left out."""
+        camera = self._rig.cameras.get(name)
         try:
-            return self._preprocessor.to_array(view.image, view.model, self._own_vehicle.get(name, ()))
+            return self._preprocessor.to_array(view.image, view.model, camera.own_vehicle if camera else ())
         except (ImageError, CalibrationError) as error:
             return str(error)
         except Exception as error:  # one camera must not cost the others, whatever is wrong with it
             return f"camera '{name}': cannot be prepared ({type(error).__name__}: {error}); check its calibration"
 
+    def _pair_inputs(self, projections: NDArray[np.float32], is_used: NDArray[np.bool_]) -> Arrays:
+        """Return which cells the usable cameras see, padded to what the engine was made for."""
+        pairs = find_visible_pairs(projections, self._bev_engine.model_config, is_used)
+        if self._bev_engine.capacity is not None:
+            pairs = pad_pairs(pairs, self._bev_engine.capacity)
+        return {"pair_camera": pairs.camera, "pair_cell": pairs.cell, "pairs_of_cell": pairs.pairs_of_cell}
+
+    def _camera_rows(self, frame_set: FrameSet, slots: int) -> NDArray[np.int64]:
+        explicit = {name: camera.embedding for name, camera in self._rig.cameras.items() if camera.embedding}
+        row_of = embedding_rows(frame_set.cameras, self._bev_engine.model_config, explicit)
+        rows = np.zeros(slots, dtype=np.int64)
+        rows[: len(frame_set.views)] = [row_of[name] for name in frame_set.views]
+        return rows
+
     def infer(self, prepared: PreparedFrames) -> BevDetections:
-        """Run the network on one prepared set and update the BEV memory; call in stamp order."""
+        """Run the network on one prepared set and update the BEV memory; call in stamp order.
+
+        Raises:
+            EngineError: the engine failed, or its outputs are not finite; the memory then starts afresh.
+        """
         start = time.perf_counter()
         frame_set = prepared.frame_set
-        memory = self._memory.advance(frame_set)
-        outputs = self._bev_engine.engine.run(
-            {
-                "images": prepared.images,
-                "image_from_base": prepared.image_from_base,
-                "camera_mask": prepared.camera_mask,
-                "T_history_current": memory.T_history_current.astype(np.float32),
-                "history_valid": np.array(memory.is_used, dtype=np.float32),
-            },
-            self._state,
-        )
+        memory = self._memory.compare(frame_set)
+        motion = {
+            "ego": self._ego_input(memory),
+            "history_valid": np.array([memory.is_used], dtype=np.float32),
+        }
+        try:
+            outputs = self._bev_engine.engine.run({**prepared.inputs, **motion}, self._state)
+            _refuse_non_finite(outputs)
+        except Exception:
+            self.reset()  # the state may be of this frame, of the last one or of neither
+            raise
+        self._memory.remember(frame_set)
         inferred = time.perf_counter()
-        boxes = decode_boxes(outputs, self._bev_engine.model_config.class_names, frame_set.base_frame, self.config)
+        boxes = decode_boxes(outputs, self._bev_engine.model_config, frame_set.base_frame)
+        boxes = boxes.select(np.flatnonzero(boxes.scores >= self.config.score_threshold)[: self.config.max_boxes])
         return BevDetections(
             stamp_ns=frame_set.stamp_ns,
             boxes=boxes,
@@ -174,36 +208,32 @@ class BevDetector:
             problems=prepared.problems,
         )
 
+    def _ego_input(self, memory: MemoryUse) -> NDArray[np.float32]:
+        """Return the motion since the last frame in the form that the network takes."""
+        facts = self._bev_engine.model_config
+        if facts.ego_input == "can_bus":
+            current = self._can_bus(memory.current)
+            last = self._can_bus(memory.last) if memory.is_used else None
+            return can_bus_difference(current, last, wraps_yaw=self.config.wraps_yaw)[None].astype(np.float32)
+        T_model_base = np.linalg.inv(self._T_base_model)
+        return (T_model_base @ memory.T_history_current @ self._T_base_model)[None].astype(np.float32)
 
-def open_bev_detector(
-    config: BevDetectionConfig, num_cameras: int, own_vehicle: Mapping[str, tuple[Polygon, ...]] | None = None
-) -> BevDetector:
+    def _can_bus(self, ego: EgoMotion | None) -> Float64Array:
+        if ego is None:
+            return np.zeros(CAN_BUS_LENGTH)
+        repeats_scalar = self._bev_engine.model_config.repeats_quaternion_scalar
+        return absolute_can_bus(ego, ACCELERATION_AT_REST, repeats_quaternion_scalar=repeats_scalar)
+
+
+def open_bev_detector(config: BevDetectionConfig, num_cameras: int, rig: Rig | None = None) -> BevDetector:
     """Load model and engine for a rig of `num_cameras` cameras and return a detector without memory."""
-    return BevDetector(open_bev_engine(config.model, config.engine, num_cameras), config.detector, own_vehicle)
+    return BevDetector(open_bev_engine(config.model, config.engine, num_cameras), config.detector, rig)
 
 
-def decode_boxes(
-    outputs: Mapping[str, NDArray[Any]], class_names: tuple[str, ...], base_frame: str, config: DetectorConfig
-) -> Boxes3D:
-    """Turn network outputs into boxes: best class scores over all queries, without suppression.
-
-    Args:
-        outputs: ``class_logits`` (Q, classes) and ``box_codes`` (Q, 10): cx, cy, log width, log length, cz,
-            log height, sin yaw, cos yaw, vx, vy; metres in the base frame (fact sheet DFA3D, section 16).
-    """
-    logits = outputs["class_logits"].astype(np.float64)
-    scores = 1.0 / (1.0 + np.exp(-logits))
-    order = np.argsort(-scores.reshape(-1), kind="stable")[: config.max_boxes]
-    query, label = np.divmod(order, len(class_names))
-    code = outputs["box_codes"].astype(np.float64)[query]
-    boxes = Boxes3D(
-        frame_id=base_frame,
-        class_names=class_names,
-        centers=code[:, [0, 1, 4]],
-        sizes=np.exp(np.clip(code[:, [3, 2, 5]], -5.0, 5.0)),
-        yaws=np.arctan2(code[:, 6], code[:, 7]),
-        velocities=code[:, 8:10],
-        scores=scores.reshape(-1)[order],
-        labels=label,
-    )
-    return boxes.select(boxes.scores >= config.score_threshold)
+def _refuse_non_finite(outputs: Arrays) -> None:
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise EngineError(
+                f"engine output '{name}' holds values that are not finite: no boxes for this frame, and the BEV memory "
+                "starts afresh; check the weights with 'lift3d weights verify'"
+            )

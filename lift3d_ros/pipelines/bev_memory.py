@@ -14,15 +14,27 @@ from lift3d_ros.types import EgoMotion, Float64Array, FrameSet, TemporalState
 
 @dataclass(frozen=True, eq=False)
 class MemoryUse:
-    """What the network is told about its memory; `T_history_current` maps current base points to the last frame."""
+    """What the network is told about its memory.
+
+    Args:
+        last, current: ego motion of the frame that wrote the memory and of this one, None where it is not known.
+    """
 
     temporal_state: TemporalState
-    T_history_current: Float64Array
+    last: EgoMotion | None
+    current: EgoMotion | None
 
     @property
     def is_used(self) -> bool:
         """Whether the memory of the last frame goes into this one."""
         return self.temporal_state == "fused"
+
+    @property
+    def T_history_current(self) -> Float64Array:
+        """Map points of the current base frame to that of the last frame, (4, 4); identity without memory."""
+        if not self.is_used or self.last is None or self.current is None:
+            return np.eye(4)
+        return np.asarray(np.linalg.inv(self.last.T_world_base) @ self.current.T_world_base)
 
 
 class BevMemory:
@@ -38,21 +50,22 @@ class BevMemory:
         """Forget the last frame."""
         self._stamp_ns, self._ego = None, None
 
-    def advance(self, frame_set: FrameSet) -> MemoryUse:
-        """Compare `frame_set` with the last frame and remember it as the new last frame."""
-        use = self._compare(frame_set)
-        self._stamp_ns, self._ego = frame_set.stamp_ns, frame_set.ego
-        return use
+    def compare(self, frame_set: FrameSet) -> MemoryUse:
+        """Return whether `frame_set` may use the memory of the last frame, and both ego motions."""
+        return MemoryUse(self._temporal_state(frame_set), self._ego, frame_set.ego)
 
-    def _compare(self, frame_set: FrameSet) -> MemoryUse:
+    def remember(self, frame_set: FrameSet) -> None:
+        """Note that `frame_set` has written the memory."""
+        self._stamp_ns, self._ego = frame_set.stamp_ns, frame_set.ego
+
+    def _temporal_state(self, frame_set: FrameSet) -> TemporalState:
         if self._stamp_ns is None or frame_set.stamp_ns <= self._stamp_ns:
-            return MemoryUse("first_frame", np.eye(4))
+            return "first_frame"
         if frame_set.ego is None or self._ego is None:
-            return MemoryUse("no_ego_motion", np.eye(4))
+            return "no_ego_motion"
         if (frame_set.stamp_ns - self._stamp_ns) * 1e-9 > self._max_gap_s:
-            return MemoryUse("gap", np.eye(4))
-        T_history_current = np.linalg.inv(self._ego.T_world_base) @ frame_set.ego.T_world_base
-        return MemoryUse("fused", np.asarray(T_history_current))
+            return "gap"
+        return "fused"
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return stamp and pose as arrays, empty before the first frame."""

@@ -206,6 +206,7 @@ def run_detector(
     """
     folder.restore_memory(detector)
     since_checkpoint = 0
+    told: tuple[str, ...] = ()
     try:
         for frame_set in _select(frame_sets, frames, folder.consumed):
             start = time.perf_counter()
@@ -217,7 +218,9 @@ def run_detector(
                 continue
             detections = detector.infer(prepared)
             for problem in detections.problems:
-                logger.warning("frame set at %d ns: %s", detections.stamp_ns, problem)
+                if problem not in told:  # what lasts is told when it begins
+                    logger.warning("frame set at %d ns: %s", detections.stamp_ns, problem)
+            told = detections.problems
             folder.append(frame_set, detections, detector)
             on_result(frame_set, detections)
             since_checkpoint += 1

@@ -193,5 +193,5 @@ def test_files_that_the_documents_name_exist() -> None:
         text = document.read_text(encoding="utf-8")
         named = re.findall(r"[`(]((?:[\w.]+/)+[\w.]*\w\.(?:py|md|yaml|xml|json|msg|jpg))[`)#]", text)
         ours = [name for name in named if "my_" not in name and "MyResult" not in name]
-        places = (REPOSITORY, REPOSITORY / "lift3d_ros")
+        places = (document.parent, REPOSITORY, REPOSITORY / "lift3d_ros")
         assert [name for name in ours if not any((place / name).exists() for place in places)] == [], document

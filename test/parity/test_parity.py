@@ -1,12 +1,12 @@
 """Runs every numeric case of the parity folders; each case is one test.
 
 Folders: ``$LIFT3D_PARITY_DIR``, by default ``$LIFT3D_SHARED_DIR/parity``; each method has a folder with an
-``INDEX.json``. Select with ``pytest test/parity -k dfa3d``.
+``INDEX.json``. Select with ``pytest test/parity -k dfa3d``. ``LIFT3D_PARITY_DEVICE=cuda`` runs them on a GPU.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -20,27 +20,23 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # files of cases import each other
 SHARED = Path(os.environ.get("LIFT3D_SHARED_DIR", HERE.parents[1].parent / "shared"))
 PARITY = Path(os.environ.get("LIFT3D_PARITY_DIR", SHARED / "parity"))
+
+DEVICE = os.environ.get("LIFT3D_PARITY_DEVICE", "cpu")
+torch.backends.cudnn.allow_tf32 = False  # the cases compare float32
 
 Runner = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 def find_runner(method: str, name: str) -> Runner | None:
-    """Return the function of ``<method>_cases.py`` that runs the case called `name`, if it is built yet."""
-    path = HERE / f"{method}_cases.py"
-    if not path.exists():
-        return None
-    module_name = f"parity_{method}_cases"
-    if module_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        spec.loader.exec_module(module)
-    runner: Runner | None = sys.modules[module_name].find_runner(name)
-    return runner
+    """Return the function that runs the case called `name`, from ``<method>_*_cases.py``, if it is built yet."""
+    for path in sorted(HERE.glob(f"{method}_*_cases.py")):
+        runner: Runner | None = importlib.import_module(path.stem).find_runner(name)
+        if runner is not None:
+            return runner
+    return None
 
 
 def cases() -> Iterator[Any]:
@@ -60,12 +56,15 @@ def test_case(folder: Path, method: str, case: dict[str, Any]) -> None:
         pytest.skip(f"{folder.name}: the block of '{case['name']}' ({case['module']}) is not built yet")
     with np.load(folder / f"{case['name']}.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
-    found = runner(case, {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()})
+    with torch.device(DEVICE):
+        found = runner(case, {name: torch.tensor(np.asarray(array)) for name, array in arrays.items()})
+    is_scaled = "max(abs(expected" in case["compare"]  # errors relative to the largest magnitude of each array
     for output in case["outputs"]:
         name = output["name"]
-        expected = arrays[f"out.{name}"]
-        actual = found[name].detach().numpy()
+        expected = arrays[f"out.{name}"].astype(np.float64)
+        actual = found[name].detach().cpu().numpy().astype(np.float64)
         assert actual.shape == expected.shape, name
-        np.testing.assert_allclose(
-            actual.astype(np.float64), expected.astype(np.float64), atol=case["atol"], rtol=case["rtol"], err_msg=name
-        )
+        atol, rtol = case["atol"], case["rtol"]
+        if is_scaled:
+            atol, rtol = atol + rtol * float(np.abs(expected).max(initial=0.0)), 0.0
+        np.testing.assert_allclose(actual, expected, atol=atol, rtol=rtol, err_msg=name)

@@ -14,7 +14,8 @@ import pytest
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.rotations import rpy_matrix
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
-from lift3d_ros.pipelines.bev_engine import BevEngine, EngineConfig, exported_graph, open_bev_engine
+from lift3d_ros.pipelines.bev_engine import BevEngine, EngineConfig, open_bev_engine
+from lift3d_ros.pipelines.bev_graph import exported_graph
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, Float64Array, FrameSet, UInt8Array
 from lift3d_ros.weights.manifest import find_model
 

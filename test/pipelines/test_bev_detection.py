@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 
 from lift3d_ros.errors import EngineError, ImageError
-from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig, decode_boxes
-from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
+from lift3d_ros.geometry.rig import Rig, RigCamera
+from lift3d_ros.geometry.rigid import make_transform
+from lift3d_ros.geometry.rotations import rpy_matrix
+from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
+from lift3d_ros.types import BevDetections, Boxes3D, CameraImage, CameraModel, CameraView, FrameSet
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -89,7 +93,8 @@ def test_a_picture_that_does_not_fit_its_calibration_drops_its_camera(detector: 
 def test_whatever_goes_wrong_with_one_camera_does_not_cost_the_others(
     detector: DetectorFactory, torch_engine: Any, vehicle: Any
 ) -> None:
-    masked = BevDetector(torch_engine, DetectorConfig(score_threshold=0.0, max_boxes=40), {"back": ((),)})
+    rig = Rig(cameras={"back": RigCamera(own_vehicle=((),))})
+    masked = BevDetector(torch_engine, DetectorConfig(score_threshold=0.0, max_boxes=40), rig)
     (result,) = run(masked, vehicle.frame(0.0))
     (problem,) = result.problems
     assert problem.startswith("camera 'back': cannot be prepared (error: ")
@@ -146,6 +151,78 @@ def test_where_memory_may_not_be_used_the_result_is_that_of_a_first_frame(
     (alone,) = run(detector(), frames[1])
     is_same = np.array_equal(rows(results[1].boxes), rows(alone.boxes))
     assert is_same == (states[1] != "fused")
+
+
+@pytest.mark.parametrize("fault", ["raises", "gives NaN"])
+def test_after_a_failed_inference_memory_starts_afresh(
+    detector: DetectorFactory, vehicle: Any, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    running = detector()
+    run(running, vehicle.frame(0.0))
+    engine_class = type(running._bev_engine.engine)
+
+    def fail(_self: Any, _inputs: Any, _state: Any) -> dict[str, Any]:
+        if fault == "raises":
+            raise RuntimeError("out of memory")
+        return {"class_logits": np.full((1, 3, 10), np.nan), "box_codes": np.zeros((1, 3, 10))}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_class, "run", fail)
+        with pytest.raises((RuntimeError, EngineError), match=r"out of memory|not finite"):
+            run(running, vehicle.frame(0.1))
+    (result,) = run(running, vehicle.frame(0.2))
+    assert result.temporal_state == "first_frame"
+    assert_same(result, *run(detector(), vehicle.frame(0.2)))
+
+
+def test_a_wrong_calibration_is_told_from_the_first_box_on(detector: DetectorFactory, vehicle: Any) -> None:
+    frame = vehicle.frame(0.0)
+    upside_down = np.diag([-1.0, -1.0, 1.0, 1.0])
+    view = frame.views["back"]
+    turned = CameraView(view.image, view.model, view.T_base_cam @ upside_down)
+    wrong = FrameSet(frame.stamp_ns, {**frame.views, "back": turned}, ego=frame.ego)
+    for result in run(detector(), wrong, wrong):
+        (problem,) = result.problems
+        assert "camera 'back': upside down" in problem
+    (fine,) = run(detector(), frame)
+    assert fine.problems == ()
+
+
+def test_a_calibration_may_change_while_the_detector_runs(any_detector: DetectorFactory, vehicle: Any) -> None:
+    """The front camera is turned by 20 degrees and gets another lens: as if the detector had been started with that."""
+    before, after = vehicle.frame(0.0), vehicle.frame(5.0)
+    view = after.views["front"]
+    intrinsics = view.model.intrinsics * [[0.8], [0.8], [1.0]]
+    model = CameraModel("front", view.model.frame_id, vehicle.width, vehicle.height, intrinsics)
+    turn = make_transform(rpy_matrix(0.0, 0.0, np.deg2rad(20.0)), np.zeros(3))
+    changed = dataclasses.replace(
+        after, views={**after.views, "front": CameraView(view.image, model, turn @ view.T_base_cam)}
+    )
+    running = any_detector()
+    first, second = run(running, before, changed)  # five seconds apart: no memory in between
+    (alone,) = run(any_detector(), changed)
+    assert_same(second, alone)
+    (unchanged,) = run(any_detector(), after)
+    assert np.abs(rows(second.boxes) - rows(unchanged.boxes)).max() > 1e-4
+    assert first.problems == ()
+
+
+def test_cameras_may_have_pictures_of_different_sizes(detector: DetectorFactory, vehicle: Any) -> None:
+    import cv2
+
+    frame = vehicle.frame(0.0)
+    view = frame.views["back"]
+    picture = cv2.imdecode(view.image.data, cv2.IMREAD_COLOR)
+    large = np.asarray(cv2.imencode(".png", cv2.resize(picture, None, fx=4, fy=4))[1]).reshape(-1)
+    # Pixel centres: the scaled picture has its first pixel centre at (4 - 1) / 2 of the new pixels.
+    scale = np.array([[4.0, 0.0, 1.5], [0.0, 4.0, 1.5], [0.0, 0.0, 1.0]])
+    model = CameraModel("back", view.model.frame_id, 4 * vehicle.width, 4 * vehicle.height, scale @ vehicle.intrinsics)
+    image = CameraImage("back", view.image.stamp_ns, view.image.frame_id, "png", large)
+    mixed = dataclasses.replace(frame, views={**frame.views, "back": CameraView(image, model, view.T_base_cam)})
+    (found,), (expected,) = run(detector(), mixed), run(detector(), frame)
+    assert found.problems == ()
+    # The same scene from the same place; pixels differ a little by resizing twice.
+    assert_all_found(expected.boxes.select(np.arange(10)), found.boxes, 0.2)
 
 
 def test_reset_forgets(any_detector: DetectorFactory, vehicle: Any) -> None:
@@ -210,20 +287,6 @@ def test_threshold_and_limit_cut_the_list_of_the_best(detector: DetectorFactory,
     np.testing.assert_array_equal(good.boxes.scores, scores[scores >= middle])
     (none,) = run(detector(score_threshold=1.0), vehicle.frame(0.0))
     assert (len(none.boxes), none.boxes.frame_id) == (0, "base_link")
-
-
-def test_boxes_are_decoded_in_metres_and_radians() -> None:
-    codes = np.zeros((2, 10), np.float32)
-    codes[0] = [12.0, -3.0, np.log(1.9), np.log(4.5), 0.7, np.log(1.6), np.sin(2.5), np.cos(2.5), 4.0, -1.0]
-    logits = np.full((2, 2), -9.0, np.float32)
-    logits[0, 1] = 0.0
-    boxes = decode_boxes({"class_logits": logits, "box_codes": codes}, ("car", "bus"), "base", DetectorConfig())
-    assert (len(boxes), boxes.frame_id, boxes.class_names[boxes.labels[0]]) == (1, "base", "bus")
-    np.testing.assert_allclose(boxes.centers[0], [12.0, -3.0, 0.7], atol=1e-6)
-    np.testing.assert_allclose(boxes.sizes[0], [4.5, 1.9, 1.6], atol=1e-6)
-    np.testing.assert_allclose(boxes.velocities[0], [4.0, -1.0], atol=1e-6)
-    assert boxes.yaws[0] == pytest.approx(2.5)
-    assert boxes.scores[0] == pytest.approx(0.5)
 
 
 def test_boxes_of_a_real_frame_lie_within_the_range_of_the_model(detector: DetectorFactory, vehicle: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -16,9 +17,10 @@ import pytest
 
 from lift3d_ros.config import from_mapping
 from lift3d_ros.errors import ConfigError, EngineError, WeightsError
-from lift3d_ros.pipelines import bev_engine
+from lift3d_ros.pipelines import bev_engine, bev_graph
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
-from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, load_network, open_bev_engine
+from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, open_bev_engine
+from lift3d_ros.pipelines.bev_graph import example_inputs, load_network
 from lift3d_ros.weights.manifest import find_model
 
 ONNXRUNTIME = EngineConfig(backend="onnxruntime", threads=1)
@@ -73,7 +75,7 @@ def test_a_graph_for_fewer_cameras_is_refused_and_one_for_more_is_taken(graph_pa
 
 
 def test_the_cached_graph_is_found_again(in_graph_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bev_engine, "export_graph", lambda *_: pytest.fail("exported although it is cached"))
+    monkeypatch.setattr(bev_graph, "export_graph", lambda *_: pytest.fail("exported although it is cached"))
     engine = open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2)
     assert engine.identity.backend == "onnxruntime"
 
@@ -154,10 +156,12 @@ def test_trained_weights_are_loaded_and_reported_with_the_hash_of_the_manifest(
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from safetensors.torch import save_file
 
-    from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+    from lift3d_ros.models.dfa3d.config import preset
     from lift3d_ros.models.dfa3d.detector import build_detector
 
-    trained = build_detector(Dfa3dConfig.tiny(), seed=5)
+    tiny = preset("tiny")
+    assert tiny is not None
+    trained = build_detector(tiny, seed=5)
     state = trained.state_dict()
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     add_model(tmp_path, half, save_file)
@@ -168,9 +172,9 @@ def test_trained_weights_are_loaded_and_reported_with_the_hash_of_the_manifest(
         assert torch.equal(tensor, half[name].to(tensor.dtype)), name
     assert open_bev_engine("mine", EngineConfig(backend="torch"), 1).identity.description == "mine"
 
-    del half["level_embeds"]
+    del half["level_embedding"]
     add_model(tmp_path, half, save_file)
-    with pytest.raises(WeightsError, match=r"mine\.safetensors: does not fit model 'mine'.*level_embeds"):
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: does not fit model 'mine'.*level_embedding"):
         load_network("mine", find_model("mine"))
 
 
@@ -195,7 +199,75 @@ def test_models_of_other_methods_are_refused(tmp_path: Path, monkeypatch: pytest
 def test_threads_of_the_engine_do_not_change_the_boxes(graph_path: Path) -> None:
     outputs = []
     for threads in (1, 2):
-        engine = open_bev_engine(str(graph_path), EngineConfig(backend="onnxruntime", threads=threads), 2).engine
-        example = bev_engine._example_inputs(bev_engine.Dfa3dConfig.tiny(), 2)
-        outputs.append(engine.run(example, engine.new_state())["box_codes"])
+        opened = open_bev_engine(str(graph_path), EngineConfig(backend="onnxruntime", threads=threads), 2)
+        example = example_inputs(opened.model_config, 2, opened.capacity)
+        outputs.append(opened.engine.run(example, opened.engine.new_state())["box_codes"])
     np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-4)
+
+
+def test_an_exported_graph_is_refused_for_the_torch_backend(graph_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"'torch' cannot run the exported graph .*give a model name"):
+        open_bev_engine(str(graph_path), EngineConfig(backend="torch"), 2)
+
+
+def test_a_model_that_takes_measured_depth_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manifest.yaml").write_text(
+        "models:\n  lidar: {method: dfa3d, preset: dfa3d-base-gtdepth, licence: Apache-2.0, source: test}\n"
+    )
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+    with pytest.raises(EngineError, match=r"model 'lidar' takes measured depth.*'dfa3d-base'"):
+        open_bev_engine("lidar", EngineConfig(), 1)
+
+
+def test_a_rig_file_decides_the_room_for_pairs(repository: Path) -> None:
+    from lift3d_ros.geometry.rig import load_rig
+    from lift3d_ros.models.dfa3d.config import preset
+    from lift3d_ros.pipelines.rig_capacity import rig_capacity
+
+    rig, tiny = load_rig(repository / "config/rigs/nuscenes_like.yaml"), preset("tiny")
+    assert tiny is not None
+    capacity = rig_capacity(rig, tiny)
+    # A nuScenes vehicle sees 1.12 pairs for each cell of the grid, at most two of one cell (fact sheet, section 0.4).
+    assert capacity.pairs / tiny.num_cells == pytest.approx(1.25 * 1.12, abs=0.05)
+    assert capacity.cameras_per_cell == 3
+    incomplete = dataclasses.replace(rig, cameras={"front": dataclasses.replace(rig.cameras["front"], mounting=None)})
+    with pytest.raises(ConfigError, match=r"camera 'front'.*mounting"):
+        rig_capacity(incomplete, tiny)
+
+
+@pytest.mark.parametrize("setting", [{"device": "cuda:0"}, {"precision": "float16"}])
+def test_settings_that_a_backend_would_ignore_are_refused(setting: dict[str, Any]) -> None:
+    (name,) = setting
+    with pytest.raises(EngineError, match=rf"engine\.{name} '.*' is a setting of the torch backend"):
+        open_bev_engine("dfa3d_tiny", EngineConfig(backend="onnxruntime", **setting), 1)
+
+
+def test_half_precision_gives_about_the_same_scores(torch_engine: Any) -> None:
+    half = open_bev_engine("dfa3d_tiny", EngineConfig(backend="torch", precision="bfloat16"), 2)
+    example = example_inputs(half.model_config, 2)
+    logits = []
+    for opened in (torch_engine, half):
+        state = opened.engine.new_state()
+        opened.engine.run(example, state)
+        logits.append(opened.engine.run(example, state)["class_logits"])
+    error = np.sqrt(np.mean((logits[1] - logits[0]) ** 2) / np.mean(logits[0] ** 2))
+    assert 0.0 < error < 0.05
+
+
+@pytest.mark.gpu
+def test_a_recorded_cuda_graph_gives_the_outputs_of_plain_calls() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    plain, recorded = (
+        open_bev_engine("dfa3d_tiny", EngineConfig(backend="torch", device="cuda:0", cuda_graph=is_recorded), 2)
+        for is_recorded in (False, True)
+    )
+    states = [plain.engine.new_state(), recorded.engine.new_state()]
+    for turn in range(3):  # the history goes from run to run
+        expected = plain.engine.run(example_inputs(plain.model_config, 2), states[0])
+        found = recorded.engine.run(example_inputs(recorded.model_config, 2, recorded.capacity), states[1])
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, atol=1e-3, err_msg=f"{name} of run {turn}")

@@ -75,7 +75,7 @@ def test_a_thing_in_the_world_lands_on_the_pixel_where_its_camera_saw_it(
     scale, cropped_rows = 704 / 352, 320 - 256  # rows above the network input are cut off
     expected = [scale * (u + 0.5) - 0.5, scale * (v + 0.5) - 0.5 - cropped_rows]
     thing_now = np.linalg.inv(vehicle.T_world_base(REFERENCE_NS)) @ thing_in_world
-    pixels, depths = project_points(prepared.image_from_base[1].astype(np.float64), thing_now[:3])
+    pixels, depths = project_points(prepared.inputs["image_from_model"][1].astype(np.float64), thing_now[:3])
     np.testing.assert_allclose(pixels[0], expected, atol=1e-3)
     assert depths[0] == pytest.approx(12.0, abs=1e-4)
 

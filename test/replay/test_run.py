@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -110,3 +111,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Lift3dError, match=r"file/out: the results cannot be written .*; check permissions"):
         run(tmp_path / "file" / "out", Counting())
+
+
+def test_what_lasts_is_told_when_it_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class WithProblems(Counting):
+        def infer(self, item: FrameSet) -> BevDetections:
+            lasting = ("no ego motion",) if 4 <= item.stamp_ns <= 20 or item.stamp_ns == 25 else ()
+            return dataclasses.replace(super().infer(item), problems=lasting)
+
+    run(tmp_path / "out", WithProblems())
+    told = [message for message in caplog.messages if "no ego motion" in message]
+    assert told == ["frame set at 4 ns: no ego motion", "frame set at 25 ns: no ego motion"]

@@ -10,7 +10,15 @@ import pytest
 from lift3d_ros.config import from_mapping, read_yaml_mapping
 from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
 from lift3d_ros.resources import find_resource
-from lift3d_ros.weights.manifest import MANIFEST, Manifest, find_model, verified_weights_path
+from lift3d_ros.weights.manifest import (
+    MANIFEST,
+    Manifest,
+    find_model,
+    known_models,
+    models_dir,
+    package_manifest,
+    verified_weights_path,
+)
 
 CONTENT = b"weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -44,10 +52,57 @@ def test_every_shipped_model_is_what_the_manifest_says(monkeypatch: pytest.Monke
     assert find_model("dfa3d_tiny").licence == "Apache-2.0"
 
 
-def test_a_folder_of_ones_own_comes_first(models: Path) -> None:
+def test_a_folder_of_ones_own_adds_to_the_models_of_the_package(models: Path) -> None:
     entry = find_model("mine")
     assert (entry.method, entry.source) == ("dfa3d", "own")
     assert verified_weights_path("mine", entry) == models / "mine.safetensors"
+    assert find_model("dfa3d_tiny").source == "this package"
+    found = {model.name: model.manifest for model in known_models()}
+    assert found["mine"] == models / "manifest.yaml"
+    assert found["dfa3d_tiny"] == package_manifest()
+
+
+def test_without_a_folder_of_ones_own_the_users_data_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIFT3D_MODELS_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert find_model("dfa3d_tiny").source == "this package"
+    assert not models_dir().exists(), "looking makes no folder"
+    models_dir().mkdir(parents=True)
+    write_manifest(models_dir(), SHA256)
+    (models_dir() / "mine.safetensors").write_bytes(CONTENT)
+    assert tmp_path in models_dir().parents
+    assert verified_weights_path("mine", find_model("mine")) == models_dir() / "mine.safetensors"
+
+
+def test_a_model_of_the_package_cannot_be_overridden(models: Path) -> None:
+    text = (models / "manifest.yaml").read_text()
+    (models / "manifest.yaml").write_text(text + text.partition("\n")[2].replace("mine:", "dfa3d_tiny:"))
+    with pytest.raises(
+        WeightsError, match=rf"{models}/manifest\.yaml: model 'dfa3d_tiny' has the name of .* give it another name"
+    ):
+        find_model("dfa3d_tiny")
+    assert find_model("mine").source == "own", "the other models stay usable"
+
+
+def test_a_copy_of_the_packages_folder_may_serve_as_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "manifest.yaml").write_bytes(package_manifest().read_bytes())
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+    assert find_model("dfa3d_tiny").source == "this package"
+    assert len({model.name for model in known_models()}) == len(known_models())
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(package_manifest().parent))
+    assert find_model("dfa3d_tiny").source == "this package"
+
+
+def test_an_imported_model_without_its_file_says_what_to_import(models: Path) -> None:
+    write_manifest(models, SHA256, source="published.pth", source_sha256="ab")
+    (models / "mine.safetensors").write_bytes(b"other")
+    with pytest.raises(WeightsError, match=r"SHA-256 is .*: import published\.pth again"):
+        verified_weights_path("mine", find_model("mine"))
+    (models / "mine.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"mine\.safetensors was not found; import published\.pth again"):
+        verified_weights_path("mine", find_model("mine"))
 
 
 def test_an_untrained_model_has_no_weights_file() -> None:
@@ -59,7 +114,7 @@ def test_an_untrained_model_has_no_weights_file() -> None:
 
 def test_an_unknown_model_suggests_the_nearest(models: Path) -> None:
     with pytest.raises(
-        WeightsError, match=r"model 'mime' is not in .*manifest\.yaml; did you mean 'mine'\?; known: mine"
+        WeightsError, match=r"model 'mime' is not in .*manifest\.yaml; did you mean 'mine'\?; known: .*, mine\."
     ):
         find_model("mime")
 

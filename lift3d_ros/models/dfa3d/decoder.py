@@ -7,6 +7,11 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.dfa3d.attention import DeformableAttention
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+from lift3d_ros.models.dfa3d.encoder import feed_forward
+from lift3d_ros.ops.deformable_attention_3d import Levels
+
+# cx, cy, log width, log length, cz, log height, sin yaw, cos yaw, vx, vy
+CODE_SIZE = 10
 
 
 class DecoderLayer(nn.Module):
@@ -15,21 +20,35 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
         dims, heads = config.embed_dims, config.num_heads
-        self.self_attention = nn.MultiheadAttention(dims, heads, batch_first=True)
-        self.cross_attention = DeformableAttention(dims, heads, 1, config.num_temporal_points, has_depth=False)
-        self.output_proj = nn.Linear(dims, dims)
-        self.ffn = nn.Sequential(nn.Linear(dims, 2 * dims), nn.ReLU(inplace=True), nn.Linear(2 * dims, dims))
+        self.self_attention = nn.MultiheadAttention(dims, heads, dropout=config.dropout, batch_first=True)
+        self.cross_attention = BevAttention(config)
+        self.ffn = feed_forward(dims, config.ffn_dims, config.dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
-        self.levels = [(config.bev_height, config.bev_width)]
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, query: Tensor, position: Tensor, bev: Tensor, reference: Tensor) -> Tensor:
-        """Map queries (1, Q, C) with their BEV reference (1, Q, 1, 2) to (1, Q, C)."""
+        """Map queries (B, Q, C) with their place in the BEV map (B, Q, 2) to (B, Q, C)."""
         with_position = query + position
         mixed = self.self_attention(with_position, with_position, query, need_weights=False)[0]
-        query = self.norms[0](query + mixed)
-        attended = self.cross_attention(query + position, bev, reference, self.levels)
-        query = self.norms[1](query + self.output_proj(attended))
+        query = self.norms[0](query + self.dropout(mixed))
+        query = self.norms[1](query + self.cross_attention(query + position, bev, reference))
         result: Tensor = self.norms[2](query + self.ffn(query))
+        return result
+
+
+class BevAttention(DeformableAttention):
+    """Deformable attention of object queries into the one level of the BEV map."""
+
+    def __init__(self, config: Dfa3dConfig) -> None:
+        super().__init__(config.embed_dims, config.num_heads, 1, config.num_temporal_points, has_depth=False)
+        self.output_proj = nn.Linear(config.embed_dims, config.embed_dims)
+        self.dropout = nn.Dropout(config.dropout)
+        self.levels: Levels = [(config.bev_height, config.bev_width)]
+
+    def forward(self, query: Tensor, bev: Tensor, reference: Tensor) -> Tensor:  # type: ignore[override]
+        """Attend from queries (B, Q, C) at `reference` (B, Q, 2) to the map (B, cells, C)."""
+        attended = super().forward(query, bev, reference[:, :, None], self.levels)
+        result: Tensor = self.dropout(self.output_proj(attended))
         return result
 
 
@@ -45,25 +64,47 @@ class Decoder(nn.Module):
         self.query_embedding = nn.Embedding(config.num_queries, 2 * dims)
         self.reference_points = nn.Linear(dims, 3)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
-        self.cls_branches = nn.ModuleList(_branch(dims, len(config.class_names)) for _ in self.layers)
-        self.reg_branches = nn.ModuleList(_branch(dims, 10) for _ in self.layers)
+        self.cls_branches = nn.ModuleList(_class_branch(dims, len(config.class_names)) for _ in self.layers)
+        self.reg_branches = nn.ModuleList(_box_branch(dims) for _ in self.layers)
         self.register_buffer("range_min", torch.tensor(config.point_range[:3]), persistent=False)
         self.register_buffer("range_size", torch.tensor(config.point_range[3:]) - self.range_min, persistent=False)
 
     def forward(self, bev: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Map the BEV map (1, cells, C) to class logits (Q, classes) and box codes (Q, 10) of every layer."""
-        position, query = self.query_embedding.weight[None].chunk(2, dim=-1)
-        reference = self.reference_points(position).sigmoid()  # (1, Q, 3) normalised x, y, z
+        """Map the BEV map (B, cells, C) to class logits (B, Q, classes) and box codes (B, Q, 10) of every layer."""
+        position, query = self.query_embedding.weight[None].expand(bev.shape[0], -1, -1).chunk(2, dim=-1)
+        reference = self.reference_points(position).sigmoid()
+        return [
+            (classify(query), self._metric(code, refined))
+            for classify, (query, refined, code) in zip(
+                self.cls_branches, self.refine(query, position, bev, reference), strict=True
+            )
+        ]
+
+    def refine(
+        self, query: Tensor, position: Tensor, bev: Tensor, reference: Tensor
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Run the layers.
+
+        Args:
+            query, position: (B, Q, C).
+            reference: (B, Q, 3) normalised x, y, z.
+
+        Returns:
+            For each layer the queries (B, Q, C), the refined references (B, Q, 3) and the raw box codes (B, Q, 10).
+        """
         results = []
-        for layer, classify, regress in zip(self.layers, self.cls_branches, self.reg_branches, strict=True):
-            query = layer(query, position, bev, reference[:, :, None, :2])
+        for layer, regress in zip(self.layers, self.reg_branches, strict=True):
+            query = layer(query, position, bev, reference[..., :2])
             code = regress(query)
-            refined = (inverse_sigmoid(reference) + code[..., [0, 1, 4]]).sigmoid()
-            center = refined * self.range_size + self.range_min
-            metric = torch.cat([center[..., :2], code[..., 2:4], center[..., 2:], code[..., 5:]], dim=-1)
-            results.append((classify(query)[0], metric[0]))
+            step = torch.cat([code[..., :2], code[..., 4:5]], dim=-1)
+            refined = (inverse_sigmoid(reference) + step).sigmoid()
+            results.append((query, refined, code))
             reference = refined.detach()
         return results
+
+    def _metric(self, code: Tensor, refined: Tensor) -> Tensor:
+        center = refined * self.range_size + self.range_min
+        return torch.cat([center[..., :2], code[..., 2:4], center[..., 2:], code[..., 5:]], dim=-1)
 
 
 def inverse_sigmoid(value: Tensor) -> Tensor:
@@ -72,5 +113,15 @@ def inverse_sigmoid(value: Tensor) -> Tensor:
     return torch.log(value.clamp(min=1e-5) / (1 - value).clamp(min=1e-5))
 
 
-def _branch(dims: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(dims, dims), nn.LayerNorm(dims), nn.ReLU(inplace=True), nn.Linear(dims, outputs))
+def _class_branch(dims: int, num_classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        layers += [nn.Linear(dims, dims), nn.LayerNorm(dims), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(dims, num_classes))
+
+
+def _box_branch(dims: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        layers += [nn.Linear(dims, dims), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Linear(dims, CODE_SIZE))

@@ -1,12 +1,50 @@
-"""Predicts for each feature pixel how likely the surface it sees lies in each depth bin."""
+"""Predicts for each feature cell how likely the surface it sees lies in each depth bin."""
 
 from __future__ import annotations
 
+import itertools
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lift3d_ros.models.dfa3d.config import DepthConfig
+from lift3d_ros.ops.deformable_convolution import DeformableConv2d
 
 
-class DepthHead(nn.Module):
-    """Two convolutions and a softmax over bins along the optical axis."""
+def build_depth_head(in_channels: int, config: DepthConfig) -> LightDepthHead | AsppDepthHead | None:
+    """Return the head that `config.source` names; None where depth is measured or not used."""
+    match config.source:
+        case "light":
+            return LightDepthHead(in_channels, config.num_bins)
+        case "aspp":
+            return AsppDepthHead(in_channels, config)
+        case _:
+            return None
+
+
+def scores_of_codes(codes: Tensor, config: DepthConfig) -> Tensor:
+    """Spread code probabilities (N, codes, H, W) over the bins that each code stands for, (N, bins, H, W)."""
+    if not config.bins_per_code:
+        return codes
+    parts, first = [], 0
+    for num_bins, group in itertools.groupby(config.bins_per_code):
+        count = len(list(group))
+        part = codes[:, first : first + count].repeat_interleave(num_bins, dim=1)
+        parts.append(part if config.repeats_code_probability else part / num_bins)
+        first += count
+    return torch.cat(parts, dim=1)
+
+
+def resize_scores(scores: Tensor, height: int, width: int) -> Tensor:
+    """Bring depth scores (N, bins, h, w) to the size of a pyramid level, nearest."""
+    if scores.shape[-2:] == (height, width):
+        return scores
+    return F.interpolate(scores, size=(height, width), mode="nearest")
+
+
+class LightDepthHead(nn.Module):
+    """Two convolutions and a softmax over bins."""
 
     def __init__(self, channels: int, num_bins: int) -> None:
         super().__init__()
@@ -17,6 +55,85 @@ class DepthHead(nn.Module):
         """Map features (N, C, H, W) to depth scores (N, bins, H, W) that sum to one."""
         logits: Tensor = self.depth_conv(self.reduce_conv(features))
         return logits.softmax(dim=1)
+
+
+class AsppDepthHead(nn.Module):
+    """The published head: residual blocks, dilated branches, a deformable convolution and a softmax over codes."""
+
+    def __init__(self, in_channels: int, config: DepthConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.reduce_conv = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+        )
+        self.depth_conv = nn.Sequential(
+            *(ResidualBlock(channels) for _ in range(3)),
+            DilatedPyramid(channels),
+            DeformableConv2d(channels, channels, 3, 1, 1, groups=4, is_modulated=False),
+            nn.Conv2d(channels, len(config.bins_per_code) or config.num_bins, 1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (N, C, H, W) to code probabilities (N, codes, H, W) that sum to one."""
+        logits: Tensor = self.depth_conv(self.reduce_conv(features))
+        return logits.softmax(dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with norm around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        result: Tensor = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + x)
+        return result
+
+
+class DilatedPyramid(nn.Module):
+    """Atrous spatial pyramid pooling: one 1x1, three dilated 3x3 branches and the mean of the picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.aspp1 = _DilatedBranch(channels, 1)
+        self.aspp2 = _DilatedBranch(channels, 6)
+        self.aspp3 = _DilatedBranch(channels, 12)
+        self.aspp4 = _DilatedBranch(channels, 18)
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.conv1 = nn.Conv2d(5 * channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        mean = self.global_avg_pool(x).expand(-1, -1, *x.shape[-2:])
+        branches = [self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x), mean]
+        result: Tensor = self.relu(self.bn1(self.conv1(torch.cat(branches, dim=1))))
+        return result
+
+
+class _DilatedBranch(nn.Module):
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        size, padding = (1, 0) if dilation == 1 else (3, dilation)
+        self.atrous_conv = nn.Conv2d(channels, channels, size, padding=padding, dilation=dilation, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.relu(self.bn(self.atrous_conv(x)))
+        return result
 
 
 def _conv_bn_relu(channels: int) -> nn.Sequential:

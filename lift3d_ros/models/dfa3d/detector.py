@@ -1,118 +1,199 @@
-"""The whole BEV detector: pictures, projections and the last BEV map in, class logits and box codes out."""
+"""The whole BEV detector: pictures, projections and the last BEV map in, class logits and box codes out.
+
+Letters: B samples, N cameras of all samples one sample after the other, P pairs of a camera and a cell that it sees,
+K cameras of a cell, C embedding width.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lift3d_ros.models.backbones.resnet import ResNet
+from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
-from lift3d_ros.models.dfa3d.decoder import Decoder
-from lift3d_ros.models.dfa3d.depth_head import DepthHead
-from lift3d_ros.models.dfa3d.encoder import CameraFeatures, CellPosition, EncoderLayer, PillarReferences
+from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures, PillarPairs
+from lift3d_ros.models.dfa3d.decoder import CODE_SIZE, Decoder
+from lift3d_ros.models.dfa3d.depth_head import build_depth_head, resize_scores, scores_of_codes
+from lift3d_ros.models.dfa3d.depth_labels import depth_scores_from_lidar
+from lift3d_ros.models.dfa3d.encoder import CellPosition, EncoderLayer
 from lift3d_ros.models.dfa3d.fpn import FPN
-from lift3d_ros.models.dfa3d.reference_points import bev_cell_centers, pillar_anchors, project_anchors
+from lift3d_ros.models.dfa3d.history import BevGrid, History
+from lift3d_ros.models.dfa3d.image_input import ImageInput
+from lift3d_ros.models.dfa3d.reference_points import project_anchors
+from lift3d_ros.models.dfa3d.visibility import anchor_grid
 
 
 class Dfa3dDetector(nn.Module):
-    """BEVFormer encoder with depth-aware cross attention, and a query decoder.
+    """BEVFormer encoder with depth-aware cross attention, and a query decoder."""
 
-    Any number of cameras, in any order: a camera is told apart by its projection, not by its place.
-    """
-
-    mean: Tensor
-    std: Tensor
     anchors: Tensor
-    cells: Tensor
-    grid_min: Tensor
-    grid_size: Tensor
+    picture_scale: Tensor
 
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
         self.config = config
         dims = config.embed_dims
-        self.backbone = ResNet(config.backbone_width)
-        self.neck = FPN(self.backbone.out_channels[1:], dims, config.num_levels)
-        self.depth_head = DepthHead(dims, config.num_depth_bins)
-        self.camera_embedding = nn.Sequential(nn.Linear(12, dims), nn.ReLU(inplace=True), nn.Linear(dims, dims))
-        self.level_embeds = nn.Parameter(torch.zeros(config.num_levels, dims))
-        self.bev_embedding = nn.Embedding(config.bev_height * config.bev_width, dims)
+        self.image_input = ImageInput(config)
+        self.backbone = ResNet(config.backbone)
+        self.neck = FPN(self.backbone.out_channels, dims, config.num_levels)
+        self.depth_head = build_depth_head(dims, config.depth)
+        self.camera_embedding: nn.Module
+        if config.camera_names:
+            self.camera_embedding = nn.Embedding(len(config.camera_names), dims)
+        else:
+            self.camera_embedding = nn.Sequential(nn.Linear(12, dims), nn.ReLU(inplace=True), nn.Linear(dims, dims))
+        self.level_embedding = nn.Parameter(torch.zeros(config.num_level_embeddings, dims))
+        self.can_bus_embedding = _CanBusEmbedding(dims) if config.ego_input == "can_bus" else None
+        self.bev_embedding = nn.Embedding(config.num_cells, dims)
         self.cell_position = CellPosition(config)
+        self.grid = BevGrid(config)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
         self.decoder = Decoder(config)
-        x_min, y_min, _, x_max, y_max, _ = config.point_range
-        self.register_buffer("mean", torch.tensor(config.image_mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(config.image_std)[:, None, None], persistent=False)
-        self.register_buffer("anchors", pillar_anchors(config), persistent=False)
-        self.register_buffer("cells", bev_cell_centers(config), persistent=False)
-        self.register_buffer("grid_min", torch.tensor([x_min, y_min]), persistent=False)
-        self.register_buffer("grid_size", torch.tensor([x_max - x_min, y_max - y_min]), persistent=False)
+        self.register_buffer("anchors", torch.tensor(anchor_grid(config)), persistent=False)
+        height, width = config.padded_size
+        self.register_buffer("picture_scale", torch.tensor([[width], [height], [1.0]]), persistent=False)
 
     def forward(
         self,
         images: Tensor,
-        image_from_base: Tensor,
-        camera_mask: Tensor,
-        T_history_current: Tensor,
+        image_from_model: Tensor,
+        pair_camera: Tensor,
+        pair_cell: Tensor,
+        pairs_of_cell: Tensor,
+        ego: Tensor,
         history_valid: Tensor,
         history: Tensor,
+        camera_rows: Tensor | None = None,
+        depth_maps: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Detect on one frame set.
+        """Detect on one frame set, or on a batch of them.
 
         | argument | shape | meaning |
         |---|---|---|
         | images | (N, 3, H, W) uint8 | RGB |
-        | image_from_base | (N, 4, 4) float32 | base frame, metres, to (u*depth, v*depth, depth, 1) |
-        | camera_mask | (N,) float32 | 1 used, 0 as if the camera were not there |
-        | T_history_current | (4, 4) float32 | points of the current base frame into that of the last frame |
-        | history_valid | () float32 | 0 ignores the history |
-        | history | (cells, C) float32 | BEV map of the last frame |
+        | image_from_model | (N, 4, 4) float32 | model frame, metres, to (u*depth, v*depth, depth, 1), px of the input |
+        | pair_camera, pair_cell | (P,) int64 | cameras, and the cells that they see |
+        | pairs_of_cell | (B*cells, K) int64 | pairs of each cell; P where there are fewer than K |
+        | ego | (B, 4, 4) or (B, 18) float32 | motion since the last frame, by `config.ego_input`: points of the current
+          model frame into the last one, or the can_bus vector |
+        | history_valid | (B,) float32 | 0 ignores the history |
+        | history | (B, cells, C) float32 | BEV map of the last frame |
+        | camera_rows | (N,) int64 | row of the learned camera embedding, where the configuration has one |
+        | depth_maps | (N, H, W) float32 | measured depth in metres, 0 where unknown, for the source ``lidar`` |
 
         Returns:
-            Class logits (Q, classes); box codes (Q, 10) as in ``decode_boxes``; BEV map (cells, C).
+            Class logits (B, Q, classes); box codes (B, Q, 10) as in ``decode_boxes``; BEV map (B, cells, C).
         """
-        cameras = self._see(images, image_from_base)
-        points, is_visible = project_anchors(self.anchors, image_from_base, self.config)
-        is_hit = is_visible.any(-1).to(images.device, torch.float32) * camera_mask[:, None]
-        pillars = PillarReferences(points, is_hit)
-        query = self.bev_embedding.weight[None]
-        aligned = self._align(history, T_history_current)
-        # Selected and not weighted: a history that is not finite must not outlive the frame that ignores it.
-        memory = torch.where(history_valid > 0.5, aligned, query)
-        reference = ((self.cells - self.grid_min) / self.grid_size)[None, :, None]
+        maps = self.extract(images)
+        scores = self.depth_scores(maps, depth_maps)
+        cameras = self.embed_cameras(maps, scores, image_from_model, camera_rows)
+        pairs = self.place_pillars(image_from_model, pair_camera, pair_cell, pairs_of_cell)
+        bev = self.encode(cameras, pairs, ego, history_valid, history)
+        class_logits, box_codes = self.decoder(bev)[-1]
+        return class_logits, box_codes, bev
+
+    def extract(self, images: Tensor) -> list[Tensor]:
+        """Return the pyramid of the pictures (N, 3, H, W), a map (N, C, h, w) for each level, finest first."""
+        levels: list[Tensor] = self.neck(self.backbone(self.image_input(images)))
+        return levels
+
+    def depth_scores(self, maps: Sequence[Tensor], depth_maps: Tensor | None = None) -> list[Tensor]:
+        """Return depth scores (N, bins, h, w) for each level; none for plain 2D attention."""
+        depth = self.config.depth
+        if depth.source == "none":
+            return []
+        if self.depth_head is not None:
+            scores = scores_of_codes(self.depth_head(maps[depth.level]), depth)
+        elif depth_maps is not None:
+            stride = round(self.config.padded_size[0] / maps[depth.level].shape[-2])
+            scores = depth_scores_from_lidar(depth_maps, depth, stride)
+        else:
+            raise ValueError("this detector takes measured depth: 'depth_maps' is missing; expected (N, H, W) metres")
+        return [resize_scores(scores, int(level.shape[-2]), int(level.shape[-1])) for level in maps]
+
+    def embed_cameras(
+        self,
+        maps: Sequence[Tensor],
+        scores: Sequence[Tensor],
+        image_from_model: Tensor,
+        camera_rows: Tensor | None = None,
+    ) -> CameraFeatures:
+        """Join the levels of the features, with embeddings of camera and level added, and those of the depth scores."""
+        camera = self._camera_embedding(image_from_model, camera_rows)[:, None]
+        values = [rows + camera + self.level_embedding[level] for level, rows in enumerate(map(_rows, maps))]
+        levels = [(int(feature.shape[-2]), int(feature.shape[-1])) for feature in maps]
+        score_rows = torch.cat([_rows(score) for score in scores], dim=1) if scores else None
+        return CameraFeatures(torch.cat(values, dim=1), score_rows, levels)
+
+    def _camera_embedding(self, image_from_model: Tensor, camera_rows: Tensor | None) -> Tensor:
+        if self.config.camera_names:
+            if camera_rows is None:
+                raise ValueError("this detector has learned camera embeddings: 'camera_rows' is missing")
+            rows: Tensor = self.camera_embedding(camera_rows)
+            return rows
+        embedded: Tensor = self.camera_embedding((image_from_model[:, :3] / self.picture_scale).reshape(-1, 12))
+        return embedded
+
+    def place_pillars(
+        self, image_from_model: Tensor, pair_camera: Tensor, pair_cell: Tensor, pairs_of_cell: Tensor
+    ) -> PillarPairs:
+        """Project the anchors of each pair; the arguments are those of :meth:`forward`."""
+        anchors = self.anchors.index_select(0, pair_cell % self.config.num_cells)
+        points = project_anchors(anchors, image_from_model.index_select(0, pair_camera), self.config)
+        return PillarPairs(
+            pair_camera, pair_cell, pairs_of_cell, points[..., :2] if self.config.depth.source == "none" else points
+        )
+
+    def encode(
+        self, cameras: CameraFeatures, pairs: PillarPairs, ego: Tensor, history_valid: Tensor, history: Tensor
+    ) -> Tensor:
+        """Return the BEV map (B, cells, C)."""
+        query = self.bev_embedding.weight[None].expand(history.shape[0], -1, -1)
+        if self.can_bus_embedding is not None:
+            query = query + self.can_bus_embedding(ego)[:, None]
         position = self.cell_position()
+        memory = self._history(query, ego, history_valid, history)
         for layer in self.encoder:
-            query = layer(query, position, memory, reference, cameras, pillars)
-        class_logits, box_codes = self.decoder(query)[-1]
-        return class_logits, box_codes, query[0]
+            query = layer(query, position, memory, cameras, pairs)
+        return query
 
-    def _see(self, images: Tensor, image_from_base: Tensor) -> CameraFeatures:
-        """Extract features and depth scores of every camera, levels flattened and joined."""
-        normalised = (images.to(torch.float32) - self.mean) / self.std
-        maps = self.neck(self.backbone(normalised)[1:])
-        depth = self.depth_head(maps[0])
-        scale = torch.tensor([self.config.image_width, self.config.image_height, 1.0], device=images.device)
-        calibration = (image_from_base[:, :3] / scale[:, None]).reshape(-1, 12)
-        camera = self.camera_embedding(calibration)[:, None]
-        values, scores, levels = [], [], []
-        for level, feature in enumerate(maps):
-            height, width = feature.shape[-2:]
-            levels.append((int(height), int(width)))
-            values.append(feature.flatten(2).transpose(1, 2) + camera + self.level_embeds[level])
-            scores.append(F.interpolate(depth, size=(height, width)).flatten(2).transpose(1, 2))
-        return CameraFeatures(torch.cat(values, dim=1), torch.cat(scores, dim=1), levels)
+    def _history(self, query: Tensor, ego: Tensor, history_valid: Tensor, history: Tensor) -> History:
+        config = self.config
+        current = self.grid.references.expand(history.shape[0], -1, -1)
+        before = current
+        if config.ego_input == "can_bus":
+            aligned = self.grid.turn_to_nearest_cell(history, ego[:, 17])
+            before = current + self.grid.shift_of_can_bus(ego)[:, None]
+        else:
+            aligned = self.grid.align_rigidly(history, ego)
+        now = before if config.shifts_current_references else current
+        return History(
+            aligned,
+            query if config.keeps_initial_queries else None,
+            (history_valid > 0.5).reshape(-1, 1, 1),
+            torch.stack([before, now], dim=1),
+        )
 
-    def _align(self, history: Tensor, T_history_current: Tensor) -> Tensor:
-        """Move the last BEV map (cells, C) to the current base frame, bilinear, zero where it was not seen."""
-        cells = torch.cat([self.cells, torch.zeros_like(self.cells[:, :1]), torch.ones_like(self.cells[:, :1])], -1)
-        before = (cells @ T_history_current.T)[:, :2]
-        grid = ((before - self.grid_min) / self.grid_size) * 2 - 1
-        picture = history.T.reshape(1, -1, self.config.bev_height, self.config.bev_width)
-        sampled = F.grid_sample(picture, grid[None, None], mode="bilinear", padding_mode="zeros", align_corners=False)
-        return sampled[:, :, 0].transpose(1, 2)
+
+def _rows(maps: Tensor) -> Tensor:
+    """Return maps (N, C, h, w) as rows (N, h*w, C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+class _CanBusEmbedding(nn.Sequential):
+    """Maps the 18 numbers of the vehicle's motion (B, 18) to (B, C)."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.add_module("0", nn.Linear(CAN_BUS_LENGTH, dims // 2))
+        self.add_module("1", nn.ReLU(inplace=True))
+        self.add_module("2", nn.Linear(dims // 2, dims))
+        self.add_module("3", nn.ReLU(inplace=True))
+        self.add_module("norm", nn.LayerNorm(dims))
 
 
 def build_detector(config: Dfa3dConfig, seed: int) -> Dfa3dDetector:
@@ -133,6 +214,7 @@ def _initialise_heads(decoder: Decoder) -> None:
             head, box = list(classify.children())[-1], list(regress.children())[-1]
             assert isinstance(head, nn.Linear)
             assert isinstance(box, nn.Linear)
+            assert box.out_features == CODE_SIZE
             nn.init.normal_(head.weight, std=1.0 / math.sqrt(head.in_features))
             nn.init.constant_(head.bias, -2.5)
             nn.init.normal_(box.weight, std=0.1 / math.sqrt(box.in_features))

@@ -1,0 +1,73 @@
+"""Writes what was measured as JSON, with the command and the machine, and as a table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import lift3d_ros
+from lift3d_ros.bench.machine import describe_machine
+from lift3d_ros.evaluation.metrics_file import git_revision
+
+
+def write_report(path: Path, command: Sequence[str], device: str, figures: Mapping[str, Any]) -> None:
+    """Write `figures` to `path`, atomically, beside the command line and a description of the machine.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    document = {
+        "command": shlex.join(command),
+        "machine": describe_machine(device),
+        "git_revision": git_revision(Path(lift3d_ros.__file__).parents[1]),
+        **figures,
+    }
+    text = json.dumps(document, indent=2) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as draft:
+        draft.write(text)
+    Path(draft.name).chmod(0o644)  # temporary files are private, results are not
+    Path(draft.name).replace(path)
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """Return the figures as lines of text."""
+    return "\n".join([*_operator_lines(figures.get("operator", [])), *_detector_lines(figures.get("detector", []))])
+
+
+def _operator_lines(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for case in cases:
+        yield f"{case['case']}, {case['queries']} queries; the operator runs as '{case['operator']}'"
+        yield f"  {'form':16} {'forward':>20} {'with backward':>20} {'extra memory':>20} {'error':>8}"
+        for name, entry in case["forms"].items():
+            if "does_not_fit" in entry:
+                size = entry["computed_volume_bytes"] / 1e6
+                yield f"  {name:16} does not fit into memory: the volume alone takes {size:.0f} MB (computed)"
+                continue
+            peak = entry["peak_extra_bytes"]
+            memory = "" if peak is None else f"{peak / 1e6:.1f} MB {_ratio(entry['peak_ratio'])}"
+            times = f"{_time(entry['forward']):>20} {_time(entry['forward_backward']):>20}"
+            yield f"  {name:16} {times} {memory:>20} {entry['relative_rms_error']:8.1e}"
+
+
+def _time(timing: Mapping[str, Any] | None) -> str:
+    return "" if timing is None else f"{timing['min_ms']:.2f} ms {_ratio(timing['min_ratio'])}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"x{value:<6.2f}"
+
+
+def _detector_lines(detectors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for detector in detectors:
+        yield f"{detector['preset']}, {detector['cameras']} cameras"
+        for name, entry in detector["engines"].items():
+            memory = "" if entry["peak_bytes"] is None else f"{entry['peak_bytes'] / 1e6:.0f} MB"
+            time = f"{entry['min_ms']:10.1f} ms x{entry['min_ratio']:.2f}"
+            yield f"  {name:40} {time} {memory:>10} {entry['relative_rms_error']:8.1e}"
+        for name, stages in detector["torch_stages_median_ms"].items():
+            yield f"  {name}: " + ", ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in stages.items())

@@ -1,0 +1,155 @@
+"""Compares the weights of a published checkpoint with the network that they are meant for, by name and shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lift3d_ros.errors import WeightsError, nearest_name_hint
+from lift3d_ros.models.dfa3d.config import PRESETS, preset
+from lift3d_ros.models.dfa3d.published_keys import is_known_surplus, our_key, published_key
+from lift3d_ros.weights.checkpoint import shown
+
+Shape = tuple[int, ...]
+
+_DFA3D_LICENCE = "IDEA License 1.0, non-commercial research only; trained on nuScenes, non-commercial"
+_BEVFORMER_LICENCE = "Apache-2.0 as code; weights trained on nuScenes, non-commercial"
+# Configurations whose weights others published, with the licence of those weights (fact sheet DFA3D, section 1).
+PUBLISHED_LICENCES: Mapping[str, str] = {
+    "dfa3d-small": _DFA3D_LICENCE,
+    "dfa3d-base": _DFA3D_LICENCE,
+    "dfa3d-base-gtdepth": _DFA3D_LICENCE,
+    "bevformer-tiny": _BEVFORMER_LICENCE,
+    "bevformer-small": _BEVFORMER_LICENCE,
+    "bevformer-base": _BEVFORMER_LICENCE,
+}
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class StateReport:
+    """How the weights of a checkpoint fit a network; all names are published ones.
+
+    Args:
+        matches: our name -> published name, for names that both have with the same shape.
+        surplus: weights that are stored but take no part in the network's output.
+        wrong_shapes: name, found and expected shape.
+        num_expected: weights that the network has.
+    """
+
+    matches: Mapping[str, str]
+    surplus: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shapes: tuple[tuple[str, Shape, Shape], ...]
+    num_expected: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every weight has its place and every place its weight."""
+        return not (self.missing or self.unexpected or self.wrong_shapes)
+
+    def describe(self) -> str:
+        """Return what does not fit in a bounded number of lines."""
+        shapes = [name for name, _, _ in self.wrong_shapes]
+        lines = [f"{len(self.matches)} of {self.num_expected} weights fit."]
+        lines += _listing("missing", self.missing, [shown(name) for name in self.missing])
+        lines += _listing("unexpected", self.unexpected, [shown(name) for name in self.unexpected])
+        lines += _listing(
+            "of another shape",
+            shapes,
+            [f"{shown(n)}: found {_text(found)}, expected {_text(wanted)}" for n, found, wanted in self.wrong_shapes],
+        )
+        return "\n".join(lines)
+
+
+def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, has_depth_head: bool) -> StateReport:
+    """Compare the weights of a checkpoint with those of a network.
+
+    Args:
+        found: published name -> shape.
+        expected: our name -> shape.
+        has_depth_head: false for the variant that is given measured depth, whose depth head is stored all the same.
+    """
+    matches: dict[str, str] = {}
+    surplus: list[str] = []
+    unexpected: list[str] = []
+    wrong_shapes: list[tuple[str, Shape, Shape]] = []
+    for name, shape in found.items():
+        ours = our_key(name)
+        if is_known_surplus(name, has_depth_head=has_depth_head):
+            surplus.append(name)
+        elif ours is None or ours not in expected or ours in matches:
+            unexpected.append(name)
+        else:
+            matches[ours] = name
+            if tuple(shape) != tuple(expected[ours]):
+                wrong_shapes.append((name, tuple(shape), tuple(expected[ours])))
+    missing = tuple(published_key(ours) or ours for ours in expected if ours not in matches)
+    fitting = set(matches.values()) - {name for name, _, _ in wrong_shapes}
+    return StateReport(
+        {ours: name for ours, name in matches.items() if name in fitting},
+        tuple(surplus),
+        missing,
+        tuple(unexpected),
+        tuple(wrong_shapes),
+        len(expected),
+    )
+
+
+def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
+    """Compare the weights of a checkpoint with the network of a published configuration.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    config = preset(preset_name)
+    if config is None or preset_name not in PUBLISHED_LICENCES:
+        raise WeightsError(
+            f"'{preset_name}' is not a published configuration{nearest_name_hint(preset_name, PUBLISHED_LICENCES)}; "
+            f"known: {', '.join(PUBLISHED_LICENCES)}"
+        )
+    return check_state(found, network_shapes(preset_name), has_depth_head=config.depth.source != "lidar")
+
+
+def fitting_presets(found: Mapping[str, Shape]) -> tuple[str, ...]:
+    """Return the published configurations that the weights of a checkpoint fit completely."""
+    return tuple(name for name in PUBLISHED_LICENCES if check_preset(found, name).fits)
+
+
+def network_shapes(preset_name: str) -> Mapping[str, Shape]:
+    """Return the weights of a configuration's network, our name -> shape, without making any.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    import torch
+
+    from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
+
+    config = preset(preset_name)
+    if config is None:
+        raise WeightsError(
+            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, PRESETS)}; known: {', '.join(PRESETS)}"
+        )
+    with torch.device("meta"):
+        network = Dfa3dDetector(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _listing(what: str, names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    places = Counter(shown(".".join(name.split(".")[:2])) for name in names).most_common()
+    where = ", ".join(f"{place} ({count})" for place, count in places[:_LISTED])
+    others = "" if len(places) <= _LISTED else f", and {len(places) - _LISTED} more"
+    lines = [f"  {what}: {len(names)}, in {where}{others}"]
+    lines += [f"    {text}" for text in texts[:_LISTED]]
+    if len(texts) > _LISTED:
+        lines.append(f"    and {len(texts) - _LISTED} more")
+    return lines
+
+
+def _text(shape: Shape) -> str:
+    return shown(list(shape))

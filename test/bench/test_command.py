@@ -1,0 +1,58 @@
+"""`lift3d bench` checks its arguments before it measures for minutes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from lift3d_ros.bench import operator as operator_bench
+from lift3d_ros.bench.operator_cases import OperatorCase
+from lift3d_ros.cli import bench
+from lift3d_ros.errors import ConfigError, EngineError, Lift3dError
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    bench.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["bench", "dfa3d", *arguments])
+    return int(args.run(args))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--out", "x.txt"], ConfigError, "--out 'x.txt': expected a file name that ends in .json"),
+        (["--out", "x.json", "--rounds", "0"], ConfigError, "--rounds 0: expected 1 to 1000"),
+        (["--out", "x.json", "--threads", "-1"], ConfigError, "--threads -1: expected 0 to 256"),
+        (["--out", "x.json", "--cameras", "13"], ConfigError, "--cameras 13: expected 1 to 12"),
+        (["--out", "x.json", "--config", "tinny"], ConfigError, "did you mean 'tiny'"),
+        (["--out", "x.json", "--device", "hip:3"], EngineError, "--device 'hip:3'"),
+    ],
+)
+def test_wrong_use_is_named_before_anything_is_measured(
+    arguments: list[str], error: type[Lift3dError], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_bench, "CASES", {})
+    with pytest.raises(error, match=message):
+        run(*arguments)
+
+
+def test_the_operator_alone_is_measured_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(operator_bench, "CASES", {"small": OperatorCase(100, ((5, 6),), bins=4)})
+    monkeypatch.setattr(operator_bench, "peak_bytes", lambda *_: 1000)
+    path = tmp_path / "bench.json"
+    assert run("--operator-only", "--rounds", "1", "--out", str(path)) == 0
+    document: dict[str, Any] = json.loads(path.read_text())
+    assert [case["case"] for case in document["operator"]] == ["small"]
+    assert "detector" not in document
+    printed = capsys.readouterr().out
+    assert "four_nearest" in printed
+    assert f"wrote {path}" in printed

@@ -1,0 +1,62 @@
+"""Exported detectors build as TensorRT-RTX engines ahead of time, on a machine without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt_rtx is not installed (pip install tensorrt_rtx)")
+for package in ("torch", "onnx", "onnxscript"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+from dfa3d_configs import PUBLISHED, SMALL  # noqa: E402
+
+from lift3d_ros.engines.export import export_onnx  # noqa: E402
+from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset  # noqa: E402
+from lift3d_ros.models.dfa3d.detector import build_detector  # noqa: E402
+from lift3d_ros.models.dfa3d.visibility import default_capacity  # noqa: E402
+from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export_graph, untrained_entry  # noqa: E402
+
+LOGGER = trt.Logger(trt.Logger.WARNING)  # the first logger of a process serves all builders
+TARGETS = ("SM86", "SM89", "SM120")
+
+
+def build(graph: Path) -> bytes:
+    """Return the engine for three generations of GPUs."""
+    builder = trt.Builder(LOGGER)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, LOGGER)
+    is_parsed = parser.parse_from_file(str(graph))
+    assert is_parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = len(TARGETS)
+    for index, target in enumerate(TARGETS):
+        config.set_compute_capability(getattr(trt.ComputeCapability, target), index)
+    engine = builder.build_serialized_network(network, config)
+    assert engine is not None, "the builder gave no engine; see its messages above"
+    return bytes(engine)
+
+
+@pytest.mark.parametrize("config", [SMALL, PUBLISHED], ids=["ours", "published"])
+def test_a_detector_of_every_kind_builds(tmp_path: Path, config: Dfa3dConfig) -> None:
+    path = tmp_path / "detector.onnx"
+    capacity = default_capacity(2, config)
+    export_onnx(
+        build_detector(config, seed=0),
+        bev_signature(config, 2, capacity),
+        {},
+        example_inputs(config, 2, capacity),
+        path,
+    )
+    assert len(build(path)) > 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "bevformer-tiny", "dfa3d-small", "dfa3d-base"])
+def test_every_size_builds(tmp_path: Path, name: str) -> None:
+    config = preset(name)
+    assert config is not None
+    path = tmp_path / f"{name}.onnx"
+    export_graph(name, untrained_entry(name), 6, path)
+    assert len(build(path)) > path.stat().st_size / 3
