@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lift3d_ros.bags.check import check_streams
@@ -12,6 +12,7 @@ from lift3d_ros.doctor.pictures import LOOK_AT_THEM, write_calibration_picture
 from lift3d_ros.doctor.report import Check, Report, Section, count_text, fail, ok, warn
 from lift3d_ros.errors import CalibrationError, ImageError
 from lift3d_ros.geometry.rig import Rig, RigCamera
+from lift3d_ros.pipelines.calibration_check import check_calibration
 from lift3d_ros.types import CameraView
 
 _PICTURE = "calibration picture"
@@ -42,7 +43,9 @@ def check_recording(bag: Path, rig: Rig | None, folder: Path) -> Report:
         ]
     lines = [(line.name, line.level) for section in sections for line in section.checks]
     is_any_drawn = (_PICTURE, "OK") in lines
-    whole = Section("recording", _check_whole(streams, check.notes, is_any_drawn=is_any_drawn))
+    views = {name: camera.view for name, camera in check.cameras.items() if camera.view is not None}
+    plausibility = tuple(_check_plausibility(views))
+    whole = Section("recording", (*_check_whole(streams, check.notes, is_any_drawn=is_any_drawn), *plausibility))
     return Report(f"recording {bag}", (whole, *sections))
 
 
@@ -52,6 +55,16 @@ def _check_whole(streams: BagStreams, problems: Sequence[str], *, is_any_drawn: 
     remedy = "record /tf or an Odometry topic for ego motion; copy or record a damaged file again"
     look = [ok("calibration pictures", LOOK_AT_THEM)] if is_any_drawn else []
     return (found, *(warn("streams", problem, remedy) for problem in problems), *look)
+
+
+def _check_plausibility(views: Mapping[str, CameraView]) -> Iterator[Check]:
+    """Say what cannot be right about the rig as a whole; nothing where no camera is calibrated."""
+    sentences = check_calibration(views)
+    for sentence in sentences:
+        text, _, remedy = sentence.rpartition("; ")
+        yield warn("calibration", text, remedy)
+    if views and not sentences:
+        yield ok("calibration", "plausible")
 
 
 def _found(camera: CameraTopics, of_rig: RigCamera | None) -> Check:

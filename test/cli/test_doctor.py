@@ -61,6 +61,17 @@ def test_a_rig_file_supplies_what_the_recording_lacks(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "front.png").is_file()
 
 
+def test_a_calibration_that_cannot_be_right_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = Drive(frames=2).write(tmp_path / "bag")
+    assert main(["doctor", "--bag", str(bag), "--out", str(tmp_path / "fine")]) == 0
+    assert "plausible" in capsys.readouterr().out
+    rig = tmp_path / "rig.yaml"
+    mounting = "{position: [1.0, 0.0, 1.5], rpy_deg: [180.0, 0.0, 0.0]}"
+    rig.write_text(f"cameras:\n  front: {{mounting: {mounting}}}\n  left: {{}}\n  right: {{}}\n")
+    main(["doctor", "--bag", str(bag), "--rig", str(rig), "--out", str(tmp_path / "out")])
+    assert "camera 'front': upside down" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["nc_nuscenes_scene0103_mcap", "nc_dgp_scene02_mcap"])
 def test_real_recordings_pass(shared_dir: Path, tmp_path: Path, name: str) -> None:
     bag = shared_dir / "data" / "bags" / name
