@@ -25,6 +25,7 @@ from lift3d_ros.errors import EngineError
 # Opset 23 turns attention into one node that TensorRT refuses in float32; 20 decomposes it.
 OPSET = 20
 MAX_RELATIVE_ERROR = 1e-3
+_COMPARED_FRAMES = 3  # the first without history, then with one that the graph itself has made
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
         draft = Path(folder) / path.name
+        logger.info("tracing the network; large ones take minutes")
         _write(module, signature, facts, example, draft)
         worst = _largest_relative_error(module, signature, example, draft)
         if worst > MAX_RELATIVE_ERROR:
@@ -108,11 +110,12 @@ def _quiet_exporter() -> Iterator[None]:
 def _largest_relative_error(
     module: torch.nn.Module, signature: EngineSignature, example: Mapping[str, NDArray[Any]], path: Path
 ) -> float:
-    """Run both engines on three consecutive frames and return the worst RMS error over RMS value."""
+    """Run both engines on consecutive frames and return the worst RMS error over RMS value."""
     engines: tuple[Engine, ...] = (TorchEngine(module, signature, "cpu", 0), OnnxRuntimeEngine(path, 0))
     states = [engine.new_state() for engine in engines]
     worst = 0.0
-    for _ in range(3):
+    for frame in range(_COMPARED_FRAMES):
+        logger.info("comparing frame %d of %d with PyTorch", frame + 1, _COMPARED_FRAMES)
         expected, found = (engine.run(example, state) for engine, state in zip(engines, states, strict=True))
         for name, reference in expected.items():
             scale = float(np.sqrt(np.mean(np.square(reference)))) or 1.0

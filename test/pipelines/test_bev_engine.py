@@ -271,3 +271,18 @@ def test_a_recorded_cuda_graph_gives_the_outputs_of_plain_calls() -> None:
         found = recorded.engine.run(example_inputs(recorded.model_config, 2, recorded.capacity), states[1])
         for name, array in expected.items():
             np.testing.assert_allclose(found[name], array, atol=1e-3, err_msg=f"{name} of run {turn}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["bevformer-tiny", "dfa3d-small", "dfa3d-base"])
+def test_the_published_sizes_are_exported_and_agree_with_torch(repository: Path, tmp_path: Path, name: str) -> None:
+    """Up to 10 GB of memory and ten minutes; the export itself compares three frames with PyTorch."""
+    from lift3d_ros.geometry.rig import load_rig
+    from lift3d_ros.pipelines.bev_graph import export_graph, model_config, untrained_entry
+    from lift3d_ros.pipelines.rig_capacity import rig_capacity
+
+    rig, entry = load_rig(repository / "config/rigs/nuscenes_like.yaml"), untrained_entry(name)
+    path = tmp_path / f"{name}.onnx"
+    export_graph(name, entry, len(rig.cameras), path, rig_capacity(rig, model_config(name, entry)))
+    assert open_bev_engine(str(path), ONNXRUNTIME, 6).num_cameras == 6
