@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -47,8 +48,12 @@ def ask_fresh_process(module: str, question: Mapping[str, Any]) -> Any:
         Lift3dError: the process failed, with the end of what it said.
     """
     command = [sys.executable, "-m", module, json.dumps(question)]
+    # With the heap settings of nodes, freed memory stays with the process and counts as used.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S, env=environment
+        )
     except subprocess.CalledProcessError as error:
         said = " ".join(error.stderr.split())[-300:]
         raise Lift3dError(

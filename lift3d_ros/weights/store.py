@@ -78,10 +78,11 @@ def store_model(
     """
     from safetensors import SafetensorError
 
+    check_place(name, folder, overwrite=overwrite)  # before anything is written there, even a lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".manifest.lock"):
-            check_place(name, folder, overwrite=overwrite)
+            check_place(name, folder, overwrite=overwrite)  # another import may have come first
             return _store(name, entry, tensors, folder, on_bytes)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
