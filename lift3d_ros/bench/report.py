@@ -23,7 +23,7 @@ def write_report(path: Path, command: Sequence[str], device: str, figures: Mappi
     document = {
         "command": shlex.join(command),
         "machine": describe_machine(device),
-        "git_revision": git_revision(Path(lift3d_ros.__file__).parents[1]),
+        "git_revision": git_revision(Path(lift3d_ros.__file__).resolve().parents[1]),
         **figures,
     }
     text = json.dumps(document, indent=2) + "\n"

@@ -13,10 +13,12 @@ for package in ("torch", "onnx", "onnxscript"):
 from dfa3d_configs import PUBLISHED, SMALL  # noqa: E402
 
 from lift3d_ros.engines.export import export_onnx  # noqa: E402
+from lift3d_ros.geometry.rig import load_rig  # noqa: E402
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset  # noqa: E402
 from lift3d_ros.models.dfa3d.detector import build_detector  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import default_capacity  # noqa: E402
 from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export_graph, untrained_entry  # noqa: E402
+from lift3d_ros.pipelines.rig_capacity import rig_capacity  # noqa: E402
 
 LOGGER = trt.Logger(trt.Logger.WARNING)  # the first logger of a process serves all builders
 TARGETS = ("SM86", "SM89", "SM120")
@@ -53,10 +55,12 @@ def test_a_detector_of_every_kind_builds(tmp_path: Path, config: Dfa3dConfig) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["tiny", "bevformer-tiny", "dfa3d-small", "dfa3d-base"])
-def test_every_size_builds(tmp_path: Path, name: str) -> None:
+def test_every_size_builds(repository: Path, tmp_path: Path, name: str) -> None:
     config = preset(name)
     assert config is not None
     path = tmp_path / f"{name}.onnx"
-    export_graph(name, untrained_entry(name), 6, path)
+    capacity = rig_capacity(load_rig(repository / "config/rigs/nuscenes_like.yaml"), config)
+    export_graph(name, untrained_entry(name), 6, path, capacity)
     assert len(build(path)) > path.stat().st_size / 3
