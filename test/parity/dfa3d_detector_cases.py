@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dfa3d_case_inputs import encode, maps_of, published_config
+from dfa3d_case_inputs import encode, learned_sizes, maps_of, published_config
 from dfa3d_loss_cases import run_train_adamw_steps, run_train_gradients
 from published_weights import load_published
 from torch import Tensor
@@ -45,7 +45,7 @@ def detector_of(case: Case, arrays: Arrays) -> Dfa3dDetector:
     num_bins = round((far - near) / step)
     covered = ["camera_embedding", "level_embedding", "can_bus_embedding", "encoder", "decoder"]
     covered += ["bev_embedding", "cell_position"]
-    changes: dict[str, Any] = {}
+    changes = learned_sizes(arrays)
     if "in.depth_map" in arrays and "w.pts_dpt_head.depth_conv.5.weight" not in arrays:
         depth = DepthConfig("lidar", num_bins, (near, far), numbers["depth_level"], bin_tolerance=numbers["max_tol"])
     else:
@@ -70,7 +70,6 @@ def detector_of(case: Case, arrays: Arrays) -> Dfa3dDetector:
         )
         changes["image_height"], changes["image_width"] = arrays["in.images"].shape[2:4]
         changes["image_mean"] = tuple(reversed(numbers["mean_bgr"]))
-        changes["class_names"] = tuple(numbers["classes"])
     detector = Dfa3dDetector(published_config(numbers, depth=depth, **changes)).eval()
     load_published(detector, arrays, only=tuple(covered))
     return detector

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from dfa3d_case_inputs import encode, levels_of, maps_of, published_config
+from dfa3d_case_inputs import encode, learned_sizes, levels_of, maps_of, published_config
 from published_weights import DECODER_LAYER, ENCODER_LAYER, HEAD, TRANSFORMER, load_published
 from torch import Tensor, nn
 
@@ -113,7 +113,8 @@ def run_positional_encoding(case: Case, arrays: Arrays) -> Result:
 
 
 def run_bev_alignment(case: Case, arrays: Arrays) -> Result:
-    config = published_config(case["config"], num_levels=max(len(maps_of(arrays, "feat_")), 1))
+    sizes = learned_sizes(arrays)
+    config = published_config(case["config"], num_levels=max(len(maps_of(arrays, "feat_")), 1), **sizes)
     can_bus, grid = arrays["in.can_bus"].float(), BevGrid(config)
     result = {
         "shift": grid.shift_of_can_bus(can_bus),
@@ -210,7 +211,8 @@ def run_encoder_layer(case: Case, arrays: Arrays) -> Result:
 def encoder_of(case: Case, arrays: Arrays) -> Dfa3dDetector:
     """Return a detector whose encoder has the weights and learned inputs of a case."""
     numbers = case["config"]
-    detector = Dfa3dDetector(published_config(numbers, num_encoder_layers=numbers["layers"])).eval()
+    sizes = learned_sizes(arrays)
+    detector = Dfa3dDetector(published_config(numbers, num_encoder_layers=numbers["layers"], **sizes)).eval()
     covered = ("camera_embedding", "level_embedding", "can_bus_embedding", "encoder")
     load_published(detector, arrays, TRANSFORMER, only=covered)
     detector.bev_embedding.weight.data = arrays["in.bev_queries"]

@@ -24,7 +24,6 @@ def published_config(case: Mapping[str, Any], **changes: Any) -> Dfa3dConfig:
     num_bins = round((far - near) / step)
     dims = case.get("embed_dims", 32)
     height, width = case.get("padded", (case.get("img_h", 96), case.get("img_w", 160)))
-    names = ("front", "front_right", "front_left", "back", "back_left", "back_right")
     arguments: dict[str, Any] = {
         "image_width": width,
         "image_height": height,
@@ -38,7 +37,7 @@ def published_config(case: Mapping[str, Any], **changes: Any) -> Dfa3dConfig:
         "num_heads": case.get("heads", case.get("num_heads", 8)),
         "num_levels": case.get("levels", case.get("num_levels", 1)),
         "num_level_embeddings": 4,
-        "camera_names": names[: case.get("num_cams", 6)],
+        "camera_names": tuple(f"camera_{i}" for i in range(case.get("num_cams", 6))),
         "point_range": point_range,
         "bev_height": case.get("bev_h", 1),
         "bev_width": case.get("bev_w", 1),
@@ -58,6 +57,20 @@ def published_config(case: Mapping[str, Any], **changes: Any) -> Dfa3dConfig:
         "max_detections": case.get("max_num", 300),
     }
     return Dfa3dConfig(**{**arguments, **changes})
+
+
+def learned_sizes(arrays: Arrays) -> dict[str, Any]:
+    """Return what the weights of a case tell of its configuration: cameras, level embeddings, classes."""
+    rows = {name.rpartition(".")[2]: array.shape[0] for name, array in arrays.items() if name.endswith("_embeds")}
+    sizes: dict[str, Any] = {}
+    if "cams_embeds" in rows:
+        sizes["camera_names"] = tuple(f"camera_{i}" for i in range(rows["cams_embeds"]))
+    if "level_embeds" in rows:
+        sizes["num_level_embeddings"] = rows["level_embeds"]
+    if "w.pts_bbox_head.cls_branches.0.6.weight" in arrays:
+        num_classes = arrays["w.pts_bbox_head.cls_branches.0.6.weight"].shape[0]
+        sizes["class_names"] = tuple(f"class_{i}" for i in range(num_classes))
+    return sizes
 
 
 def levels_of(arrays: Arrays) -> list[tuple[int, int]]:
