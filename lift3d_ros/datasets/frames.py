@@ -18,13 +18,13 @@ import numpy as np
 
 from lift3d_ros.datasets.trajectory import Trajectory
 from lift3d_ros.errors import CalibrationError, DatasetError, Lift3dError
+from lift3d_ros.geometry.motion import VELOCITY_BASELINE_NS, ego_motion
 from lift3d_ros.geometry.rigid import invert
 from lift3d_ros.types import (
     Boxes3D,
     CameraImage,
     CameraModel,
     CameraView,
-    EgoMotion,
     Float64Array,
     FrameSet,
 )
@@ -156,7 +156,10 @@ def frame_set(scene: Scene, frame: SceneFrame) -> FrameSet:
         motion = np.asarray(T_base_world @ T_world_capture)
         views[name] = CameraView(camera_image(name, camera, image), camera.model, camera.T_base_cam, motion)
     missing = tuple(name for name in scene.cameras if name not in views)
-    ego = EgoMotion(frame.stamp_ns, frame.T_world_base, WORLD_FRAME) if len(scene.frames) > 1 else None
+    ego = None
+    if len(scene.frames) > 1:
+        T_world_before = trajectory.at(frame.stamp_ns - VELOCITY_BASELINE_NS)
+        ego = ego_motion(frame.stamp_ns, frame.T_world_base, T_world_before, WORLD_FRAME)
     return FrameSet(frame.stamp_ns, views, missing, BASE_FRAME, ego, cameras=tuple(scene.cameras))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lift3d_ros.config import setting
 from lift3d_ros.errors import CalibrationError, TransformError
+from lift3d_ros.geometry.motion import VELOCITY_BASELINE_NS, ego_motion
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.sync.collector import StreamCollector
 from lift3d_ros.sync.streams import StreamSpec
@@ -149,7 +150,11 @@ class FrameSetAssembler:
         except TransformError as error:
             problems.append(f"no ego motion: {error}")
             return None
-        return EgoMotion(stamp_ns, T_world_base, self.world_frame)
+        try:
+            T_world_before = self._tree.lookup(self.world_frame, self._base_frame, stamp_ns - VELOCITY_BASELINE_NS)
+        except TransformError:  # at the start of a recording
+            T_world_before = None
+        return ego_motion(stamp_ns, T_world_base, T_world_before, self.world_frame)
 
     def _capture_motion(self, stamp_ns: int, ego: EgoMotion | None) -> Float64Array:
         """Return T_reference_capture; identity where there is no ego motion to compensate."""

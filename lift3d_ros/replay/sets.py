@@ -62,7 +62,7 @@ def frame_set_to_json(frame_set: FrameSet) -> str:
         "base_frame": frame_set.base_frame,
         "cameras": list(frame_set.cameras),
         "missing": list(frame_set.missing),
-        "ego": None if ego is None else {"world_frame": ego.world_frame, "T_world_base": ego.T_world_base.tolist()},
+        "ego": None if ego is None else _ego_to_json(ego),
         "views": {name: _view_to_json(view) for name, view in frame_set.views.items()},
     }
     return json.dumps(document)
@@ -111,9 +111,20 @@ def _set_from_json(document: Mapping[str, Any]) -> RecordedSet:
         base_frame=document["base_frame"],
         cameras=tuple(document["cameras"]),
         missing=tuple(document["missing"]),
-        ego=None if ego is None else EgoMotion(stamp_ns, np.array(ego["T_world_base"]), ego["world_frame"]),
+        ego=None if ego is None else _ego_from_json(stamp_ns, ego),
         views={name: _view_from_json(name, view) for name, view in document["views"].items()},
     )
+
+
+def _ego_to_json(ego: EgoMotion) -> dict[str, Any]:
+    velocities = {"linear_velocity": ego.linear_velocity, "angular_velocity": ego.angular_velocity}
+    known = {name: value.tolist() for name, value in velocities.items() if value is not None}
+    return {"world_frame": ego.world_frame, "T_world_base": ego.T_world_base.tolist(), **known}
+
+
+def _ego_from_json(stamp_ns: int, document: Mapping[str, Any]) -> EgoMotion:
+    known = {name: np.array(document[name]) for name in ("linear_velocity", "angular_velocity") if name in document}
+    return EgoMotion(stamp_ns, np.array(document["T_world_base"]), document["world_frame"], **known)
 
 
 def _view_from_json(name: str, document: Mapping[str, Any]) -> RecordedView:

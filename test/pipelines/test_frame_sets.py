@@ -64,6 +64,18 @@ def test_each_camera_is_projected_from_where_the_vehicle_was_when_it_fired(vehic
     )
 
 
+def test_the_velocity_of_the_vehicle_comes_from_its_last_poses(vehicle: Any) -> None:
+    """10 m/s on a circle of 10 m radius to the left: one radian a second."""
+    ego = assemble(vehicle, make_tree(vehicle)).ego
+    assert ego is not None
+    np.testing.assert_allclose(ego.linear_velocity, [10.0, 0.0, 0.0], atol=0.01)
+    np.testing.assert_allclose(ego.angular_velocity, [0.0, 0.0, 1.0], atol=1e-6)
+    # The drive is known for less than a tenth of a second before the pictures.
+    at_start = assemble(vehicle, make_tree(vehicle, first_ms=420)).ego
+    assert at_start is not None
+    assert at_start.linear_velocity is None
+
+
 def test_a_thing_in_the_world_lands_on_the_pixel_where_its_camera_saw_it(
     detector: Callable[..., BevDetector], vehicle: Any
 ) -> None:
