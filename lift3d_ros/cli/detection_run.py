@@ -87,7 +87,7 @@ def run_detection(
         source_facts: what tells this input from another one of the same name, and decides its frame sets.
     """
     detection = BevDetectionConfig(config.model, config.detector, config.engine)
-    detector = open_bev_detector(detection, len(source.cameras), rig)
+    detector = open_bev_detector(detection, source.cameras, rig)
     facts = {**_facts(config, args, source, source_path, detector.identity), **source_facts}
     is_replacing = args.overwrite and (args.out / DETECTIONS_FILE).exists()
     folder = ResultFolder(args.out, facts, resume=args.resume, overwrite=args.overwrite)

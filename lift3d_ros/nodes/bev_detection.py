@@ -17,7 +17,7 @@ from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.messages import timing_msg
 from lift3d_ros.nodes.run import run_node
 from lift3d_ros.nodes.set_file import SetFile
-from lift3d_ros.pipelines.bev_detection import BevDetector, PreparedFrames, open_bev_detector
+from lift3d_ros.pipelines.bev_detection import BevDetector, PreparedFrames, check_cameras, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import check_model
 from lift3d_ros.types import BevDetections, Boxes3D, FrameSet
 
@@ -27,7 +27,8 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
 
     config: BevDetectionNodeConfig
     opening_note = (
-        "the engine is being opened; a graph for a new number of cameras is exported first, once, in about 20 s"
+        "the engine is being opened; a graph for a new number of cameras is exported first, once, in about 20 s (large "
+        "models: minutes)"
     )
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
         self._rig = self.config.load_rig()
         self.config.check_topics(self._rig)
         check_model(self.config.model, self.config.engine)
+        check_cameras(self.config.model, tuple(self._rig.cameras), self._rig)
         self._set_file = SetFile(Path(self.config.record_sets)) if self.config.record_sets else None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -53,7 +55,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
 
     def open_pipeline(self) -> BevDetector:
         """Open the detector for as many cameras as the rig has."""
-        detector = open_bev_detector(self.config.detection, len(self._rig.cameras), self._rig)
+        detector = open_bev_detector(self.config.detection, tuple(self._rig.cameras), self._rig)
         identity = detector.identity
         self.get_logger().info(
             f"{identity.description} on {identity.backend}; cameras {', '.join(self._rig.cameras)}; "

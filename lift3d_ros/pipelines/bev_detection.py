@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +28,13 @@ from lift3d_ros.models.dfa3d.can_bus import (
 )
 from lift3d_ros.models.dfa3d.visibility import find_visible_pairs, pad_pairs
 from lift3d_ros.pipelines.bev_engine import BevEngine, EngineConfig, open_bev_engine
+from lift3d_ros.pipelines.bev_graph import model_config
 from lift3d_ros.pipelines.bev_memory import BevMemory, MemoryUse
 from lift3d_ros.pipelines.box_decoding import base_from_model, decode_boxes
 from lift3d_ros.pipelines.calibration_check import CalibrationWatch
 from lift3d_ros.pipelines.camera_slots import embedding_rows
 from lift3d_ros.types import BevDetections, CameraUse, CameraView, EgoMotion, Float64Array, FrameSet, ModelIdentity
+from lift3d_ros.weights.manifest import find_model
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,7 @@ class BevDetector:
         return {"pair_camera": pairs.camera, "pair_cell": pairs.cell, "pairs_of_cell": pairs.pairs_of_cell}
 
     def _camera_rows(self, frame_set: FrameSet, slots: int) -> NDArray[np.int64]:
-        explicit = {name: camera.embedding for name, camera in self._rig.cameras.items() if camera.embedding}
-        row_of = embedding_rows(frame_set.cameras, self._bev_engine.model_config, explicit)
+        row_of = embedding_rows(frame_set.cameras, self._bev_engine.model_config, _named_embeddings(self._rig))
         rows = np.zeros(slots, dtype=np.int64)
         rows[: len(frame_set.views)] = [row_of[name] for name in frame_set.views]
         return rows
@@ -225,9 +226,28 @@ class BevDetector:
         return absolute_can_bus(ego, ACCELERATION_AT_REST, repeats_quaternion_scalar=repeats_scalar)
 
 
-def open_bev_detector(config: BevDetectionConfig, num_cameras: int, rig: Rig | None = None) -> BevDetector:
-    """Load model and engine for a rig of `num_cameras` cameras and return a detector without memory."""
-    return BevDetector(open_bev_engine(config.model, config.engine, num_cameras), config.detector, rig)
+def open_bev_detector(config: BevDetectionConfig, cameras: Sequence[str], rig: Rig | None = None) -> BevDetector:
+    """Load model and engine for these cameras and return a detector without memory.
+
+    Raises:
+        ConfigError: the weights have learned camera embeddings, and a camera has none of their names.
+        WeightsError, EngineError: as :func:`lift3d_ros.pipelines.bev_engine.open_bev_engine`.
+    """
+    check_cameras(config.model, cameras, rig)
+    engine = open_bev_engine(config.model, config.engine, len(cameras))
+    embedding_rows(cameras, engine.model_config, _named_embeddings(rig))
+    return BevDetector(engine, config.detector, rig)
+
+
+def check_cameras(model: str, cameras: Sequence[str], rig: Rig | None) -> None:
+    """Refuse camera names that a named model does not know, before it is loaded; a graph is asked once it is open."""
+    if not model.endswith(".onnx"):
+        embedding_rows(cameras, model_config(model, find_model(model)), _named_embeddings(rig))
+
+
+def _named_embeddings(rig: Rig | None) -> dict[str, str]:
+    cameras = {} if rig is None else rig.cameras
+    return {name: camera.embedding for name, camera in cameras.items() if camera.embedding}
 
 
 def _refuse_non_finite(outputs: Arrays) -> None:

@@ -214,6 +214,7 @@ def _graph_key(config: Dfa3dConfig, entry: ModelEntry, num_cameras: int) -> str:
     digest = hashlib.sha256()
     for path in sources:
         digest.update(path.read_bytes())
-    readable = [dataclasses.asdict(config), dataclasses.asdict(entry), num_cameras]
+    signature = bev_signature(config, num_cameras, default_capacity(num_cameras, config))
+    readable = [dataclasses.asdict(config), dataclasses.asdict(entry), signature.to_json()]
     digest.update(json.dumps(readable, sort_keys=True).encode())
     return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.rotations import rpy_matrix, yaw_matrix
-from lift3d_ros.models.dfa3d.can_bus import ACCELERATION_AT_REST, absolute_can_bus, can_bus_difference, grid_shift
+from lift3d_ros.models.dfa3d.can_bus import ACCELERATION_AT_REST, absolute_can_bus, can_bus_difference
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset
 from lift3d_ros.types import EgoMotion
 
@@ -101,35 +100,6 @@ def test_around_a_circle_the_heading_jumps_once_and_wrapped_never() -> None:
     np.testing.assert_allclose(wrapped, 15.0, atol=1e-9)
 
 
-def test_around_a_circle_the_grid_moves_the_same_way_in_every_frame() -> None:
-    """Seen with the heading at its end, an arc to the left leads forward and a little to the right."""
-    config = base_config()
-    vectors = circle(24)
-    moves = np.array([can_bus_difference(now, before) for now, before in zip(vectors[1:], vectors[:-1], strict=True)])
-    chord, half_turn = 2 * 20.0 * np.sin(np.deg2rad(7.5)), np.deg2rad(7.5)
-    expected = [chord * np.sin(half_turn) / 102.4, chord * np.cos(half_turn) / 102.4]
-    shifts = grid_shift(moves, config)
-    assert shifts.dtype == np.float64
-    np.testing.assert_allclose(shifts, np.tile(expected, (24, 1)), atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("direction_deg", "expected"),
-    [
-        pytest.param(0, [0.0, 0.02], id="forward"),
-        pytest.param(180, [0.0, -0.02], id="backward"),
-        pytest.param(-90, [0.01, 0.0], id="to the right"),
-    ],
-)
-def test_the_shift_is_a_fraction_of_width_and_height_of_the_grid(direction_deg: float, expected: list[float]) -> None:
-    config = replace(base_config(), point_range=(-50.0, -25.0, -5.0, 50.0, 25.0, 3.0))
-    heading = 2.0
-    vector = np.zeros(18)
-    direction = heading + np.deg2rad(direction_deg)
-    vector[:2], vector[16] = [np.cos(direction), np.sin(direction)], heading
-    np.testing.assert_allclose(grid_shift(vector, config), expected, atol=1e-12)
-
-
 def test_a_first_frame_and_a_frame_after_a_gap_have_no_difference() -> None:
     vector = circle(8)[3]
     kept = vector.copy()
@@ -165,13 +135,3 @@ def test_pose_and_heading_of_the_numeric_cases_come_from_their_pose(shared_dir: 
         np.testing.assert_allclose(found[[0, 1, 2, 16, 17]], expected[[0, 1, 2, 16, 17]], atol=1e-9)
         # The same rotation; the sign of a quaternion is free.
         assert abs(found[3:7] @ expected[3:7]) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("name", ["mod_bev_alignment", "mod_bev_alignment_default_centre"])
-def test_the_grid_shift_is_the_published_one(shared_dir: Path, name: str) -> None:
-    case, arrays = load_case(shared_dir, name)
-    cell_y, cell_x = case["grid_length_yx"]
-    height, width = cell_y * case["bev_h"], cell_x * case["bev_w"]
-    config = replace(base_config(), point_range=(-width / 2, -height / 2, -5.0, width / 2, height / 2, 3.0))
-    found = grid_shift(arrays["in.can_bus"], config)
-    np.testing.assert_allclose(found.astype(np.float32), arrays["out.shift"], rtol=1e-6, atol=1e-9)

@@ -191,7 +191,11 @@ def test_more_pairs_than_an_engine_has_room_for_is_an_error_that_names_the_remed
     capacity = PairCapacity(pairs.num_pairs + room[0], pairs.pairs_of_cell.shape[1] + room[1])
     with pytest.raises(EngineError) as error:
         pad_pairs(pairs, capacity)
-    for part in (f"see {pairs.num_pairs} pairs", f"room for {capacity.pairs} and", "lift3d export dfa3d --rig"):
+    for part in (
+        f"see {pairs.num_pairs} pairs",
+        f"room for {capacity.pairs} and",
+        "lift3d export dfa3d --model NAME --rig",
+    ):
         assert part in str(error.value)
 
 

@@ -254,7 +254,7 @@ def test_the_export_of_a_graph_is_told_and_an_interrupt_does_not_wait_for_it(
     with NodeProcess("bev_detection", parameters=parameters) as node:
         node.wait_for("exporting dfa3d_tiny")
         observer.wait_for_status(
-            "pipeline", "is exported first, once, in about 20 s: exporting dfa3d_tiny for 3 cameras"
+            "pipeline", r"is exported first, once, .*: (exporting dfa3d_tiny|tracing the network|comparing frame)"
         )
         start_s = time.monotonic()
         node.interrupt()

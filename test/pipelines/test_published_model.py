@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from dfa3d_configs import PUBLISHED
 from lift3d_ros.errors import ConfigError, EngineError, Lift3dError
 from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
-from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
+from lift3d_ros.pipelines import bev_detection
+from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, BevDetector, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import BevEngine
 from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs
 from lift3d_ros.types import BevDetections, FrameSet, ModelIdentity
@@ -90,6 +92,40 @@ def test_onnxruntime_gives_the_boxes_of_torch_over_frames_with_ego_motion(
         assert distance.min(axis=1).max() < 2e-3
 
 
+def test_a_real_drive_reaches_the_network_as_18_numbers(
+    detector: Callable[..., BevDetector], shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heading, velocity and motion since the last frame, against those of the recorded scene."""
+    from lift3d_ros.bags.discover import discover
+    from lift3d_ros.bags.reader import open_bag
+    from lift3d_ros.pipelines.frame_sets import SyncConfig
+    from lift3d_ros.replay.bag_frames import BagFrames
+
+    bag = shared_dir / "data" / "bags" / "nc_nuscenes_scene0103_mcap"
+    meta = json.loads((shared_dir / "data" / "driving" / "nc_nuscenes_scene0103" / "meta.json").read_text())
+    given: list[np.ndarray[Any, Any]] = []
+    running = detector()
+    engine = running._bev_engine.engine
+    plain_run = type(engine).run
+
+    def note(self: Any, inputs: dict[str, Any], state: Any) -> dict[str, Any]:
+        given.append(inputs["ego"][0])
+        return plain_run(self, inputs, state)
+
+    monkeypatch.setattr(type(engine), "run", note)
+    with open_bag(bag) as reader:
+        for frame in BagFrames(reader, discover(reader), SyncConfig()).frame_sets():
+            pair = {name: frame.views[name] for name in ("cam_front", "cam_back")}
+            running.infer(running.prepare(dataclasses.replace(frame, views=pair, cameras=tuple(pair), missing=())))
+    assert len(given) == 4
+    before, after = meta["frames"][1], meta["frames"][2]
+    motion = np.linalg.inv(np.array(before["T_world_base"])) @ np.array(after["T_world_base"])
+    assert np.hypot(*given[2][:2]) == pytest.approx(np.linalg.norm(motion[:2, 3]), abs=0.3)
+    turned_deg = np.rad2deg(np.arctan2(motion[1, 0], motion[0, 0]))
+    assert given[2][17] == pytest.approx(turned_deg, abs=0.5)
+    np.testing.assert_allclose(given[2][13:16], after["velocity"], atol=0.5)
+
+
 def test_cameras_are_told_apart_by_name_in_any_order(detector: Callable[..., BevDetector], vehicle: Any) -> None:
     (expected,) = run(detector(), vehicle.frame(0.0))
     (turned,) = run(detector(), renamed(vehicle.frame(0.0), back="back", front="front"))
@@ -128,7 +164,7 @@ def test_more_pairs_than_the_graph_has_room_for_name_the_remedy(
 ) -> None:
     small = bev_signature(CONFIG, 2, PairCapacity(10, 2))
     monkeypatch.setattr(onnxruntime_engine.engine, "signature", small)
-    with pytest.raises(EngineError, match=r"room for 10.*lift3d export dfa3d --rig"):
+    with pytest.raises(EngineError, match=r"room for 10.*lift3d export dfa3d --model NAME --rig"):
         BevDetector(onnxruntime_engine, DetectorConfig()).prepare(vehicle.frame(0.0))
 
 
@@ -138,3 +174,15 @@ def test_the_exported_graph_holds_only_operators_that_tensorrt_takes(graph: Path
     operators = {node.op_type for node in onnx.load(str(graph)).graph.node}
     refused = {"NonZero", "DeformConv", "Attention", "Loop", "If", "SequenceEmpty", "Unique", "Compress", "ScatterND"}
     assert not operators & (refused | {"ScatterElements", "NonMaxSuppression"}), operators
+
+
+def test_camera_names_that_the_weights_do_not_know_are_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manifest.yaml").write_text(
+        "models:\n  base: {method: dfa3d, preset: dfa3d-base, licence: test, source: test}\n"
+    )
+    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+    monkeypatch.setattr(bev_detection, "open_bev_engine", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(ConfigError, match="camera 'camera_01'"):
+        bev_detection.open_bev_detector(BevDetectionConfig(model="base"), ("camera_01",))

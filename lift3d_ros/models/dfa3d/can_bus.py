@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from lift3d_ros.geometry.rotations import matrix_to_quaternion, yaw_of
-from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.types import EgoMotion, Float64Array
 
 CAN_BUS_LENGTH = 18
@@ -95,22 +94,3 @@ def can_bus_difference(current: Any, previous: Any | None, *, wraps_yaw: bool = 
     if wraps_yaw:
         difference[_HEADING_DEG] = np.mod(difference[_HEADING_DEG] + 180.0, 360.0) - 180.0
     return difference
-
-
-def grid_shift(can_bus: Any, config: Dfa3dConfig) -> Float64Array:
-    """Return how far the vehicle drove since the last frame, in fractions of the BEV grid.
-
-    The model frame of the published checkpoints has x to the right and y forward.
-
-    Args:
-        can_bus: (..., 18) of :func:`can_bus_difference`.
-
-    Returns:
-        (..., 2) float64: to the right over the width of the grid, forward over its height.
-    """
-    can_bus = np.asarray(can_bus, dtype=np.float64)
-    dx, dy = can_bus[..., 0], can_bus[..., 1]
-    angle = can_bus[..., _HEADING] - np.arctan2(dy, dx)
-    x_min, y_min, _, x_max, y_max, _ = config.point_range
-    distance = np.hypot(dx, dy)
-    return np.stack([distance * np.sin(angle) / (x_max - x_min), distance * np.cos(angle) / (y_max - y_min)], axis=-1)

@@ -148,7 +148,8 @@ def pad_pairs(pairs: VisiblePairs, capacity: PairCapacity) -> VisiblePairs:
         raise EngineError(
             f"the cameras of this rig see {pairs.num_pairs} pairs of camera and cell, up to {cameras_per_cell} cameras "
             f"in one cell; the engine has room for {capacity.pairs} and {capacity.cameras_per_cell}; "
-            "export it for this rig: lift3d export dfa3d --rig RIG.yaml --out OUT.onnx"
+            "export the model for this rig: lift3d export dfa3d --model NAME --rig RIG.yaml --out OUT.onnx (the torch "
+            "backend takes any number with engine.cuda_graph false)"
         )
     padding = (0, capacity.pairs - pairs.num_pairs)
     table = np.full((num_cells, capacity.cameras_per_cell), capacity.pairs, dtype=np.int64)
@@ -174,11 +175,11 @@ def capacity_for(pairs: VisiblePairs, headroom: float = 1.25) -> PairCapacity:
 def default_capacity(num_cameras: int, config: Dfa3dConfig) -> PairCapacity:
     """Return room for a rig of `num_cameras` whose calibration is not known.
 
-    A camera in the middle of the grid with a horizontal field of 90 degrees sees a quarter of the cells; half of the
-    cells more leave room for wide lenses and for a single camera away from the middle. The six cameras of a nuScenes
-    vehicle make 1.12 pairs for each cell of the grid, at most two of one cell; they get room for 2 and 4.
+    A camera in the middle of the grid with a horizontal field of 90 degrees sees a quarter of the cells, one with 120
+    degrees a third; half of the cells more leave room for a single camera away from the middle. The six cameras of a
+    nuScenes vehicle make 1.12 pairs for each cell of the grid, at most two of one cell; they get room for 2.6 and 4.
     """
-    pairs = math.ceil(config.num_cells * min(num_cameras, 0.5 + 0.25 * num_cameras))
+    pairs = math.ceil(config.num_cells * min(num_cameras, 0.5 + 0.35 * num_cameras))
     return PairCapacity(pairs, min(num_cameras, 4))
 
 
