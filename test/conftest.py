@@ -32,6 +32,14 @@ HAS_ROS = all(importlib.util.find_spec(name) for name in ("rclpy", "lift3d_ros.m
 collect_ignore_glob = [] if HAS_ROS else ["nodes/*", "faults/*"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not HAS_ROS:
+        reason = pytest.mark.skip(reason="no ROS 2 or no built interfaces ('make setup', README)")
+        for item in items:
+            if item.get_closest_marker("ros"):
+                item.add_marker(reason)
+
+
 def pytest_report_header() -> str:
     return "" if HAS_ROS else "node tests are left out: no ROS 2 or no built interfaces ('make setup', README)"
 

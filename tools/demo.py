@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STREET = ROOT / "demo" / "street"
 EXECUTABLES = Path(sys.prefix) / "lib" / "lift3d_ros"
 NODE = "/bev_detection"
+INTERRUPTED = 130  # exit status after Ctrl-C
 HAS_ROS = importlib.util.find_spec("rclpy") is not None and importlib.util.find_spec("lift3d_ros.msg") is not None
 
 
@@ -64,7 +65,7 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     say(f"done in {time.monotonic() - start_s:.0f} s")
     for report in reports:
         print(f"report: {report}")
@@ -145,6 +146,8 @@ def run_without_node(scene: Scene) -> Path:
     """Replay without ROS and return the report page."""
     say("rclpy or the interfaces are missing, so this replays WITHOUT the node; see 'make setup'")
     status = lift3d(["replay", str(scene.bag), "--out", str(scene.out), "--overwrite"])
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
     if status != 0:
         raise Lift3dError(f"{scene.bag}: could not be replayed; see the lines above")
     return scene.out / "report.html"

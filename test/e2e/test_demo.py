@@ -33,8 +33,9 @@ def check_results(out: Path) -> None:
     assert len(results) == 12
     assert all(use["is_used"] for result in results for use in result["cameras"])
     assert [result["temporal_state"] for result in results] == ["first_frame", *["fused"] * 11]
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    assert (metrics["figures"]["num_frames"], metrics["model"]) == (12, "dfa3d_tiny (untrained weights)")
+    if importlib.util.find_spec("nuscenes"):  # computes the metrics; needs numpy 1
+        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+        assert (metrics["figures"]["num_frames"], metrics["model"]) == (12, "dfa3d_tiny (untrained weights)")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "untrained weights" in page
     assert not re.search(r"https?://", page)
