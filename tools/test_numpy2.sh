@@ -23,7 +23,7 @@ find_python() {
 }
 
 requirements() {
-    sed -e 's/^numpy==.*/numpy>=2/' -e 's/^opencv-python-headless==.*/opencv-python-headless>=4.12/' \
+    sed -e 's/^numpy==.*/numpy>=2/' -e 's/^opencv-python-headless==.*/opencv-python-headless>=4.12,<5/' \
         -e '/^nuscenes-devkit==/d' requirements/venv.txt
 }
 

@@ -156,10 +156,7 @@ def _is_warning(line: str) -> bool:
 def _fitting_letters(rgb: UInt8Array, line: str, letter_px: float) -> float:
     """Return the height of letters, `letter_px` on a picture of 800 px or less where the line would be too long."""
     letters = letter_px * picture_unit(rgb)
-    limit = 0.98 * rgb.shape[1]
-    while (width := place_text(rgb, line, np.zeros(2), letters).width) > limit:
-        letters *= min(limit / width, 0.99)  # the width of a text is not quite proportional to its letters
-    return letters
+    return letters * min(1.0, 0.98 * rgb.shape[1] / place_text(rgb, line, np.zeros(2), letters).width)
 
 
 def _stroke(letter_px: float) -> int:
