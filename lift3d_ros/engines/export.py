@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from lift3d_ros.engines.onnxruntime_engine import FACTS_KEY, SIGNATURE_KEY, OnnxRuntimeEngine
-from lift3d_ros.engines.protocol import Engine, EngineSignature
+from lift3d_ros.engines.protocol import Arrays, Engine, EngineSignature
 from lift3d_ros.engines.torch_engine import TorchEngine
 from lift3d_ros.errors import EngineError
 
@@ -36,12 +36,15 @@ def export_onnx(
     facts: Mapping[str, Any],
     example: Mapping[str, NDArray[Any]],
     path: Path,
+    align: Callable[[Arrays, Arrays], Arrays] = lambda expected, found: found,
 ) -> None:
     """Export `module` with static shapes to `path`, atomically, after comparing it with PyTorch.
 
     Args:
         example: one value for each declared input; used for tracing and for the comparison.
         facts: plain data stored in the graph (model name, weights hash, configuration).
+        align: brings outputs of the graph into the order of the expected ones, where their order means nothing and
+            rounding may change it.
 
     Raises:
         EngineError: the graph deviates from PyTorch by more than 1e-3 (RMS error over RMS value).
@@ -51,7 +54,7 @@ def export_onnx(
         draft = Path(folder) / path.name
         logger.info("tracing the network; large ones take minutes")
         _write(module, signature, facts, example, draft)
-        worst = _largest_relative_error(module, signature, example, draft)
+        worst = _largest_relative_error(module, signature, example, draft, align)
         if worst > MAX_RELATIVE_ERROR:
             raise EngineError(
                 f"{path}: the exported graph deviates from PyTorch by {worst:.2g} (RMS error over RMS value); "
@@ -108,7 +111,11 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _largest_relative_error(
-    module: torch.nn.Module, signature: EngineSignature, example: Mapping[str, NDArray[Any]], path: Path
+    module: torch.nn.Module,
+    signature: EngineSignature,
+    example: Mapping[str, NDArray[Any]],
+    path: Path,
+    align: Callable[[Arrays, Arrays], Arrays],
 ) -> float:
     """Run both engines on consecutive frames and return the worst RMS error over RMS value."""
     engines: tuple[Engine, ...] = (TorchEngine(module, signature, "cpu", 0), OnnxRuntimeEngine(path, 0))
@@ -117,6 +124,7 @@ def _largest_relative_error(
     for frame in range(_COMPARED_FRAMES):
         logger.info("comparing frame %d of %d with PyTorch", frame + 1, _COMPARED_FRAMES)
         expected, found = (engine.run(example, state) for engine, state in zip(engines, states, strict=True))
+        found = align(expected, found)
         for name, reference in expected.items():
             scale = float(np.sqrt(np.mean(np.square(reference)))) or 1.0
             worst = max(worst, float(np.sqrt(np.mean(np.square(found[name] - reference)))) / scale)

@@ -18,7 +18,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 import lift3d_ros
-from lift3d_ros.engines.protocol import EngineSignature, StateSpec, TensorSpec
+from lift3d_ros.engines.protocol import Arrays, EngineSignature, StateSpec, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
@@ -74,6 +74,8 @@ def bev_signature(config: Dfa3dConfig, num_cameras: int, capacity: PairCapacity 
     ]
     if config.camera_names:
         inputs.append(TensorSpec("camera_rows", (num_cameras,), "int64"))
+    if config.reads_history_age:
+        inputs.append(TensorSpec("history_age", (1,)))
     return EngineSignature(
         inputs=tuple(inputs),
         outputs=(
@@ -163,8 +165,16 @@ def export_graph(
         "config": dataclasses.asdict(network.config),
     }
     signature = bev_signature(network.config, num_cameras, capacity)
-    export_onnx(network, signature, facts, example_inputs(network.config, num_cameras, capacity), path)
+    example = example_inputs(network.config, num_cameras, capacity)
+    export_onnx(network, signature, facts, example, path, align=align_queries)
     return identity
+
+
+def align_queries(expected: Arrays, found: Arrays) -> Arrays:
+    """Return the outputs `found` in the order of the queries `expected`: heatmap queries are ranked by score."""
+    code, other = expected["box_codes"][0], found["box_codes"][0]
+    nearest = np.abs(code[:, None] - other[None]).sum(-1).argmin(1)
+    return {name: array[:, nearest] for name, array in found.items()}
 
 
 def example_inputs(
@@ -201,6 +211,8 @@ def example_inputs(
     }
     if config.camera_names:
         inputs["camera_rows"] = np.arange(num_cameras) % len(config.camera_names)
+    if config.reads_history_age:
+        inputs["history_age"] = np.full(1, 0.5, dtype=np.float32)
     return inputs
 
 

@@ -18,11 +18,13 @@ class MemoryUse:
 
     Args:
         last, current: ego motion of the frame that wrote the memory and of this one, None where it is not known.
+        age_s: time since the frame that wrote the memory, 0 where it is not used.
     """
 
     temporal_state: TemporalState
     last: EgoMotion | None
     current: EgoMotion | None
+    age_s: float = 0.0
 
     @property
     def is_used(self) -> bool:
@@ -52,7 +54,9 @@ class BevMemory:
 
     def compare(self, frame_set: FrameSet) -> MemoryUse:
         """Return whether `frame_set` may use the memory of the last frame, and both ego motions."""
-        return MemoryUse(self._temporal_state(frame_set), self._ego, frame_set.ego)
+        state = self._temporal_state(frame_set)
+        age_s = (frame_set.stamp_ns - (self._stamp_ns or 0)) * 1e-9 if state == "fused" else 0.0
+        return MemoryUse(state, self._ego, frame_set.ego, age_s)
 
     def remember(self, frame_set: FrameSet) -> None:
         """Note that `frame_set` has written the memory."""

@@ -240,3 +240,40 @@ def test_untrained_weights_depend_on_the_seed_alone(network: Any) -> None:
     assert not again.training
     expected = network.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in again.state_dict().items())
+
+
+def test_a_detector_with_lift_splat_trains_its_depth_head() -> None:
+    splat = build_detector(replace(SMALL, view_transform="lift_splat"), seed=0)
+    logits, codes, _ = splat(**inputs())
+    (logits.sum() + codes.sum()).backward()
+    assert splat.depth_head is not None
+    assert all(parameter.grad is not None for parameter in splat.depth_head.parameters())
+
+
+def test_the_age_of_the_history_counts_only_where_there_is_one() -> None:
+    aged = build_detector(replace(SMALL, reads_history_age=True), seed=0)
+    recent, old = ({**inputs(), "history_age": torch.tensor([age])} for age in (0.1, 1.0))
+    assert largest_difference(run(aged, recent), run(aged, old)) > 1e-3
+    without = [{**values, "history_valid": torch.zeros(1)} for values in (recent, old)]
+    assert largest_difference(run(aged, without[0]), run(aged, without[1])) == 0.0
+
+
+def test_samples_of_a_batch_with_heatmap_queries_are_those_of_single_calls() -> None:
+    config = replace(SMALL, query_source="heatmap")
+    dense = build_detector(config, seed=0)
+    samples = [inputs(config, seed=seed, turned_deg=10.0 * seed) for seed in range(2)]
+    joined = {
+        name: torch.cat([sample[name] for sample in samples])
+        for name in ("images", "image_from_model", "ego", "history_valid", "history")
+    }
+    pairs = [find_visible_pairs(sample["image_from_model"].numpy(), config) for sample in samples]
+    together = join_pairs(pairs, 6, config)
+    joined |= {
+        "pair_camera": torch.from_numpy(together.camera),
+        "pair_cell": torch.from_numpy(together.cell),
+        "pairs_of_cell": torch.from_numpy(together.pairs_of_cell),
+    }
+    batch = run(dense, joined)
+    for index, sample in enumerate(samples):
+        alone = run(dense, sample)
+        assert largest_difference([output[index : index + 1] for output in batch], alone) < 1e-4

@@ -31,6 +31,9 @@ NUSCENES_CLASSES = (
 # Rows of the learned camera embeddings of the published checkpoints.
 NUSCENES_CAMERAS = ("front", "front_right", "front_left", "back", "back_left", "back_right")
 
+CODE_SIZE = 10
+"""Numbers of a box code: cx, cy, log width, log length, cz, log height, sin yaw, cos yaw, vx, vy."""
+
 
 @dataclass(frozen=True)
 class DepthConfig:
@@ -80,8 +83,15 @@ class Dfa3dConfig:
         point_range: x, y, z minimum, then maximum, metres in the model frame.
         bev_height, bev_width: cells along y and along x.
         pillar_heights: z of the anchors that a BEV cell projects into the pictures, metres in the model frame.
+        view_transform: ``attention`` lets cells look into the pictures; ``lift_splat`` sums picture features into
+            cells along their rays, to be compared with it.
         num_points: sampling points of each head and level in spatial attention; a multiple of the anchors.
         num_temporal_points: the same in temporal attention and in the decoder.
+        query_source: ``learned`` queries are the same for every frame; ``heatmap`` queries start at the peaks of a
+            dense class heatmap of the BEV map.
+        crowded_classes: objects of these classes may stand in neighbouring cells: heatmap queries may, too.
+        reads_history_age: the network is told how long ago the last frame was, so that it knows velocities at any
+            frame rate.
         ego_input: ``transform`` moves the history rigidly, with interpolation; ``can_bus`` (published habit) turns it
             to the nearest cell about `rotation_center`, shifts references by the rest, and adds an embedding of
             18 numbers, see :mod:`lift3d_ros.models.dfa3d.can_bus`.
@@ -120,11 +130,15 @@ class Dfa3dConfig:
     bev_height: int = 50
     bev_width: int = 50
     pillar_heights: tuple[float, ...] = (-0.5, 0.5, 1.5, 2.5)
+    view_transform: Literal["attention", "lift_splat"] = "attention"
     num_points: int = 4
     num_temporal_points: int = 4
     num_encoder_layers: int = 2
     num_decoder_layers: int = 3
     num_queries: int = 200
+    query_source: Literal["learned", "heatmap"] = "learned"
+    crowded_classes: tuple[str, ...] = ("pedestrian", "traffic_cone", "barrier", "bicycle", "motorcycle")
+    reads_history_age: bool = False
     ego_input: Literal["transform", "can_bus"] = "transform"
     repeats_quaternion_scalar: bool = False
     rotation_center: tuple[float, float] = (0.0, 0.0)
@@ -166,6 +180,15 @@ def preset(name: str) -> Dfa3dConfig | None:
     match name:
         case "tiny":
             return Dfa3dConfig(backbone=BackboneConfig(width=32))
+        case "lift3d-bev-tiny":
+            return Dfa3dConfig(
+                backbone=BackboneConfig(width=40),
+                bev_height=100,
+                bev_width=100,
+                num_decoder_layers=2,
+                query_source="heatmap",
+                reads_history_age=True,
+            )
         case "dfa3d-small":
             return dataclasses.replace(_published_small(), depth=_published_depth(level=0))
         case "dfa3d-base":
@@ -193,6 +216,7 @@ def preset(name: str) -> Dfa3dConfig | None:
 
 PRESETS = (
     "tiny",
+    "lift3d-bev-tiny",
     "dfa3d-small",
     "dfa3d-base",
     "dfa3d-base-gtdepth",

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lift3d_ros.models.dfa3d.attention import DeformableAttention
-from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+from lift3d_ros.models.dfa3d.config import CODE_SIZE, Dfa3dConfig
 from lift3d_ros.models.dfa3d.encoder import feed_forward
+from lift3d_ros.models.dfa3d.proposals import DenseProposals, Proposals
 from lift3d_ros.ops.deformable_attention_3d import Levels
-
-# cx, cy, log width, log length, cz, log height, sin yaw, cos yaw, vx, vy
-CODE_SIZE = 10
 
 
 class DecoderLayer(nn.Module):
@@ -61,18 +59,28 @@ class Decoder(nn.Module):
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
         dims = config.embed_dims
-        self.query_embedding = nn.Embedding(config.num_queries, 2 * dims)
-        self.reference_points = nn.Linear(dims, 3)
+        self.proposals = DenseProposals(config) if config.query_source == "heatmap" else None
+        if self.proposals is None:
+            self.query_embedding = nn.Embedding(config.num_queries, 2 * dims)
+            self.reference_points = nn.Linear(dims, 3)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
         self.cls_branches = nn.ModuleList(_class_branch(dims, len(config.class_names)) for _ in self.layers)
         self.reg_branches = nn.ModuleList(_box_branch(dims) for _ in self.layers)
         self.register_buffer("range_min", torch.tensor(config.point_range[:3]), persistent=False)
         self.register_buffer("range_size", torch.tensor(config.point_range[3:]) - self.range_min, persistent=False)
 
-    def forward(self, bev: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Map the BEV map (B, cells, C) to class logits (B, Q, classes) and box codes (B, Q, 10) of every layer."""
-        position, query = self.query_embedding.weight[None].expand(bev.shape[0], -1, -1).chunk(2, dim=-1)
-        reference = self.reference_points(position).sigmoid()
+    def forward(self, bev: Tensor, proposals: Proposals | None = None) -> list[tuple[Tensor, Tensor]]:
+        """Map the BEV map (B, cells, C) to class logits (B, Q, classes) and box codes (B, Q, 10) of every layer.
+
+        Args:
+            proposals: of this map, where they are known already.
+        """
+        if self.proposals is None:
+            position, query = self.query_embedding.weight[None].expand(bev.shape[0], -1, -1).chunk(2, dim=-1)
+            reference = self.reference_points(position).sigmoid()
+        else:
+            found = self.proposals(bev) if proposals is None else proposals
+            query, position, reference = found.query, found.position, found.reference
         return [
             (classify(query), self._metric(code, refined))
             for classify, (query, refined, code) in zip(

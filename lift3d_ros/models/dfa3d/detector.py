@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
-from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+from lift3d_ros.models.dfa3d.config import CODE_SIZE, Dfa3dConfig
 from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures, PillarPairs
-from lift3d_ros.models.dfa3d.decoder import CODE_SIZE, Decoder
+from lift3d_ros.models.dfa3d.decoder import Decoder
 from lift3d_ros.models.dfa3d.depth_head import build_depth_head, resize_scores, scores_of_codes
 from lift3d_ros.models.dfa3d.depth_labels import depth_scores_from_lidar
 from lift3d_ros.models.dfa3d.encoder import CellPosition, EncoderLayer
 from lift3d_ros.models.dfa3d.fpn import FPN
 from lift3d_ros.models.dfa3d.history import BevGrid, History
 from lift3d_ros.models.dfa3d.image_input import ImageInput
+from lift3d_ros.models.dfa3d.lift_splat import RayCells, find_ray_cells
 from lift3d_ros.models.dfa3d.reference_points import project_anchors
 from lift3d_ros.models.dfa3d.visibility import anchor_grid
 
@@ -48,6 +49,7 @@ class Dfa3dDetector(nn.Module):
             self.camera_embedding = nn.Sequential(nn.Linear(12, dims), nn.ReLU(inplace=True), nn.Linear(dims, dims))
         self.level_embedding = nn.Parameter(torch.zeros(config.num_level_embeddings, dims))
         self.can_bus_embedding = _CanBusEmbedding(dims) if config.ego_input == "can_bus" else None
+        self.age_embedding = nn.Linear(1, dims) if config.reads_history_age else None
         self.bev_embedding = nn.Embedding(config.num_cells, dims)
         self.cell_position = CellPosition(config)
         self.grid = BevGrid(config)
@@ -69,6 +71,7 @@ class Dfa3dDetector(nn.Module):
         history: Tensor,
         camera_rows: Tensor | None = None,
         depth_maps: Tensor | None = None,
+        history_age: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Detect on one frame set, or on a batch of them.
 
@@ -84,6 +87,7 @@ class Dfa3dDetector(nn.Module):
         | history | (B, cells, C) float32 | BEV map of the last frame |
         | camera_rows | (N,) int64 | row of the learned camera embedding, where the configuration has one |
         | depth_maps | (N, H, W) float32 | measured depth in metres, 0 where unknown, for the source ``lidar`` |
+        | history_age | (B,) float32 | time since the last frame in s, where the configuration reads it |
 
         Returns:
             Class logits (B, Q, classes); box codes (B, Q, 10) as in ``decode_boxes``; BEV map (B, cells, C).
@@ -91,8 +95,8 @@ class Dfa3dDetector(nn.Module):
         maps = self.extract(images)
         scores = self.depth_scores(maps, depth_maps)
         cameras = self.embed_cameras(maps, scores, image_from_model, camera_rows)
-        pairs = self.place_pillars(image_from_model, pair_camera, pair_cell, pairs_of_cell)
-        bev = self.encode(cameras, pairs, ego, history_valid, history)
+        places = self.place(image_from_model, pair_camera, pair_cell, pairs_of_cell, cameras.levels)
+        bev = self.encode(cameras, places, ego, history_valid, history, history_age)
         class_logits, box_codes = self.decoder(bev)[-1]
         return class_logits, box_codes, bev
 
@@ -148,17 +152,45 @@ class Dfa3dDetector(nn.Module):
             pair_camera, pair_cell, pairs_of_cell, points[..., :2] if self.config.depth.source == "none" else points
         )
 
+    def place(
+        self,
+        image_from_model: Tensor,
+        pair_camera: Tensor,
+        pair_cell: Tensor,
+        pairs_of_cell: Tensor,
+        levels: Sequence[tuple[int, int]],
+    ) -> PillarPairs | RayCells:
+        """Return where cells and pictures meet; the arguments are those of :meth:`forward`, and the feature levels."""
+        config = self.config
+        if config.view_transform == "attention":
+            return self.place_pillars(image_from_model, pair_camera, pair_cell, pairs_of_cell)
+        num_samples = pairs_of_cell.shape[0] // config.num_cells
+        sample = pair_camera.new_zeros(image_from_model.shape[0])
+        sample = sample.scatter(0, pair_camera, pair_cell // config.num_cells)
+        return find_ray_cells(image_from_model, sample, num_samples, levels[0], config)
+
     def encode(
-        self, cameras: CameraFeatures, pairs: PillarPairs, ego: Tensor, history_valid: Tensor, history: Tensor
+        self,
+        cameras: CameraFeatures,
+        places: PillarPairs | RayCells,
+        ego: Tensor,
+        history_valid: Tensor,
+        history: Tensor,
+        history_age: Tensor | None = None,
     ) -> Tensor:
         """Return the BEV map (B, cells, C)."""
         query = self.bev_embedding.weight[None].expand(history.shape[0], -1, -1)
         if self.can_bus_embedding is not None:
             query = query + self.can_bus_embedding(ego)[:, None]
+        if self.age_embedding is not None:
+            if history_age is None:
+                raise ValueError("this detector reads the age of its history: 'history_age' is missing")
+            age = torch.where(history_valid > 0.5, history_age, torch.zeros_like(history_age))
+            query = query + self.age_embedding(age[:, None])[:, None]
         position = self.cell_position()
         memory = self._history(query, ego, history_valid, history)
         for layer in self.encoder:
-            query = layer(query, position, memory, cameras, pairs)
+            query = layer(query, position, memory, cameras, places)
         return query
 
     def _history(self, query: Tensor, ego: Tensor, history_valid: Tensor, history: Tensor) -> History:
@@ -209,7 +241,12 @@ def _initialise_heads(decoder: Decoder) -> None:
     """Start with boxes of car size, objects rare, and references spread over the grid."""
     car_code = torch.tensor([0.0, 0.0, math.log(1.9), math.log(4.5), 0.5, math.log(1.6), 0.0, 1.0, 0.0, 0.0])
     with torch.no_grad():
-        decoder.reference_points.weight.mul_(3.0)
+        if decoder.proposals is None:
+            decoder.reference_points.weight.mul_(3.0)
+        else:
+            nn.init.normal_(decoder.proposals.codes.weight, std=1e-3)
+            assert decoder.proposals.codes.bias is not None
+            decoder.proposals.codes.bias.copy_(car_code)
         for classify, regress in zip(decoder.cls_branches, decoder.reg_branches, strict=True):
             head, box = list(classify.children())[-1], list(regress.children())[-1]
             assert isinstance(head, nn.Linear)

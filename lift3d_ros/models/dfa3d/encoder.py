@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures, PillarPairs, SpatialCrossAttention
 from lift3d_ros.models.dfa3d.history import History
+from lift3d_ros.models.dfa3d.lift_splat import LiftSplat, RayCells
 from lift3d_ros.models.dfa3d.temporal_attention import TemporalSelfAttention
 
 
@@ -17,17 +18,23 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
         self.temporal = TemporalSelfAttention(config)
-        self.spatial = SpatialCrossAttention(config)
+        self.spatial: SpatialCrossAttention | LiftSplat
+        self.spatial = SpatialCrossAttention(config) if config.view_transform == "attention" else LiftSplat(config)
         self.ffn = feed_forward(config.embed_dims, config.ffn_dims, config.dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(config.embed_dims) for _ in range(3))
 
     def forward(
-        self, query: Tensor, position: Tensor, history: History, cameras: CameraFeatures, pairs: PillarPairs
+        self,
+        query: Tensor,
+        position: Tensor,
+        history: History,
+        cameras: CameraFeatures,
+        places: PillarPairs | RayCells,
     ) -> Tensor:
         """Map the cells (B, Q, C) to (B, Q, C)."""
         maps = history.maps_for(query)
         query = self.norms[0](self.temporal(query, position, maps, history.references))
-        query = self.norms[1](self.spatial(query, cameras, pairs))
+        query = self.norms[1](self.spatial(query, cameras, places))
         result: Tensor = self.norms[2](query + self.ffn(query))
         return result
 
