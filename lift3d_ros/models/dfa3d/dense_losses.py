@@ -31,15 +31,15 @@ def draw_heatmaps(
     """
     height, width = size
     target = places.new_zeros(num_maps * num_classes, height * width)
+    # Masked and not selected: a selection would make a GPU wait.
     is_inside = (places >= 0).all(-1) & (places[:, 0] < width) & (places[:, 1] < height)
-    map_index, labels, places, sigmas = (part[is_inside] for part in (map_index, labels, places, sigmas))
-    center = places.floor()
+    center = torch.where(is_inside[:, None], places, torch.zeros_like(places)).floor()
     columns = torch.arange(width, device=places.device)
     rows = torch.arange(height, device=places.device)
-    spread = 2 * sigmas[:, None] ** 2
+    spread = 2 * torch.where(is_inside, sigmas, torch.ones_like(sigmas))[:, None] ** 2
     across = torch.exp(-((columns - center[:, :1]) ** 2) / spread)
     down = torch.exp(-((rows - center[:, 1:]) ** 2) / spread)
-    drawn = (down[:, :, None] * across[:, None, :]).reshape(-1, height * width)
+    drawn = (down[:, :, None] * across[:, None, :]).reshape(-1, height * width) * is_inside[:, None]
     index = (map_index * num_classes + labels)[:, None].expand_as(drawn)
     target.scatter_reduce_(0, index, drawn, "amax")
     return target.reshape(num_maps, num_classes, height, width)
@@ -139,11 +139,11 @@ class PerspectiveHead(nn.Module):
         places = (projected[..., :2] / depth.clamp(min=1e-3)[..., None] + 0.5) * scale
         focal = image_from_model.float()[:, :2, :3].norm(dim=-1).mean(-1, keepdim=True)
         extent = torch.exp(codes[..., [2, 3, 5]].mean(-1)) * focal / depth.clamp(min=1e-3) * scale.mean()
-        is_ahead = (depth > 0.5) & places.isfinite().all(-1)
-        camera = torch.arange(len(logits), device=logits.device)[:, None].expand_as(depth)[is_ahead]
-        sigmas = (extent[is_ahead] / 6).clamp(0.5, 4.0)
+        places = torch.where((depth > 0.5)[..., None], places, torch.full_like(places, -1.0))
+        camera = torch.arange(len(logits), device=logits.device)[:, None].expand_as(depth).reshape(-1)
+        sigmas = (extent / 6).clamp(0.5, 4.0).reshape(-1)
         size = (int(rows), int(columns))
         target = draw_heatmaps(
-            camera, labels[is_ahead], places[is_ahead], sigmas, len(logits), len(self.config.class_names), size
+            camera, labels.reshape(-1), places.reshape(-1, 2), sigmas, len(logits), len(self.config.class_names), size
         )
         return heatmap_loss(logits, target)
