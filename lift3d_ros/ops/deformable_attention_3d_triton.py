@@ -6,7 +6,6 @@ features and scores are summed with atomic additions, so their last digits may d
 Letters as there; N queries of all batch rows, H heads of the scores (1 or M).
 """
 
-# mypy: allow-untyped-decorators
 from __future__ import annotations
 
 import functools
@@ -125,11 +124,11 @@ def _level_table(table: tuple[tuple[int, int, int], ...], device: torch.device) 
 
 @triton.jit
 def _attend(
-    value: Any, scores: Any, locations: Any, weights: Any, items: Any, levels: Any, num_queries: int, output: Any,
+    value, scores, locations, weights, items, levels, num_queries, output,
     TOKENS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
     LEVELS: tl.constexpr, POINTS: tl.constexpr, AXES: tl.constexpr, BINS: tl.constexpr, SCORE_HEADS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     head = tl.program_id(1)
     query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, BLOCK_CHANNELS)
@@ -175,12 +174,12 @@ def _attend(
 
 @triton.jit
 def _attend_backward(
-    value: Any, scores: Any, locations: Any, weights: Any, items: Any, levels: Any, num_queries: int, gradient: Any,
-    d_value: Any, d_scores: Any, d_locations: Any, d_weights: Any,
+    value, scores, locations, weights, items, levels, num_queries, gradient,
+    d_value, d_scores, d_locations, d_weights,
     TOKENS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
     LEVELS: tl.constexpr, POINTS: tl.constexpr, AXES: tl.constexpr, BINS: tl.constexpr, SCORE_HEADS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:  # fmt: skip
+):  # fmt: skip
     head = tl.program_id(1)
     query = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     channel = tl.arange(0, BLOCK_CHANNELS)
