@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -16,11 +17,11 @@ import numpy as np
 from lift3d_ros.datasets.frames import Scene, SceneFrame, frame_set, read_scene
 from lift3d_ros.datasets.points import read_points
 from lift3d_ros.errors import ConfigError, DatasetError, Lift3dError
-from lift3d_ros.geometry.rigid import make_transform, transform_points
-from lift3d_ros.simulation.renderer import SAMPLE_OFFSET_PX
-from lift3d_ros.simulation.scene_writer import DriveRenderer, DriveSettings
-from lift3d_ros.simulation.street import make_street
-from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, FrameSet
+from lift3d_ros.geometry.rigid import transform_points
+from lift3d_ros.resources import find_resource
+from lift3d_ros.simulation.drive import Simulator
+from lift3d_ros.simulation.settings import load_settings
+from lift3d_ros.types import Boxes3D, Float32Array, FrameSet
 from lift3d_ros.viz.bev import draw_bev
 from lift3d_ros.viz.sampling import RayPair, SampledFrame, choose_pair, depth_profile, figure_config, sample_frame
 
@@ -37,7 +38,6 @@ SURFACE, OTHER, MEASURED = "#ff8c1a", "#35c7f0", "#8893a0"
 BACKGROUND, INK = "#ffffff", "#1c2127"
 HEADLINE = "Plain 2D attention gives A and B the same features; depth keeps them for A, which lies on the surface."
 CROP_RATIO, NARROWEST_CROP_PX = 1.75, 260.0
-LIDAR_HEIGHT_M, LIDAR_BEAMS, LIDAR_COLUMNS, LIDAR_REACH_M = 1.84, 32, 1440, 70.0
 
 
 def main() -> int:
@@ -91,39 +91,23 @@ def measured_points(scene: Scene, frame: SceneFrame) -> Float32Array:
 
 
 def simulated_points(scene: Scene, frame: SceneFrame) -> Float32Array:
-    """Return what a spinning LiDAR of 32 beams on the roof would measure in a rendered scene, (R, 3) in the base frame.
+    """Return what a spinning LiDAR on the roof would measure in the bundled scene, (R, 3) in the base frame.
 
-    The street is built again with the settings of `tools/render_demo_scene.py` and its depth is rendered.
+    The drive is simulated again with the settings of `tools/render_demo_scene.py`, in small pictures.
     """
-    settings = DriveSettings()
-    street = make_street(settings.seed, settings.duration_s)
-    time_s = frame.index / settings.rate_hz
-    if np.abs(street.ego.T_world_base(time_s) - frame.T_world_base).max() > 1e-3:
-        raise DatasetError(
-            f"scene '{scene.name}' was not rendered with the default settings of tools/render_demo_scene.py: its poses "
-            "differ; a LiDAR can be simulated for demo/street only"
-        )
-    focal, half = 400.0, (400, 360)
-    K = np.array([[focal, 0, half[0] - 0.5], [0, focal, half[1] - 0.5], [0, 0, 1]])
-    model = CameraModel("lidar", "lidar", 2 * half[0], 2 * half[1], K)
-    azimuth, elevation = np.meshgrid(
-        np.deg2rad(np.linspace(-45, 45, LIDAR_COLUMNS // 4, endpoint=False)),
-        np.deg2rad(np.linspace(-30.0, 10.0, LIDAR_BEAMS)),
+    settings = load_settings(find_resource("config/simulation/demo.yaml"))
+    settings = replace(settings, lidar=True, sensor=False, width=64)
+    with Simulator(settings, None) as simulator:
+        for simulated in simulator.drive(settings.seed):
+            if simulated.index < frame.index:
+                continue
+            if np.abs(simulated.T_world_base - frame.T_world_base).max() < 1e-3:
+                return simulated.points
+            break
+    raise DatasetError(
+        f"scene '{scene.name}' was not rendered with the default settings of tools/render_demo_scene.py: its poses "
+        "differ; a LiDAR can be simulated for demo/street only"
     )
-    u = np.rint(focal * np.tan(azimuth) + K[0, 2]).astype(int).clip(0, model.width - 1)
-    v = np.rint(-focal * np.tan(elevation) / np.cos(azimuth) + K[1, 2]).astype(int)
-    points = []
-    with DriveRenderer(street, scene.cameras, settings) as drive:
-        for quarter in range(4):
-            forward = np.array([np.cos(quarter * np.pi / 2), np.sin(quarter * np.pi / 2), 0.0])
-            axes = np.stack([[forward[1], -forward[0], 0.0], [0.0, 0.0, -1.0], forward], axis=1)
-            T_base_cam = make_transform(axes, [0.94, 0.0, LIDAR_HEIGHT_M])
-            view = drive.renderer.render(model, street.ego.T_world_base(time_s) @ T_base_cam, drive.items(time_s))
-            depth = view.depth[v, u].astype(np.float64)
-            rays = np.stack([(u + SAMPLE_OFFSET_PX - K[0, 2]) / focal, (v + SAMPLE_OFFSET_PX - K[1, 2]) / focal], -1)
-            in_camera = np.concatenate([rays * depth[..., None], depth[..., None]], axis=-1)[depth < LIDAR_REACH_M]
-            points.append(transform_points(T_base_cam, in_camera))
-    return np.concatenate(points).astype(np.float32)
 
 
 def description(sampled: SampledFrame, pair: RayPair) -> str:

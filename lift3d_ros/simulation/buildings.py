@@ -46,11 +46,11 @@ class _Facade:
         return (np.arange(self.columns) + 0.5) * pitch - self.width / 2
 
 
-def building(width: float, depth: float, rng: np.random.Generator) -> Mesh:
-    """Return a house of the given width and depth with a random look; two to five storeys."""
+def building(width: float, depth: float, rng: np.random.Generator, storeys: int) -> Mesh:
+    """Return a house of the given width, depth and number of storeys with a random look."""
     facade = _Facade(
         width=width,
-        storeys=int(rng.integers(2, 6)),
+        storeys=storeys,
         columns=max(2, round(width / rng.uniform(2.3, 3.1))),
         wall=_WALLS[int(rng.integers(len(_WALLS)))],
         trim=Finish(_TRIMS[int(rng.integers(len(_TRIMS)))], Material.PLASTER),

@@ -5,7 +5,7 @@ Object frame: origin on the ground below the middle, +x forward, +y left, metres
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,7 +62,41 @@ SEDAN = CarShape(4.75, 1.84, 1.44, 0.92, 3.72, 0.33, 0.70, 0.94, 0.99, (1.30, 2.
 HATCHBACK = CarShape(4.10, 1.78, 1.48, 0.82, 3.40, 0.31, 0.72, 0.95, 0.97, (1.02, 1.72, 3.30, 4.00))
 OFF_ROADER = CarShape(4.65, 1.90, 1.72, 0.88, 3.68, 0.37, 0.88, 1.10, 1.12, (1.20, 1.84, 3.95, 4.55))
 VAN = CarShape(5.20, 1.98, 2.08, 0.95, 4.05, 0.35, 0.96, 1.18, 1.20, (0.62, 1.42, 4.98, 5.16), has_rear_windows=False)
-CAR_SHAPES = (SEDAN, HATCHBACK, OFF_ROADER, VAN)
+ESTATE = CarShape(4.80, 1.83, 1.48, 0.92, 3.72, 0.33, 0.72, 0.95, 1.00, (1.30, 2.02, 4.25, 4.68))
+COUPE = CarShape(4.45, 1.86, 1.32, 0.90, 3.50, 0.33, 0.64, 0.88, 0.92, (1.42, 2.15, 2.95, 4.05))
+CITY_CAR = CarShape(3.60, 1.65, 1.52, 0.66, 3.02, 0.29, 0.76, 0.96, 0.98, (0.72, 1.42, 3.05, 3.52))
+MINIVAN = CarShape(4.75, 1.86, 1.75, 0.88, 3.72, 0.34, 0.84, 1.06, 1.08, (0.86, 1.78, 4.20, 4.66))
+PICKUP = CarShape(5.35, 1.92, 1.82, 0.98, 4.20, 0.39, 0.98, 1.12, 1.12, (1.45, 2.05, 3.35, 3.48))
+CAR_SHAPES = (SEDAN, HATCHBACK, OFF_ROADER, VAN, ESTATE, COUPE, CITY_CAR, MINIVAN)
+_CAR_SHARES = (0.20, 0.17, 0.20, 0.09, 0.10, 0.06, 0.09, 0.09)
+
+
+def random_car_shape(rng: np.random.Generator) -> CarShape:
+    """Return the proportions of a car between and around the known shapes."""
+    first = CAR_SHAPES[int(rng.choice(len(CAR_SHAPES), p=_CAR_SHARES))]
+    return varied(first, rng)
+
+
+def varied(shape: CarShape, rng: np.random.Generator) -> CarShape:
+    """Return a shape with its proportions changed by some percent."""
+    along, low = float(rng.uniform(0.95, 1.06)), float(rng.uniform(0.95, 1.05))
+    screen, roof, rear = (float(rng.normal(0.0, spread)) for spread in (0.06, 0.07, 0.10))
+    cabin = [distance * along for distance in shape.cabin]
+    cabin = [cabin[0] + screen, cabin[1] + screen + roof, cabin[2] + rear, cabin[3] + 0.4 * rear]
+    cabin[3] = min(max(cabin[3], cabin[2] + 0.10), shape.length * along - 0.04)
+    return replace(
+        shape,
+        length=shape.length * along,
+        width=shape.width * float(rng.uniform(0.97, 1.04)),
+        height=shape.height * float(rng.uniform(0.97, 1.04)),
+        front_axle=shape.front_axle * along,
+        rear_axle=shape.rear_axle * along,
+        wheel_radius=shape.wheel_radius * float(rng.uniform(0.95, 1.08)),
+        nose_z=shape.nose_z * low,
+        belt_z=shape.belt_z * low,
+        tail_z=shape.tail_z * low,
+        cabin=(cabin[0], cabin[1], cabin[2], cabin[3]),
+    )
 
 
 def wheel(x: float, y: float, radius: float, width: float) -> Mesh:
@@ -101,7 +135,29 @@ def stations(knots: list[float], axles: tuple[float, ...], radius: float) -> Flo
     return np.asarray(np.unique(np.round(np.concatenate([np.array(knots), *inside]), 4)))
 
 
-def car(shape: CarShape, paint: Color) -> Mesh:
+@dataclass(frozen=True)
+class CarExtras:
+    """What some cars have: a roof in another colour, rails, a taxi sign or a box on the roof, a spare wheel."""
+
+    roof: Color | None = None
+    has_rails: bool = False
+    has_sign: bool = False
+    has_box: bool = False
+    has_spare: bool = False
+
+
+def random_extras(rng: np.random.Generator) -> CarExtras:
+    """Return extras; most cars have none."""
+    return CarExtras(
+        roof=(22, 23, 25) if rng.random() < 0.12 else None,
+        has_rails=bool(rng.random() < 0.25),
+        has_sign=bool(rng.random() < 0.08),
+        has_box=bool(rng.random() < 0.06),
+        has_spare=bool(rng.random() < 0.05),
+    )
+
+
+def car(shape: CarShape, paint: Color, extras: CarExtras | None = None) -> Mesh:
     """Return a whole car in the given paint."""
     half = shape.length / 2
     at = [half - distance for distance in shape.cabin]
@@ -111,7 +167,46 @@ def car(shape: CarShape, paint: Color) -> Mesh:
     for x in axles:
         parts += [wheel(x, side * (shape.width / 2 - 0.02), shape.wheel_radius, 0.23) for side in (1, -1)]
     parts.append(_fittings(shape, body, at))
+    if extras is not None:
+        parts += _roof_parts(shape, at, extras)
     return combine(parts)
+
+
+def pickup(shape: CarShape, paint: Color, load: Color | None) -> Mesh:
+    """Return a pick-up with an open bed behind its cabin, `load` is the colour of what lies in it."""
+    half, w = shape.length / 2, shape.width / 2
+    front = half - shape.cabin[3] - 0.10
+    length, z = front + half - 0.06, shape.tail_z
+    middle, body = (front - half + 0.06) / 2, Finish(paint, Material.PAINT)
+    parts = [
+        car(shape, paint),
+        box([middle, 0.0, z + 0.035], [length - 0.12, 1.56 * w, 0.03], DARK),
+        mirrored(box([middle, 0.84 * w, z + 0.09], [length, 0.14, 0.24], body, top=(1.0, 0.6))),
+        box([-half + 0.08, 0.0, z + 0.09], [0.10, 1.60 * w, 0.24], body),
+        box([front - 0.03, 0.0, z + 0.09], [0.06, 1.60 * w, 0.24], body),
+    ]
+    if load is not None:
+        parts.append(box([middle, 0.0, z + 0.22], [0.7 * length, 1.3 * w, 0.42], Finish(load), top=(0.9, 0.85)))
+    return combine(parts)
+
+
+def _roof_parts(shape: CarShape, at: list[float], extras: CarExtras) -> list[Mesh]:
+    length, middle, z = at[1] - at[2], (at[1] + at[2]) / 2, shape.height
+    w, parts = shape.width / 2, []
+    if extras.roof is not None:
+        roof = Finish(extras.roof, Material.PAINT)
+        parts.append(box([middle, 0.0, z + 0.012], [0.94 * length, 1.30 * w, 0.02], roof, top=(0.97, 0.95)))
+    if extras.has_rails:
+        parts.append(mirrored(box([middle, 0.62 * w, z + 0.03], [0.8 * length, 0.04, 0.06], RIM)))
+    if extras.has_sign:
+        lit = Finish((238, 214, 90), Material.LAMP)
+        parts.append(box([middle + 0.3 * length, 0.0, z + 0.08], [0.14, 0.42, 0.14], lit, top=(0.6, 0.8)))
+    elif extras.has_box:
+        parts.append(box([middle, 0.0, z + 0.20], [0.85 * length, 0.75, 0.34], TRIM, top=(0.9, 0.8)))
+    if extras.has_spare:
+        end = -shape.length / 2
+        parts.append(cylinder([end - 0.16, 0, shape.tail_z - 0.1], [end, 0, shape.tail_z - 0.1], 0.33, TYRE, sides=14))
+    return parts
 
 
 def _top_z(shape: CarShape, at: list[float], x: Float64Array) -> Float64Array:

@@ -24,13 +24,17 @@ def create_context() -> tuple[Any, Any]:
         raise RenderingError(
             f"rendering needs the Python package moderngl ({error}); install it with: pip install moderngl"
         ) from None
-    try:
-        context = moderngl.create_context(
-            standalone=True, backend="egl", require=330, libgl="libGL.so.1", libegl="libEGL.so.1"
-        )
-    except Exception as error:  # glcontext raises bare Exception
-        raise RenderingError(
-            f"no OpenGL 3.3 context through EGL ({error}); on Debian and Ubuntu install the software renderer with: "
-            "apt-get install --no-install-recommends libegl1 libgl1 libgl1-mesa-dri"
-        ) from None
-    return context, moderngl
+    problems = []
+    for library in ("libGL.so.1", "libOpenGL.so.0"):
+        try:
+            context = moderngl.create_context(
+                standalone=True, backend="egl", require=330, libgl=library, libegl="libEGL.so.1"
+            )
+        except Exception as error:  # glcontext raises bare Exception
+            problems.append(str(error))
+        else:
+            return context, moderngl
+    raise RenderingError(
+        f"no OpenGL 3.3 context through EGL ({problems[0]}); on Debian and Ubuntu install the software renderer with: "
+        "apt-get install --no-install-recommends libegl1 libgl1 libgl1-mesa-dri"
+    )

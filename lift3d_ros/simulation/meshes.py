@@ -7,7 +7,7 @@ A mesh is a list of triangles with a normal, a colour and a material at each cor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -50,11 +50,15 @@ class Mesh:
         positions: (N, 3) metres.
         normals: (N, 3) unit length; the side does not matter, the shader turns them to the viewer.
         colors: (N, 4) sRGB and the material's number.
+        texture: (S, S, 3) uint8 sRGB, rows from the top, multiplied with the colours; None for none.
+        uvs: (N, 2) place in the texture, v from the bottom; -1 and less where a corner takes its colour alone.
     """
 
     positions: Float32Array
     normals: Float32Array
     colors: UInt8Array
+    texture: UInt8Array | None = None
+    uvs: Float32Array | None = None
 
     @property
     def bounds(self) -> tuple[Float64Array, Float64Array]:
@@ -85,12 +89,22 @@ def quads(corners: Any, finish: Finish) -> Mesh:
 
 
 def combine(parts: Iterable[Mesh]) -> Mesh:
-    """Return one mesh with the triangles of all parts."""
+    """Return one mesh with the triangles of all parts, of which at most one texture is used."""
     meshes = list(parts)
+    textures = {id(mesh.texture): mesh.texture for mesh in meshes if mesh.texture is not None}
+    if len(textures) > 1:
+        raise ValueError(f"combine: the parts have {len(textures)} different textures; a mesh has one")
+    uvs = None
+    if textures:
+        uvs = np.concatenate(
+            [np.full((len(m.positions), 2), -1, np.float32) if m.uvs is None else m.uvs for m in meshes]
+        )
     return Mesh(
         np.concatenate([mesh.positions for mesh in meshes]),
         np.concatenate([mesh.normals for mesh in meshes]),
         np.concatenate([mesh.colors for mesh in meshes]),
+        next(iter(textures.values()), None),
+        uvs,
     )
 
 
@@ -99,13 +113,14 @@ def placed(mesh: Mesh, position: Any, yaw: float = 0.0, pitch: float = 0.0) -> M
     c, s = np.cos(pitch), np.sin(pitch)
     rotation = yaw_matrix(yaw) @ np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
     positions = mesh.positions @ rotation.T + np.asarray(position, dtype=np.float64)
-    return Mesh(positions.astype(np.float32), (mesh.normals @ rotation.T).astype(np.float32), mesh.colors)
+    normals = (mesh.normals @ rotation.T).astype(np.float32)
+    return replace(mesh, positions=positions.astype(np.float32), normals=normals)
 
 
 def mirrored(mesh: Mesh) -> Mesh:
     """Return the mesh together with its mirror image across the plane y = 0."""
     flip = np.array([1.0, -1.0, 1.0], dtype=np.float32)
-    return combine([mesh, Mesh(mesh.positions * flip, mesh.normals * flip, mesh.colors)])
+    return combine([mesh, replace(mesh, positions=mesh.positions * flip, normals=mesh.normals * flip)])
 
 
 def smoothed(mesh: Mesh, crease_deg: float = 40.0) -> Mesh:
@@ -125,7 +140,7 @@ def smoothed(mesh: Mesh, crease_deg: float = 40.0) -> Mesh:
     own, other = own[similar], other[similar]
     sums = np.stack([np.bincount(own, weighted[other, axis], len(place)) for axis in range(3)], axis=1)
     normals = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return Mesh(mesh.positions, normals.astype(np.float32), mesh.colors)
+    return replace(mesh, normals=normals.astype(np.float32))
 
 
 def box(center: Any, size: Any, finish: Finish, *, top: tuple[float, float] = (1.0, 1.0)) -> Mesh:

@@ -1,4 +1,4 @@
-"""Parametric people: walking and standing pedestrians, and riders with their bicycle or motorcycle.
+"""Parametric people: walking, standing and sitting pedestrians, and riders without their vehicle.
 
 Object frame: origin on the ground below the middle, +x forward, +y left, metres.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from lift3d_ros.simulation.cars import DARK, HEADLAMP, TAIL_LAMP, TYRE
+from lift3d_ros.simulation.cars import DARK
 from lift3d_ros.simulation.meshes import (
     Color,
     Finish,
@@ -24,21 +24,21 @@ from lift3d_ros.simulation.meshes import (
     loft,
     placed,
     point,
-    ring,
     smoothed,
 )
 from lift3d_ros.types import Float64Array
 
+Wear = Literal["trousers", "skirt", "coat"]
+Stance = Literal["upright", "sitting", "phone", "waving", "bending"]
+STANCES: tuple[Stance, ...] = get_args(Stance)
+
 STRIDE_M = 1.35
 """Distance walked in one full cycle of both legs by a person of average height."""
-
-_CHROME = Finish((150, 154, 158), Material.METAL)
-_FRONT_AXLE, _REAR_AXLE = 0.52, -0.52
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a person looks like; `height` in metres, colours in sRGB."""
+    """What a person looks like; `height` in metres, colours in sRGB; `girth` is a factor across the height."""
 
     height: float
     skin: Color
@@ -48,46 +48,109 @@ class Look:
     shoes: Color
     has_backpack: bool = False
     helmet: Color | None = None
+    wear: Wear = "trousers"
+    bag: Color | None = None
+    has_hat: bool = False
+    girth: float = 1.0
 
 
 # Stand for the colours of a figure until a look is given.
 _PLAIN = Look(1.78, skin=(1, 0, 0), hair=(2, 0, 0), top=(3, 0, 0), trousers=(4, 0, 0), shoes=(5, 0, 0))
 
 
-def pedestrian(look: Look, phase: float | None) -> Mesh:
-    """Return a person; `phase` is the part (0..1) of the walking cycle, None for one who stands."""
-    figure = _figure(phase, look.has_backpack)
+def pedestrian(look: Look, phase: float | None, stance: Stance = "upright") -> Mesh:
+    """Return a person; `phase` is the part (0..1) of the walking cycle, None for one who stays in a `stance`."""
+    figure = _figure(phase, stance, look.has_backpack, look.wear, look.has_hat, look.height < 1.45)
     colors = figure.colors.copy()
     for part in ("skin", "hair", "top", "trousers", "shoes"):
         colors[figure.colors[:, 0] == getattr(_PLAIN, part)[0], :3] = getattr(look, part)
-    return Mesh(figure.positions * np.float32(look.height / _PLAIN.height), figure.normals, colors)
+    scale = look.height / _PLAIN.height
+    size = np.array([look.girth * scale, look.girth * scale, scale], dtype=np.float32)
+    mesh = Mesh(figure.positions * size, figure.normals, colors)
+    if look.helmet is not None:
+        top = float(figure.positions[:, 2].max()) * scale
+        shell = ellipsoid([0.02, 0.0, top - 0.08], [0.14, 0.12, 0.11], Finish(look.helmet, Material.PAINT))
+        mesh = combine([mesh, shell])
+    if look.bag is not None and stance != "sitting":
+        mesh = combine([mesh, _bag(look.bag, look.height)])
+    return mesh
 
 
-@lru_cache(maxsize=64)
-def _figure(phase: float | None, has_backpack: bool) -> Mesh:
+def _bag(color: Color, height: float) -> Mesh:
+    """Return a bag in the right hand of small people, else a suitcase or a bag that hangs."""
+    y, z = -0.30 * height / 1.75, 0.36 * height
+    return combine(
+        [
+            box([0.02, y, z - 0.16], [0.34, 0.13, 0.32], Finish(color), top=(0.85, 0.7)),
+            box([0.02, y, z + 0.06], [0.03, 0.03, 0.14], DARK),
+        ]
+    )
+
+
+@lru_cache(maxsize=512)
+def _figure(phase: float | None, stance: Stance, has_backpack: bool, wear: Wear, has_hat: bool, is_child: bool) -> Mesh:
     """Return a person of average height in the colours of `_PLAIN`; made once, as it has many parts."""
     look = _PLAIN
     swing = 0.0 if phase is None else 2 * np.pi * phase
     stride = 0.0 if phase is None else 1.0
-    hips, shoulders = np.array([0.0, 0.0, 0.92]), np.array([0.02 * stride, 0.0, 1.42])
-    parts = [_torso(look, hips, shoulders), _head(look, shoulders + point(0.02, 0.0, 0.225))]
+    hips, lean = np.array([0.0, 0.0, 0.92]), 0.02 * stride
+    if stance == "bending":
+        lean = 0.34
+    if stance == "sitting":
+        hips = np.array([0.0, 0.0, 0.46])
+    shoulders = hips + point(lean, 0.0, float(np.sqrt(0.25 - lean**2)))
+    head = shoulders + point(0.02 + 0.3 * lean, 0.0, 0.225)
+    parts = [_torso(look, hips, shoulders), _head(look, head)]
+    if is_child:  # the head of a child is larger
+        grown = parts[1]
+        shift = head.astype(np.float32)
+        parts[1] = Mesh((grown.positions - shift) * np.float32(1.25) + shift, grown.normals, grown.colors)
+    if has_hat:
+        parts.append(cylinder(head + point(0, 0, 0.05), head + point(0, 0, 0.15), 0.11, Finish(look.shoes), tip=0.09))
+        parts.append(cylinder(head + point(0, 0, 0.05), head + point(0, 0, 0.06), 0.16, Finish(look.shoes)))
     for side, turn in ((1.0, swing), (-1.0, swing + np.pi)):
         thigh = stride * 0.40 * np.sin(turn)
         # The knee bends while its leg swings forward, which is when the thigh angle grows.
         shin = thigh - stride * (0.10 + 0.75 * max(0.0, float(np.cos(turn))) ** 2)
+        if stance == "sitting":
+            thigh, shin = 1.45, 0.05
         hip = hips + point(0.0, 0.09 * side, 0.0)
         knee = hip + 0.43 * _hanging(thigh)
         ankle = knee + 0.42 * _hanging(shin)
-        parts += _leg(look, hip, knee, ankle, 0.6 * shin)
+        parts += _leg(look, hip, knee, ankle, 0.6 * shin if stance != "sitting" else 0.0)
         upper, lower = -0.42 * stride * np.sin(turn), -0.42 * stride * np.sin(turn) + 0.12 + 0.28 * stride
+        if stance == "sitting":
+            upper, lower = 0.5, 1.3
+        elif stance == "phone" and side < 0:
+            upper, lower = 0.55, 2.2
+        elif stance == "waving" and side > 0:
+            upper, lower = 2.3, 2.9
+        elif stance == "bending":
+            upper, lower = 0.6, 0.8
         shoulder = shoulders + point(0.0, 0.185 * side, -0.065)
         elbow = shoulder + 0.29 * _hanging(upper) + point(0.0, 0.03 * side, 0.0)
         parts += _arm(look, shoulder, elbow, elbow + 0.25 * _hanging(lower))
+    if wear != "trousers" and stance not in ("sitting", "bending"):
+        parts.append(_skirt(look, hips, wear))
     if has_backpack:
-        parts.append(box([-0.17, 0.0, 1.22], [0.16, 0.28, 0.40], Finish(look.shoes), top=(0.7, 0.8)))
+        back = (hips + shoulders) / 2 + point(-0.17 - 0.3 * lean, 0.0, 0.06)
+        parts.append(box(back, [0.16, 0.28, 0.40], Finish(look.shoes), top=(0.7, 0.8)))
     body = combine(parts)
     low = float(body.positions[:, 2].min())
     return placed(body, [0.0, 0.0, -low])
+
+
+def _skirt(look: Look, hips: Float64Array, wear: Wear) -> Mesh:
+    """Return a skirt or the lower part of a coat."""
+    angle = np.linspace(0.0, 2 * np.pi, 12, endpoint=False)
+    outline = np.stack([np.cos(angle), np.sin(angle), 0.0 * angle], axis=1)
+    drops, radii = (
+        ((0.10, -0.12, -0.42), (0.15, 0.19, 0.27)) if wear == "skirt" else ((0.2, -0.1, -0.46), (0.16, 0.2, 0.22))
+    )
+    sections = [hips + point(0, 0, drop) + outline * [0.8 * r, r, 0.0] for drop, r in zip(drops, radii, strict=True)]
+    return smoothed(
+        loft(np.stack(sections), Finish(look.trousers if wear == "skirt" else look.top), has_caps=False), 60.0
+    )
 
 
 def _hanging(angle: float) -> Float64Array:
@@ -149,7 +212,7 @@ def _arm(look: Look, shoulder: Any, elbow: Any, wrist: Any) -> list[Mesh]:
     ]
 
 
-def _rider(look: Look, seat: Any, lean: float, hands: Any, feet: Any) -> list[Mesh]:
+def rider(look: Look, seat: Any, lean: float, hands: Any, feet: Any) -> list[Mesh]:
     """Return a seated person; `hands` and `feet` (3,) are on the left, the right ones mirror them."""
     seat, hands = np.asarray(seat, dtype=np.float64), np.asarray(hands, dtype=np.float64)
     shoulders = seat + 0.50 * np.array([np.sin(lean), 0.0, np.cos(lean)])
@@ -170,70 +233,3 @@ def _joint(start: Float64Array, end: Float64Array, length: float, towards: Any) 
     bend = bend - axis * (bend @ axis) / max(float(axis @ axis), 1e-9)
     height = np.sqrt(max(length**2 - float(axis @ axis) / 4, 0.0))
     return np.asarray(middle + height * bend / np.linalg.norm(bend))
-
-
-def bicycle(frame: Color, look: Look | None) -> Mesh:
-    """Return a bicycle, with its rider where a look is given."""
-    paint, radius = Finish(frame, Material.PAINT), 0.34
-    crank, saddle, head = np.array([-0.08, 0.0, 0.29]), np.array([-0.25, 0.0, 0.92]), np.array([0.36, 0.0, 0.88])
-    parts = []
-    for x in (_FRONT_AXLE, _REAR_AXLE):
-        parts.append(ring([x, 0.0, radius], radius, 0.045, TYRE, sides=22))
-        parts.append(cylinder([x, -0.04, radius], [x, 0.04, radius], 0.035, _CHROME, sides=6))
-        for turn in np.linspace(0.0, np.pi, 5, endpoint=False):
-            spoke = (radius - 0.03) * np.array([np.cos(turn), 0.0, np.sin(turn)])
-            hub = np.array([x, 0.0, radius])
-            parts.append(cylinder(hub - spoke, hub + spoke, 0.005, _CHROME, sides=3))
-    rear, front = np.array([_REAR_AXLE, 0.0, radius]), np.array([_FRONT_AXLE, 0.0, radius])
-    seat_end = crank + 0.80 * (saddle - crank)
-    lower_head = head + 0.22 * (front - head)
-    for start, end in ((crank, seat_end), (crank, lower_head), (seat_end, head), (crank, rear), (seat_end, rear)):
-        parts.append(cylinder(start, end, 0.021, paint, sides=6))
-    grip = head + point(0.02, 0.0, 0.16)
-    parts += [
-        cylinder(front, head, 0.02, paint, sides=6),
-        cylinder(head, grip, 0.018, _CHROME, sides=6),
-        cylinder(grip - point(0.0, 0.27, 0.0), grip + point(0.0, 0.27, 0.0), 0.018, DARK, sides=6),
-        cylinder(seat_end, saddle, 0.016, _CHROME, sides=6),
-        box(saddle + point(0.0, 0.0, 0.02), [0.26, 0.14, 0.05], DARK, top=(1.0, 0.8)),
-        cylinder(crank - point(0.0, 0.06, 0.0), crank + point(0.0, 0.06, 0.0), 0.09, DARK, sides=10),
-        box(head + point(0.08, 0.0, -0.02), [0.05, 0.06, 0.06], HEADLAMP),
-        box(rear + point(-0.32, 0.0, 0.2), [0.03, 0.05, 0.06], TAIL_LAMP),
-    ]
-    if look is not None:
-        feet = [crank + point(0.05, 0.12, -0.10), crank + point(0.02, 0.12, 0.22)]
-        parts += _rider(look, saddle + point(-0.02, 0.0, 0.10), 0.50, grip + point(0.0, 0.25, 0.03), feet)
-    return combine(parts)
-
-
-def motorcycle(paint: Color, look: Look | None) -> Mesh:
-    """Return a motorcycle, with its rider where a look is given."""
-    body, radius = Finish(paint, Material.PAINT), 0.31
-    front, rear, head = np.array([0.72, 0.0, radius]), np.array([-0.70, 0.0, radius]), np.array([0.42, 0.0, 0.92])
-    parts = []
-    for axle in (front, rear):
-        parts.append(ring(axle, radius, 0.13, TYRE, sides=22))
-        parts.append(cylinder(axle - point(0.0, 0.03, 0.0), axle + point(0.0, 0.03, 0.0), 0.19, _CHROME, sides=14))
-    for side in (-0.08, 0.08):
-        shift = np.array([0.0, side, 0.0])
-        parts.append(cylinder(front + shift, head + shift, 0.027, _CHROME, sides=6))
-        parts.append(cylinder(rear + shift, np.array([-0.05, side, 0.45]), 0.03, DARK, sides=6))
-    grip = head + point(-0.12, 0.0, 0.12)
-    tank = placed(ellipsoid([0.0, 0.0, 0.0], [0.30, 0.15, 0.16], body), [0.14, 0.0, 0.86], 0.0, 0.12)
-    parts += [
-        tank,
-        box([0.02, 0.0, 0.50], [0.52, 0.30, 0.40], Finish((58, 60, 64), Material.METAL), top=(0.85, 0.8)),
-        box([-0.38, 0.0, 0.82], [0.72, 0.26, 0.11], DARK, top=(0.96, 0.85)),
-        box([-0.68, 0.0, 0.84], [0.34, 0.20, 0.13], body, top=(0.8, 0.8)),
-        box([-0.86, 0.0, 0.83], [0.04, 0.16, 0.07], TAIL_LAMP),
-        box([-0.93, 0.0, 0.62], [0.02, 0.19, 0.13], Finish((226, 228, 224))),
-        cylinder([-0.2, -0.16, 0.36], [-0.92, -0.17, 0.44], 0.055, _CHROME, sides=8),
-        cylinder(grip - point(0.0, 0.36, 0.0), grip + point(0.0, 0.36, 0.0), 0.019, DARK, sides=6),
-        ellipsoid(head + point(0.10, 0.0, -0.04), [0.09, 0.09, 0.09], HEADLAMP),
-        box(head + point(0.06, 0.0, 0.12), [0.05, 0.28, 0.20], Finish((60, 70, 78), Material.GLASS), top=(1.0, 0.7)),
-        box(front + point(0.0, 0.0, radius + 0.03), [0.34, 0.12, 0.03], body),
-    ]
-    if look is not None:
-        feet = [[-0.12, 0.19, 0.36], [-0.12, 0.19, 0.36]]
-        parts += _rider(look, [-0.26, 0.0, 0.94], 0.30, grip + point(0.0, 0.34, 0.02), feet)
-    return combine(parts)

@@ -24,6 +24,9 @@ from lift3d_ros.simulation.meshes import (
 )
 from lift3d_ros.types import Float64Array
 
+LAMP_REACH_M = 1.65
+"""How far the head of a street lamp hangs over the road."""
+
 _IRON = Finish((62, 66, 68), Material.METAL)
 _STEEL = Finish((140, 144, 146), Material.METAL)
 _GLASS = Finish((120, 140, 146), Material.GLASS)
@@ -47,9 +50,29 @@ def tree(rng: np.random.Generator, *, height: float | None = None) -> Mesh:
     return combine(parts)
 
 
-def _blob(center: Float64Array, radii: Float64Array, finish: Finish, rng: np.random.Generator) -> Mesh:
+def grove(rng: np.random.Generator) -> Mesh:
+    """Return a few plain trees and bushes within seven metres, to be seen from afar."""
+    bark, parts = Finish((92, 74, 58), Material.PLASTER), []
+    for _ in range(int(rng.integers(3, 8))):
+        x, y = rng.uniform(-5.5, 5.5, 2).tolist()
+        height = float(rng.uniform(2.0, 9.0))
+        leaves = Finish(_LEAVES[int(rng.integers(len(_LEAVES)))], Material.FOLIAGE)
+        crown = np.array([0.28, 0.28, 0.36]) * height
+        parts.append(cylinder([x, y, 0], [x, y, 0.5 * height], 0.03 * height, bark, sides=5, has_caps=False))
+        parts.append(_blob(np.array([x, y, 0.66 * height]), crown, leaves, rng, rings=6, sides=8))
+    return combine(parts)
+
+
+def _blob(
+    center: Float64Array,
+    radii: Float64Array,
+    finish: Finish,
+    rng: np.random.Generator,
+    *,
+    rings: int = 8,
+    sides: int = 11,
+) -> Mesh:
     """Return an ellipsoid with a rough surface."""
-    rings, sides = 8, 11
     rough = rng.uniform(0.84, 1.14, (rings + 1, sides, 1))
     rough[[0, -1]] = 1.0
     points = unit_sphere(rings, sides)[:, :-1] * rough * radii + center
@@ -162,6 +185,45 @@ def hydrant() -> Mesh:
     )
 
 
+def bollard() -> Mesh:
+    """Return a bollard."""
+    return combine(
+        [
+            cylinder([0, 0, 0], [0, 0, 0.88], 0.055, _IRON, sides=8),
+            cylinder([0, 0, 0.74], [0, 0, 0.80], 0.058, Finish((220, 220, 216)), sides=8),
+        ]
+    )
+
+
+def cabinet() -> Mesh:
+    """Return a switch cabinet."""
+    grey = Finish((150, 156, 150), Material.PLASTER)
+    return combine(
+        [
+            box([0, 0, 0.62], [1.1, 0.42, 1.16], grey),
+            box([0, 0, 1.23], [1.16, 0.48, 0.06], grey),
+            box([0, 0.215, 0.65], [0.02, 0.01, 1.0], _IRON),
+        ]
+    )
+
+
+def crate() -> Mesh:
+    """Return a parcel or crate on the ground."""
+    return combine(
+        [
+            box([0, 0, 0.28], [0.62, 0.46, 0.56], Finish((168, 128, 84))),
+            box([0, 0, 0.565], [0.08, 0.46, 0.01], Finish((206, 188, 150))),
+        ]
+    )
+
+
+def guard_rail() -> Mesh:
+    """Return four metres of steel guard rail along x."""
+    posts = [box([x, 0.06, 0.35], [0.08, 0.08, 0.7], _STEEL) for x in (-1.0, 1.0)]
+    rails = [box([0.0, 0.0, z], [4.02, 0.04, 0.13], _STEEL) for z in (0.52, 0.68)]
+    return combine([*posts, *rails, box([0.0, 0.02, 0.60], [4.02, 0.03, 0.06], _STEEL)])
+
+
 def skyline(rng: np.random.Generator) -> Mesh:
     """Return far woods and houses around the scene, which hide the edge of the ground."""
     parts = []
@@ -170,7 +232,11 @@ def skyline(rng: np.random.Generator) -> Mesh:
         height = float(rng.uniform(9.0, 19.0))
         if rng.random() < 0.7:
             finish = Finish(_LEAVES[int(rng.integers(len(_LEAVES)))], Material.FOLIAGE)
-            parts.append(_blob(np.array([*at, 0.35 * height]), np.array([15.0, 15.0, 0.75 * height]), finish, rng))
+            parts.append(
+                _blob(
+                    np.array([*at, 0.35 * height]), np.array([15.0, 15.0, 0.75 * height]), finish, rng, rings=5, sides=8
+                )
+            )
         else:
             wall = Finish((180, 170, 156), Material.PLASTER)
             parts.append(placed(box([0, 0, height / 2], [14.0, 22.0, height], wall), [*at, 0.0], float(turn)))

@@ -1,45 +1,50 @@
-"""One street, one renderer and one rendered frame for all tests of this folder: making them takes seconds."""
+"""One simulator, one rendered drive and one renderer for all tests of this folder: making them takes seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from lift3d_ros.datasets.frames import SceneCamera
-from lift3d_ros.geometry.rig import load_rig
+from lift3d_ros.simulation.drive import Simulator
+from lift3d_ros.simulation.frame import SimulatedFrame
 from lift3d_ros.simulation.gl_context import RenderingError
-from lift3d_ros.simulation.scene_writer import DriveFrame, DriveRenderer, DriveSettings, rig_cameras
-from lift3d_ros.simulation.street import Street, make_street
+from lift3d_ros.simulation.renderer import Renderer
+from lift3d_ros.simulation.settings import SimulationSettings
+
+DRIVE_SEED = 21
 
 
 @pytest.fixture(scope="session")
-def settings() -> DriveSettings:
-    """The settings of the bundled demo scene."""
-    return DriveSettings()
+def small_settings() -> SimulationSettings:
+    """Two frames of small pictures, as they leave the renderer."""
+    return SimulationSettings(
+        frames=2, width=400, sensor=False, dark_or_wet=0.0, other_weather=0.0, ego_speed=(4.0, 8.0), min_visible_px=6
+    )
 
 
 @pytest.fixture(scope="session")
-def cameras(repository: Path, settings: DriveSettings) -> Mapping[str, SceneCamera]:
-    return rig_cameras(load_rig(repository / "config" / "rigs" / "nuscenes_like.yaml"), settings.width)
-
-
-@pytest.fixture(scope="session")
-def street(settings: DriveSettings) -> Street:
-    return make_street(settings.seed, settings.duration_s)
-
-
-@pytest.fixture(scope="session")
-def drive(street: Street, cameras: Mapping[str, SceneCamera], settings: DriveSettings) -> Iterator[DriveRenderer]:
+def simulator(small_settings: SimulationSettings) -> Iterator[Simulator]:
+    made = Simulator(small_settings, None)
     try:
-        renderer = DriveRenderer(street, cameras, settings)
+        assert made.renderer.device
     except RenderingError as error:
         pytest.skip(str(error))
-    with renderer:
-        yield renderer
+    with made:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def first_frame(drive: DriveRenderer) -> DriveFrame:
-    return drive.frame(0)
+def drive(simulator: Simulator) -> tuple[SimulatedFrame, ...]:
+    return tuple(simulator.drive(DRIVE_SEED))
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Iterator[Renderer]:
+    """An empty renderer; tests remove what they add, and set the light back."""
+    try:
+        made = Renderer()
+    except RenderingError as error:
+        pytest.skip(str(error))
+    with made:
+        yield made

@@ -1,0 +1,264 @@
+"""Parametric trucks and trailers: a cab or a drawbar, a chassis, and one of many bodies on it.
+
+Object frame: origin on the ground below the middle, +x forward, +y left, metres.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from lift3d_ros.simulation.cars import (
+    DARK,
+    HEADLAMP,
+    PICKUP,
+    PLATE,
+    TAIL_LAMP,
+    TRIM,
+    WINDOW,
+    pickup,
+    stations,
+    underside,
+    varied,
+    wheel,
+)
+from lift3d_ros.simulation.meshes import (
+    Color,
+    Finish,
+    Material,
+    Mesh,
+    box,
+    combine,
+    cylinder,
+    extruded,
+    loft,
+    mirrored,
+    placed,
+    smoothed,
+)
+
+Body = Literal["box", "curtain", "flat", "tank", "tipper", "refuse", "mixer", "none"]
+STEEL = Finish((70, 73, 77), Material.METAL)
+_ALUMINIUM = Finish((176, 180, 184), Material.METAL)
+_WOOD = Finish((120, 88, 58))
+_LOADS: tuple[Color, ...] = ((120, 82, 50), (150, 140, 120), (92, 96, 100), (70, 100, 130), (150, 60, 50))
+
+
+def random_truck(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
+    """Return a truck of a random kind; `second` is the colour of its body."""
+    kind = int(rng.choice(9, p=[0.22, 0.10, 0.11, 0.07, 0.10, 0.08, 0.04, 0.10, 0.18]))
+    if kind == 8:
+        load = _LOADS[int(rng.integers(len(_LOADS)))] if rng.random() < 0.4 else None
+        return pickup(varied(PICKUP, rng), paint, load)
+    if kind == 7:
+        return truck(rng, "none", paint, second, float(rng.uniform(5.6, 6.8)), 2)
+    body: Body = ("box", "curtain", "flat", "tank", "tipper", "refuse", "mixer")[kind]
+    length = float(rng.uniform(6.0, 9.8) if body in ("box", "curtain", "flat") else rng.uniform(6.6, 8.8))
+    return truck(rng, body, paint, second, length, 2 if length > 8.2 or body in ("mixer", "tipper") else 1)
+
+
+def truck(rng: np.random.Generator, body: Body, paint: Color, second: Color, length: float, rear_axles: int) -> Mesh:
+    """Return a truck with its cab over the front axle."""
+    half, w, radius = length / 2, float(rng.uniform(1.05, 1.22)), float(rng.uniform(0.42, 0.52))
+    lacquer = Finish(paint, Material.PAINT)
+    is_high = body == "none" or rng.random() < 0.3
+    parts = [cab(half, w, lacquer, radius, 3.15 if is_high else float(rng.uniform(2.5, 2.8)))]
+    parts += [
+        box([-0.2, 0.0, 0.78], [length - 0.6, 0.9, 0.24], DARK),
+        box([-half + 0.06, 0.0, 0.52], [0.08, 1.9 * w, 0.14], STEEL),
+        box([-half + 0.02, 0.0, 0.70], [0.04, 0.5, 0.11], PLATE),
+        mirrored(box([-half + 0.02, 0.82 * w, 0.74], [0.05, 0.30, 0.12], TAIL_LAMP)),
+    ]
+    if body == "none":
+        parts.append(box([-half + 1.6, 0.0, 1.02], [1.3, 0.9, 0.16], STEEL))
+        parts.append(mirrored(cylinder([half - 2.2, 0.8 * w, 0.6], [half - 3.0, 0.8 * w, 0.6], 0.3, _ALUMINIUM)))
+    else:
+        parts += load_body(rng, body, (-half + 0.02, half - 2.0), w, 0.92, second)
+        parts.append(mirrored(box([-0.4, 0.92 * w, 0.58], [0.28 * length, 0.06, 0.36], STEEL)))
+    rear = [-half + 1.55 + 1.32 * i for i in range(rear_axles)]
+    for x in (half - 1.05, *rear):
+        parts += [wheel(x, side * (w + 0.01), radius, 0.30 if x > 0 else 0.50) for side in (1, -1)]
+    return combine(parts)
+
+
+def load_body(
+    rng: np.random.Generator, body: Body, span: tuple[float, float], w: float, floor: float, color: Color
+) -> list[Mesh]:
+    """Return what stands on a chassis between two x, above `floor`."""
+    low, high = span
+    length, middle = high - low, (low + high) / 2
+    lacquer = Finish(color, Material.PAINT)
+    top = float(rng.uniform(1.9, 2.7))
+    z = floor + top / 2
+    if body in ("box", "curtain"):
+        wide = 2 * w + 0.12
+        parts = [
+            box([middle, 0.0, z], [length, wide, top], lacquer),
+            box([middle, 0.0, floor - 0.04], [length, wide - 0.04, 0.10], STEEL),
+            box([low - 0.006, 0.0, z], [0.012, 0.03, top - 0.1], DARK),
+        ]
+        ribs = [low + 0.05, high - 0.05] if body == "box" else np.arange(low + 0.3, high, 0.9).tolist()
+        parts += [mirrored(box([x, wide / 2 + 0.005, z], [0.06, 0.03, top], STEEL)) for x in ribs]
+        if rng.random() < 0.35:
+            mark = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
+            parts.append(mirrored(box([middle, wide / 2, z + 0.2], [0.5 * length, 0.02, 0.35 * top], mark)))
+        return parts
+    if body == "tank":
+        radius = min(w, 1.05)
+        shell = Finish(color, Material.PAINT) if rng.random() < 0.5 else _ALUMINIUM
+        center = floor + radius + 0.1
+        tank = cylinder([low + 0.1, 0, center], [high - 0.1, 0, center], radius, shell, sides=16)
+        lids = [cylinder([x, 0, center], [x, 0, center + radius + 0.12], 0.24, STEEL, sides=8) for x in
+                np.linspace(low + 1.0, high - 1.0, 3)]  # fmt: skip
+        rails = mirrored(box([middle, 0.5 * w, floor + 0.02], [length, 0.2, 0.18], STEEL))
+        return [tank, *lids, rails]
+    if body == "tipper":
+        sides = mirrored(box([middle, w - 0.04, floor + 0.55], [length, 0.08, 1.0], lacquer))
+        ends = [box([x, 0.0, floor + 0.55], [0.08, 2 * w, 1.0], lacquer) for x in (low + 0.04, high - 0.04)]
+        visor = box([high + 0.35, 0.0, floor + 1.08], [0.9, 2 * w, 0.07], lacquer)
+        load = Finish(_LOADS[int(rng.integers(3))], Material.PLASTER)
+        heap = box([middle, 0.0, floor + 0.6], [length - 0.2, 2 * w - 0.2, 1.0], load, top=(0.45, 0.35))
+        places = np.arange(low + 0.4, high, 0.9).tolist()
+        uprights = [mirrored(box([x, w + 0.02, floor + 0.5], [0.08, 0.06, 0.9], lacquer)) for x in places]
+        return [sides, *ends, visor, heap, *uprights]
+    if body == "refuse":
+        profile = [
+            [low, floor - 0.2],
+            [low - 0.0, floor + 1.2],
+            [low + 0.7, floor + 2.3],
+            [high, floor + 2.3],
+            [high, floor],
+        ]
+        return [
+            extruded(profile, 2 * w, lacquer),
+            box([low + 0.1, 0.0, floor + 0.4], [0.5, 1.7 * w, 0.9], DARK),
+        ]
+    if body == "mixer":
+        axis = [[low + 0.3, 0.0, floor + 1.75], [middle, 0.0, floor + 1.25], [high - 0.2, 0.0, floor + 1.05]]
+        return [
+            cylinder(axis[0], axis[1], 0.55, lacquer, tip=1.1, sides=14),
+            cylinder(axis[1], axis[2], 1.1, lacquer, tip=0.6, sides=14),
+            mirrored(box([low + 0.5, 0.5, floor + 0.8], [0.14, 0.14, 1.6], STEEL)),
+            box([low + 0.05, 0.0, floor + 1.1], [0.5, 0.6, 0.9], STEEL, top=(0.6, 1.3)),
+        ]
+    parts = [
+        box([middle, 0.0, floor], [length, 2 * w, 0.14], _WOOD),
+        box([high, 0.0, floor + 0.55], [0.08, 2 * w, 1.1], STEEL),
+    ]
+    choice = int(rng.integers(4))
+    if choice == 0:
+        logs = [
+            (y, 0.25 + 0.42 * row)
+            for row, ys in enumerate(((-0.8, -0.4, 0.0, 0.4, 0.8), (-0.6, -0.2, 0.2, 0.6)))
+            for y in ys
+        ]
+        parts += [
+            cylinder([low + 0.2, y, floor + z], [high - 0.3, y, floor + z], 0.21, _WOOD, sides=8) for y, z in logs
+        ]
+    elif choice == 1:
+        parts.append(box([middle, 0.0, floor + 1.35], [min(length - 0.4, 6.0), 2 * w - 0.04, 2.5], lacquer))
+    elif choice == 2:
+        for x in np.arange(low + 0.8, high - 0.6, 1.35):
+            load = Finish(_LOADS[int(rng.integers(len(_LOADS)))])
+            parts.append(box([x, 0.0, floor + 0.55], [1.1, 1.7 * w, float(rng.uniform(0.5, 1.0))], load))
+    return parts
+
+
+def cab(front: float, w: float, body: Finish, radius: float, height: float) -> Mesh:
+    """Return a cab over the axle whose front is at x = `front`."""
+    arch, axle = radius + 0.07, front - 1.05
+    x = stations([front - 1.85, front - 0.70, front - 0.62, front - 0.16, front - 0.05, front], (axle,), arch)
+    bottom = underside(x, 0.42, (axle,), arch)
+    end = np.interp(x, [front - 0.30, front - 0.05, front], [1.0, 0.95, 0.88])
+    screen = np.interp(x, [front - 0.30, front - 0.16, front], [0.0, 0.02, 0.30])
+    belt = 1.45 + 0.3 * (height - 2.7)
+    levels = [bottom, np.maximum(bottom, 0.55), 0 * x + belt, belt + 0.83 - screen, height - 0.15 - screen]
+    levels.append(height - 0.02 - screen)
+    widths = [0.96 * w, w, w, 0.96 * w, 0.92 * w, 0.80 * w]
+    left = [np.stack([x, width * end, z], axis=1) for width, z in zip(widths, levels, strict=True)]
+    spine = [np.stack([x, 0.0 * x, z], axis=1) for z in (bottom, height - screen)]
+    sections = np.stack([spine[0], *left, spine[1], *[p * [1.0, -1.0, 1.0] for p in reversed(left)]], axis=1)
+    middles = (x[1:] + x[:-1]) / 2
+    has_window = [front - 1.30 < middle < front - 0.14 for middle in middles]
+
+    def finish(row: int, column: int) -> Finish:
+        strip = 13 - column if column >= 7 else column
+        if strip == 0:
+            return DARK
+        return WINDOW if strip == 3 and has_window[row] else (TRIM if strip == 1 else body)
+
+    fittings = [
+        box([front + 0.006, 0.0, belt + 0.38], [0.02, 1.60 * w, 0.72], WINDOW, top=(1.0, 0.97)),
+        box([front + 0.006, 0.0, 1.10], [0.02, 1.30 * w, 0.36], DARK),
+        box([front - 0.02, 0.0, 0.56], [0.10, 1.72 * w, 0.26], TRIM),
+        mirrored(box([front + 0.02, 0.67 * w, 0.80], [0.05, 0.34, 0.18], HEADLAMP)),
+        mirrored(box([front - 0.10, w + 0.03, belt + 0.50], [0.10, 0.14, 0.42], DARK)),
+        box([front + 0.03, 0.0, 0.62], [0.03, 0.5, 0.11], PLATE),
+    ]
+    return combine([smoothed(loft(sections, finish), 40.0), *fittings])
+
+
+def random_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
+    """Return a trailer of a random kind."""
+    kind = int(rng.choice(7, p=[0.24, 0.14, 0.14, 0.12, 0.10, 0.14, 0.12]))
+    if kind == 5:
+        return _small_trailer(rng, paint)
+    if kind == 6:
+        return _caravan(rng)
+    body: Body = ("box", "curtain", "flat", "tank", "tipper")[kind]
+    length = float(rng.uniform(6.0, 13.4) if body != "tipper" else rng.uniform(6.0, 9.0))
+    half, w, floor = length / 2, float(rng.uniform(1.12, 1.22)), float(rng.uniform(1.05, 1.25))
+    parts = load_body(rng, body, (-half + 0.05, half - 0.05), w, floor, paint)
+    parts += [
+        box([0.0, 0.0, floor - 0.14], [length - 0.1, 1.6, 0.2], STEEL),
+        box([-half + 0.03, 0.0, 0.60], [0.08, 1.9 * w, 0.14], STEEL),
+        mirrored(box([0.6, 0.9 * w, 0.62], [0.3 * length, 0.05, 0.10], STEEL)),
+        mirrored(box([-half - 0.005, 0.78 * w, floor - 0.1], [0.04, 0.34, 0.13], TAIL_LAMP)),
+        mirrored(box([half - 2.0, 0.62 * w, 0.50], [0.14, 0.14, 1.0], STEEL)),
+        mirrored(box([half - 2.0, 0.62 * w, 0.03], [0.34, 0.34, 0.06], STEEL)),
+    ]
+    for i in range(3 if length > 10 else 2):
+        parts += [wheel(-half + 1.1 + 1.25 * i, side * (w + 0.01), 0.46, 0.5) for side in (1, -1)]
+    return combine(parts)
+
+
+def _small_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
+    length, w = float(rng.uniform(2.0, 3.4)), float(rng.uniform(0.65, 0.95))
+    half, lacquer = length / 2, Finish(paint, Material.PAINT)
+    height = float(rng.uniform(0.4, 1.3))
+    parts = [
+        box([-0.3, 0.0, 0.55 + height / 2], [length, 2 * w, height], lacquer),
+        box([half + 0.25, 0.0, 0.46], [1.1, 0.08, 0.08], STEEL),
+        cylinder([half + 0.4, 0, 0.05], [half + 0.4, 0, 0.5], 0.05, STEEL, sides=6),
+        mirrored(box([-half - 0.3, 0.8 * w, 0.5], [0.04, 0.22, 0.1], TAIL_LAMP)),
+        mirrored(box([-0.3, w + 0.12, 0.62], [0.75, 0.22, 0.05], DARK)),
+    ]
+    parts += [wheel(-0.3, side * (w + 0.2), 0.3, 0.18) for side in (1, -1)]
+    return combine(parts)
+
+
+def _caravan(rng: np.random.Generator) -> Mesh:
+    length, w, height = float(rng.uniform(4.2, 6.4)), float(rng.uniform(1.02, 1.18)), float(rng.uniform(2.4, 2.65))
+    half, shell = length / 2, Finish((232, 230, 222), Material.PAINT)
+    stripe = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
+    profile = [
+        [-half, 0.55],
+        [-half - 0.05, 1.3],
+        [-half + 0.25, height],
+        [half - 0.6, height],
+        [half, 1.5],
+        [half - 0.1, 0.5],
+    ]
+    parts = [
+        extruded(profile, 2 * w, shell),
+        mirrored(box([0.0, w + 0.005, 1.0], [length - 0.3, 0.02, 0.14], stripe)),
+        mirrored(box([-0.2 * length, w + 0.005, 1.65], [0.28 * length, 0.02, 0.55], WINDOW)),
+        box([0.22 * length, -w - 0.005, 1.35], [0.6, 0.02, 1.6], Finish((210, 208, 200), Material.PAINT)),
+        box([half - 0.12, 0.0, 1.75], [0.30, 1.4 * w, 0.5], WINDOW, top=(0.4, 1.0)),
+        box([half + 0.45, 0.0, 0.5], [1.3, 0.1, 0.1], STEEL),
+        cylinder([half + 0.7, 0, 0.05], [half + 0.7, 0, 0.5], 0.05, STEEL, sides=6),
+        mirrored(box([-half - 0.02, 0.75 * w, 0.8], [0.06, 0.25, 0.3], TAIL_LAMP)),
+    ]
+    parts += [wheel(-0.1, side * (w + 0.01), 0.32, 0.2) for side in (1, -1)]
+    return placed(combine(parts), [-0.4, 0.0, 0.0])
