@@ -3,18 +3,20 @@
 Layout: ``meta.json``, ``images/<camera>/<index>.jpg``, ``lidar/<index>.npz``. Poses ``T_world_base`` are given at
 the frame stamp and, where known, at the stamp of each picture; boxes are in the base frame at the frame stamp.
 Keys of `meta.json`: `scene`, `cameras` (`name`, `width`, `height`, `K`, `D`, `distortion_model`, `frame_id`,
-`T_base_cam`) and `frames` (`index`, `stamp_ns`, `T_world_base`, `images`, and optionally `lidar` and `boxes`).
+`T_base_cam`) and `frames` (`index`, `stamp_ns`, `T_world_base`, `images`, and optionally `lidar` and `boxes`). A box
+has `class`, `center`, `size`, `yaw`, `velocity` and, where known, `instance`, `visibility` and `num_lidar_pts`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lift3d_ros.datasets.trajectory import Trajectory
 from lift3d_ros.errors import CalibrationError, DatasetError, Lift3dError
@@ -65,7 +67,12 @@ class SceneImage:
 
 @dataclass(frozen=True, eq=False)
 class SceneFrame:
-    """One frame; `boxes` is None where nothing was labelled, `points_path` where no lidar was recorded."""
+    """One frame; `boxes` is None where nothing was labelled, `points_path` where no lidar was recorded.
+
+    Args:
+        visibility: (M,) share of each box that the pictures show, 0..1, NaN where unknown; None for unlabelled frames.
+        num_points: (M,) lidar points on each box, -1 where unknown; None for unlabelled frames.
+    """
 
     index: int
     stamp_ns: int
@@ -73,6 +80,8 @@ class SceneFrame:
     images: Mapping[str, SceneImage]
     boxes: Boxes3D | None = None
     points_path: Path | None = None
+    visibility: Float64Array | None = None
+    num_points: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +114,13 @@ class Scene:
         return Trajectory({**poses, **{frame.stamp_ns: frame.T_world_base for frame in self.frames}})
 
 
-def read_scene(directory: Path) -> Scene:
+def read_scene(directory: Path, *, keeps_classes: bool = False, may_be_empty: bool = False) -> Scene:
     """Read the scene in `directory`.
+
+    Args:
+        keeps_classes: names of classes that are not among `CLASS_NAMES` are added behind them; they become `other`
+            without it.
+        may_be_empty: a scene without frames is none of the errors.
 
     Raises:
         DatasetError: a file or a field is missing or wrong; names both.
@@ -118,10 +132,13 @@ def read_scene(directory: Path) -> Scene:
     except FileNotFoundError:
         raise DatasetError(f"{path}: not found; expected a scene folder with meta.json and images/") from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})") from None
+        raise DatasetError(
+            f"{path}: not readable as JSON ({error}); it is cut short or damaged, copy it again"
+        ) from None
     try:
         cameras = {entry["name"]: _camera(entry) for entry in document["cameras"]}
-        unsorted = [_frame(directory, entry, cameras) for entry in document["frames"]]
+        class_names = _class_names(document["frames"]) if keeps_classes else CLASS_NAMES
+        unsorted = [_frame(directory, entry, cameras, class_names) for entry in document["frames"]]
         frames = tuple(sorted(unsorted, key=lambda frame: frame.stamp_ns))
         scene = Scene(
             str(document["scene"]), document.get("description", ""), document.get("licence", ""), cameras, frames
@@ -134,13 +151,16 @@ def read_scene(directory: Path) -> Scene:
         raise CalibrationError(f"{path}: {error}") from None
     except Lift3dError as error:
         raise DatasetError(f"{path}: {error}") from None
-    if not scene.cameras or not scene.frames:
+    if not scene.cameras or not (scene.frames or may_be_empty):
         raise DatasetError(f"{path}: {len(cameras)} cameras and {len(frames)} frames; expected at least one of each")
     for frame in scene.frames:
-        for image in frame.images.values():
-            if not image.path.is_file():
+        files = [("picture", image.path) for image in frame.images.values()]
+        files += [] if frame.points_path is None else [("lidar file", frame.points_path)]
+        for kind, file in files:
+            if not file.is_file():
                 raise DatasetError(
-                    f"{path}: picture '{image.path.relative_to(directory)}' does not exist; copy the whole scene folder"
+                    f"{path}: {kind} '{file.relative_to(directory)}' of frame {frame.index} does not exist; copy the "
+                    "whole scene folder"
                 )
     return scene
 
@@ -201,16 +221,40 @@ def _camera(entry: Mapping[str, Any]) -> SceneCamera:
     return SceneCamera(camera, _pose(entry["T_base_cam"]))
 
 
-def _frame(directory: Path, entry: Mapping[str, Any], cameras: Mapping[str, SceneCamera]) -> SceneFrame:
+def _frame(
+    directory: Path, entry: Mapping[str, Any], cameras: Mapping[str, SceneCamera], class_names: tuple[str, ...]
+) -> SceneFrame:
     images = {}
     for name, image in entry["images"].items():
         if name not in cameras:
-            raise DatasetError(f"frame {entry['index']} has a picture of camera '{name}', which is not in 'cameras'")
+            raise DatasetError(
+                f"frame {entry['index']} has a picture of camera '{name}', which is not in 'cameras' "
+                f"({', '.join(cameras)}); add its calibration there"
+            )
         pose = _pose(image["T_world_base"]) if "T_world_base" in image else None
         images[name] = SceneImage(directory / image["file"], int(image["stamp_ns"]), pose)
-    boxes = _boxes(entry["boxes"]) if "boxes" in entry else None
     points = directory / entry["lidar"]["file"] if "lidar" in entry else None
-    return SceneFrame(int(entry["index"]), int(entry["stamp_ns"]), _pose(entry["T_world_base"]), images, boxes, points)
+    frame = SceneFrame(
+        int(entry["index"]), int(entry["stamp_ns"]), _pose(entry["T_world_base"]), images, points_path=points
+    )
+    if "boxes" not in entry:
+        return frame
+    labels = entry["boxes"]
+    return replace(
+        frame,
+        boxes=_boxes(labels, class_names),
+        visibility=np.array([_or(label.get("visibility"), np.nan) for label in labels], dtype=np.float64),
+        num_points=np.array([_or(label.get("num_lidar_pts"), -1) for label in labels], dtype=np.int64),
+    )
+
+
+def _or(value: Any, default: float) -> Any:
+    return default if value is None else value
+
+
+def _class_names(frames: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    found = {str(label["class"]) for entry in frames for label in entry.get("boxes", [])}
+    return (*CLASS_NAMES, *sorted(found - set(CLASS_NAMES)))
 
 
 def _pose(matrix: Any) -> Float64Array:
@@ -226,12 +270,13 @@ def _pose(matrix: Any) -> Float64Array:
     return T
 
 
-def _boxes(entries: list[Mapping[str, Any]]) -> Boxes3D:
+def _boxes(entries: list[Mapping[str, Any]], class_names: tuple[str, ...]) -> Boxes3D:
     velocities = [entry.get("velocity") or [np.nan, np.nan] for entry in entries]
-    labels = [CLASS_NAMES.index(e["class"]) if e["class"] in CLASS_NAMES else len(CLASS_NAMES) - 1 for e in entries]
+    index_of = {name: i for i, name in enumerate(class_names)}
+    labels = [index_of.get(str(entry["class"]), index_of["other"]) for entry in entries]
     return Boxes3D(
         frame_id=BASE_FRAME,
-        class_names=CLASS_NAMES,
+        class_names=class_names,
         centers=np.array([entry["center"] for entry in entries], dtype=np.float64).reshape(-1, 3),
         sizes=np.array([entry["size"] for entry in entries], dtype=np.float64).reshape(-1, 3),
         yaws=np.array([entry["yaw"] for entry in entries], dtype=np.float64),
@@ -272,13 +317,18 @@ def _frame_to_json(directory: Path, frame: SceneFrame) -> dict[str, Any]:
         file = frame.points_path.relative_to(directory).as_posix()
         document["lidar"] = {"file": file, "stamp_ns": frame.stamp_ns}
     if frame.boxes is not None:
-        document["boxes"] = [_box_to_json(frame.boxes, i) for i in range(len(frame.boxes))]
+        document["boxes"] = [_box_to_json(frame, frame.boxes, i) for i in range(len(frame.boxes))]
     return document
 
 
-def _box_to_json(boxes: Boxes3D, i: int) -> dict[str, Any]:
+def _box_to_json(frame: SceneFrame, boxes: Boxes3D, i: int) -> dict[str, Any]:
     assert boxes.track_ids is not None
     velocity = boxes.velocities[i]
+    known: dict[str, Any] = {}
+    if frame.visibility is not None and np.isfinite(frame.visibility[i]):
+        known["visibility"] = round(float(frame.visibility[i]), 3)
+    if frame.num_points is not None and frame.num_points[i] >= 0:
+        known["num_lidar_pts"] = int(frame.num_points[i])
     return {
         "class": boxes.class_names[boxes.labels[i]],
         "center": np.round(boxes.centers[i], 4).tolist(),
@@ -286,4 +336,5 @@ def _box_to_json(boxes: Boxes3D, i: int) -> dict[str, Any]:
         "yaw": round(float(boxes.yaws[i]), 5),
         "velocity": None if np.isnan(velocity).any() else np.round(velocity, 4).tolist(),
         "instance": int(boxes.track_ids[i]),
+        **known,
     }

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from lift3d_ros.datasets.frames import (
     SceneImage,
     SceneLidar,
 )
-from lift3d_ros.errors import DatasetError, nearest_name_hint
+from lift3d_ros.errors import CalibrationError, DatasetError, nearest_name_hint
 from lift3d_ros.geometry.rigid import invert, make_transform, transform_points
 from lift3d_ros.geometry.rotations import quaternion_to_matrix, yaw_of
 from lift3d_ros.types import Boxes3D, CameraModel, Float64Array
@@ -78,6 +79,16 @@ class NuScenesFolder:
                 "unpack the metadata archive and the maps again"
             ) from None
 
+    @property
+    def has_annotations(self) -> bool:
+        """Whether this version has boxes; that of the test split has none."""
+        return bool(self._tables.sample_annotation)
+
+    @property
+    def num_key_frames(self) -> dict[str, int]:
+        """Scene -> its labelled frames."""
+        return {str(entry["name"]): int(entry["nbr_samples"]) for entry in self._tables.scene}
+
     def scene(self, name: str, *, sweeps: bool = False) -> Scene:
         """Return one scene: six cameras, poses, boxes of the key frames and lidar.
 
@@ -96,6 +107,8 @@ class NuScenesFolder:
         record = self._tables.scene[names.index(name)]
         try:
             return self._scene(record, sweeps=sweeps)
+        except CalibrationError as error:
+            raise CalibrationError(f"{self.root / self.version}: scene '{name}': {error}") from None
         except (KeyError, ValueError, TypeError) as error:
             raise DatasetError(
                 f"{self.root / self.version}: scene '{name}' has a missing or wrong record ({error!r}); "
@@ -111,7 +124,7 @@ class NuScenesFolder:
         if sweeps:
             frames += self._sweep_frames(samples, present)
         frames.sort(key=lambda frame: frame.stamp_ns)
-        frames = [_numbered(frame, index) for index, frame in enumerate(frames)]
+        frames = [replace(frame, index=index) for index, frame in enumerate(frames)]
         lidar = SceneLidar("lidar_top", self._mounting(self._tables.get("sample_data", first[LIDAR])))
         scene = Scene(record["name"], record["description"], LICENCE, cameras, tuple(frames), lidar)
         self._check_files(scene)
@@ -151,8 +164,24 @@ class NuScenesFolder:
             for channel in cameras
             if channel in sample["data"]
         }
-        boxes = self._boxes(sample["anns"], T_world_base)
-        return SceneFrame(0, _nanoseconds(lidar), T_world_base, images, boxes, self.root / lidar["filename"])
+        frame = SceneFrame(0, _nanoseconds(lidar), T_world_base, images, points_path=self.root / lidar["filename"])
+        if not self._tables.sample_annotation:  # a version without annotations (test)
+            return frame
+        entries = [self._tables.get("sample_annotation", token) for token in sample["anns"]]
+        return replace(
+            frame,
+            boxes=self._boxes(entries, T_world_base),
+            visibility=np.array([self._visibility(entry) for entry in entries], dtype=np.float64),
+            num_points=np.array([int(entry.get("num_lidar_pts", -1)) for entry in entries], dtype=np.int64),
+        )
+
+    def _visibility(self, entry: Mapping[str, Any]) -> float:
+        """Return the middle of the range of visible shares that an annotation names, NaN where it names none."""
+        token = entry.get("visibility_token")
+        if not token:
+            return float("nan")
+        low, high = str(self._tables.get("visibility", token)["level"]).removeprefix("v").split("-")
+        return (float(low) + float(high)) / 200.0
 
     def _sweep_frames(self, samples: list[dict[str, Any]], cameras: Iterable[str]) -> list[SceneFrame]:
         """Return the pictures between key frames; the n-th of each camera after a key frame form one frame."""
@@ -177,16 +206,13 @@ class NuScenesFolder:
             token = records[-1]["next"]
         return records
 
-    def _boxes(self, tokens: Iterable[str], T_world_base: Float64Array) -> Boxes3D | None:
-        """Return the annotations of a sample in the base frame, None in a version without annotations (test).
+    def _boxes(self, entries: list[dict[str, Any]], T_world_base: Float64Array) -> Boxes3D:
+        """Return the annotations of a sample in the base frame.
 
         Categories outside of the ten classes of the benchmark become `other`.
         """
-        if not self._tables.sample_annotation:
-            return None
         from nuscenes.eval.detection.utils import category_to_detection_name
 
-        entries = [self._tables.get("sample_annotation", token) for token in tokens]
         classes = [category_to_detection_name(entry["category_name"]) or "other" for entry in entries]
         T_base_world = invert(T_world_base)
         velocities = np.array([self._tables.box_velocity(entry["token"]) for entry in entries]).reshape(-1, 3)
@@ -238,10 +264,6 @@ def _pose(record: Mapping[str, Any]) -> Float64Array:
 
 def _nanoseconds(data: Mapping[str, Any]) -> int:
     return int(data["timestamp"]) * 1000
-
-
-def _numbered(frame: SceneFrame, index: int) -> SceneFrame:
-    return SceneFrame(index, frame.stamp_ns, frame.T_world_base, frame.images, frame.boxes, frame.points_path)
 
 
 def _some(names: list[str]) -> str:

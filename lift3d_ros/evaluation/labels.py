@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
-import numpy as np
-
-from lift3d_ros.evaluation.matching import label_tolerance_s, nearest_stamp
-from lift3d_ros.geometry.boxes import transform_boxes
-from lift3d_ros.geometry.rigid import invert
+from lift3d_ros.replay.label_times import label_tolerance_s, moved_labels, nearest_stamp
 from lift3d_ros.replay.source import Labels
 from lift3d_ros.types import Boxes3D, EgoMotion
-
-# Where the motion of the vehicle is not known, labels hold only so far from their stamp: half a metre at city speed.
-_UNMOVED_S = 0.05
 
 
 class RunLabels:
@@ -44,12 +36,6 @@ class RunLabels:
         Objects go on with their labelled velocity, where there is one. None where the motion of the vehicle between
         both is not known and the time between them is not short.
         """
-        labels, pose = self._labels[label_ns], self._poses.get(stamp_ns)
-        seconds = (stamp_ns - label_ns) * 1e-9
-        steps = np.zeros((len(labels.boxes), 3))
-        steps[:, :2] = np.nan_to_num(labels.boxes.velocities) * seconds
-        boxes = dataclasses.replace(labels.boxes, centers=labels.boxes.centers + steps)
-        if labels.ego is None or pose is None or labels.ego.world_frame != pose.world_frame:
-            return boxes if abs(seconds) <= _UNMOVED_S else None
-        T = invert(pose.T_world_base) @ labels.ego.T_world_base
-        return transform_boxes(T, boxes, boxes.frame_id)
+        if label_ns == stamp_ns:
+            return self._labels[label_ns].boxes  # to the last digit, however exactly both poses are known
+        return moved_labels(self._labels[label_ns], label_ns, self._poses.get(stamp_ns), stamp_ns)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import bisect
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.types import BevDetections, Boxes3D
-
-_MAX_TOLERANCE_S = 0.2
+from lift3d_ros.replay.label_times import label_tolerance_s, pair_stamps
+from lift3d_ros.types import BevDetections, Boxes3D, Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrame:
-    """Predicted and labelled boxes of one moment, in the same frame; `stamp_ns` is that of the labels."""
+    """Predicted and labelled boxes of one moment, in the same frame.
+
+    Args:
+        stamp_ns: stamp of the labels.
+        visibility: (M,) share of each labelled object that the pictures show, 0..1, NaN where unknown; None where
+            nothing is known of any.
+        result_ns: stamp of the prediction.
+    """
 
     stamp_ns: int
     predictions: Boxes3D
     ground_truth: Boxes3D
+    visibility: Float64Array | None = None
+    result_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +35,13 @@ class FrameMatches:
     Args:
         num_unlabelled: predictions without labels near their stamp; they do not count.
         num_unpredicted: labelled frames without a prediction near their stamp; they do not count.
+        num_without_points: labels left out because no LiDAR point lies on them; None where points are not counted.
     """
 
     frames: tuple[LabelledFrame, ...]
     num_unlabelled: int = 0
     num_unpredicted: int = 0
-
-
-def label_tolerance_s(label_stamps: Collection[int]) -> float:
-    """Return how far from its labels a prediction may be: half the time between labels, at most 0.2 s."""
-    gaps = np.diff(sorted(label_stamps))
-    return min(float(np.median(gaps)) * 0.5e-9 if len(gaps) else math.inf, _MAX_TOLERANCE_S)
+    num_without_points: int | None = None
 
 
 def match_frames(
@@ -72,23 +72,17 @@ def match_frames(
         raise Lift3dError(f"there are no {lacking} to evaluate; expected at least one frame of each")
     label_stamps = sorted(ground_truth)
     tolerance_s = label_tolerance_s(label_stamps) if tolerance_s is None else tolerance_s
-    tolerance_ns = round(tolerance_s * 1e9)
-    partner: dict[int, int] = {}
-    for stamp_ns in sorted(predicted):
-        label_ns = nearest_stamp(label_stamps, stamp_ns)
-        distance = abs(label_ns - stamp_ns)
-        if distance <= tolerance_ns and (label_ns not in partner or distance < abs(label_ns - partner[label_ns])):
-            partner[label_ns] = stamp_ns
+    partner = pair_stamps(label_stamps, predicted, tolerance_s)
     if not partner:
         raise Lift3dError(
             f"no prediction lies within {tolerance_s:g} s of a labelled frame: predictions from {_range(predicted)}, "
             f"labels from {_range(ground_truth)}; check that both belong to the same recording and clock"
         )
     frames = []
-    for label_ns, stamp_ns in sorted(partner.items()):
+    for label_ns, stamp_ns in partner.items():
         labels = ground_truth[label_ns] if moved is None else moved(label_ns, stamp_ns)
         if labels is not None:
-            frames.append(LabelledFrame(label_ns, predicted[stamp_ns], labels))
+            frames.append(LabelledFrame(label_ns, predicted[stamp_ns], labels, result_ns=stamp_ns))
             _check_same_frame(frames[-1])
     if not frames:
         raise Lift3dError(
@@ -110,13 +104,6 @@ def _by_stamp(predictions: Iterable[BevDetections] | Mapping[int, Boxes3D]) -> d
             )
         predicted[detections.stamp_ns] = detections.boxes
     return predicted
-
-
-def nearest_stamp(stamps: Sequence[int], stamp_ns: int) -> int:
-    """Return the entry of the sorted `stamps` nearest to `stamp_ns`, the earlier one of two equally near."""
-    after = bisect.bisect_left(stamps, stamp_ns)
-    candidates = stamps[max(after - 1, 0) : after + 1]
-    return min(candidates, key=lambda candidate: abs(candidate - stamp_ns))
 
 
 def _range(stamps: Iterable[int]) -> str:

@@ -28,9 +28,9 @@ _NS = 1_000_000_000
 class SceneFrames:
     """The frame sets of a scene folder with calibration, poses and labels."""
 
-    def __init__(self, directory: Path) -> None:
-        """Read the scene in `directory`; raises DatasetError or CalibrationError."""
-        self._scene: Scene = read_scene(directory)
+    def __init__(self, scene: Path | Scene) -> None:
+        """Take a scene, or read the one in a folder; raises DatasetError or CalibrationError."""
+        self._scene = scene if isinstance(scene, Scene) else read_scene(scene)
         self.name = self._scene.name
         self.cameras = tuple(self._scene.cameras)
         self.expected_sets = len(self._scene.frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +13,18 @@ import pytest
 
 from lift3d_ros.errors import ImageError, Lift3dError
 from lift3d_ros.pipelines.bev_detection import BevDetector
+from lift3d_ros.pipelines.tracking import BoxTracker, TrackingConfig
 from lift3d_ros.replay.run import FrameRange, ResultFolder, run_detector
-from lift3d_ros.types import BevDetections, Boxes3D, CameraImage, CameraModel, CameraView, FrameSet, ModelIdentity
+from lift3d_ros.types import (
+    BevDetections,
+    Boxes3D,
+    CameraImage,
+    CameraModel,
+    CameraView,
+    EgoMotion,
+    FrameSet,
+    ModelIdentity,
+)
 
 FILES = ("detections.jsonl", "sets.jsonl", "timing.jsonl")
 
@@ -70,6 +81,52 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(interrupt_at: int, tmp_
     folder = run(tmp_path / "parts", Counting(unusable), resume=True)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
     assert (folder.finished, folder.consumed) == (26, 30)
+
+
+class Tracked(Counting):
+    """Finds four objects that drive off, each now and then, and tracks them."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        super().__init__((), interrupt_at)
+        self.tracker = BoxTracker(TrackingConfig())
+
+    def infer(self, item: FrameSet) -> BevDetections:
+        result = super().infer(item)
+        random = np.random.default_rng(item.stamp_ns)
+        found = Boxes3D(
+            "base_link",
+            ("car",),
+            centers=np.arange(4)[:, None] * [3.0, 9.0, 0.0]
+            + item.stamp_ns * 1e-8
+            + random.normal(scale=0.2, size=(4, 3)),
+            sizes=np.ones((4, 3)),
+            yaws=random.normal(size=4),
+            velocities=np.zeros((4, 2)),
+            scores=random.uniform(0.0, 0.9, 4),
+            labels=np.zeros(4, dtype=np.int64),
+        )
+        stamp_ns = item.stamp_ns * 100_000_000
+        is_continued = item.stamp_ns > 1
+        boxes = self.tracker.update(found, stamp_ns, EgoMotion(stamp_ns, np.eye(4)), is_continued=is_continued)
+        return dataclasses.replace(result, boxes=boxes)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), **self.tracker.snapshot()}
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        super().restore(arrays)
+        self.tracker.restore(arrays)
+
+
+@pytest.mark.parametrize("interrupt_at", [2, 25])
+def test_a_resumed_run_goes_on_with_the_tracks_it_had(interrupt_at: int, tmp_path: Path) -> None:
+    run(tmp_path / "whole", Tracked())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", Tracked(interrupt_at))
+    run(tmp_path / "parts", Tracked(), resume=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    last = json.loads((tmp_path / "whole" / "detections.jsonl").read_text().splitlines()[-1])
+    assert max(box["track_id"] for box in last["boxes"]) > 0
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4, 20])
