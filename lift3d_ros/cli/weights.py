@@ -13,9 +13,10 @@ from tqdm import tqdm
 from lift3d_ros.weights.published import PUBLISHED_LICENCES
 
 DESCRIPTION = """\
-Import published checkpoints, and list and verify the models of this machine.
+Import published checkpoints, add own weights, and list and verify the models of this machine.
 
   lift3d weights import bevformer_tiny_epoch_24.pth --as bevformer-tiny
+  lift3d weights add run/weights.safetensors --as tiny --name my-detector
   lift3d weights list                          models, their licences, and where they are
   lift3d weights verify                        hashes, and tensors against the networks
 """
@@ -32,6 +33,15 @@ safetensors in the folder of models: --models-dir, else LIFT3D_MODELS_DIR, else 
   lift3d replay BAG --model base --out results
 
 The published weights are licensed for non-commercial use; --licence replaces the licence noted for other ones.
+"""
+
+ADD_DESCRIPTION = """\
+Add weights that 'lift3d train' wrote as a model, so that nodes, replay and evaluate find it by its name.
+
+  lift3d weights add run/weights.safetensors --as tiny --name my-detector
+  lift3d replay BAG --model my-detector --out results
+
+The file must fit the network of the configuration exactly. It is copied into the folder of models.
 """
 
 LIST_DESCRIPTION = """\
@@ -65,6 +75,17 @@ def add_parser(subparsers: Any) -> None:
     importing.add_argument("--models-dir", type=Path, metavar="DIR", help="folder of models to write to")
     importing.add_argument("--overwrite", action="store_true", help="replace an imported model of the same name")
     importing.set_defaults(run=run_import)
+
+    adding = _add(actions, "add", "add weights of a training", ADD_DESCRIPTION)
+    adding.add_argument("weights", type=Path, metavar="FILE", help=".safetensors file that 'lift3d train' wrote")
+    adding.add_argument("--as", dest="preset", required=True, metavar="NAME", help="configuration it was trained for")
+    adding.add_argument("--name", required=True, help="name of the model")
+    adding.add_argument(
+        "--licence", metavar="TEXT", default="own weights", help="licence to note (default: own weights)"
+    )
+    adding.add_argument("--models-dir", type=Path, metavar="DIR", help="folder of models to write to")
+    adding.add_argument("--overwrite", action="store_true", help="replace a model of the same name")
+    adding.set_defaults(run=run_add)
 
     listing = _add(actions, "list", "list models", LIST_DESCRIPTION)
     listing.set_defaults(run=run_list)
@@ -100,9 +121,21 @@ def run_import(args: argparse.Namespace) -> int:
         print(f"  left out, beside the weights: {_some(model.ignored)}")
     if model.also_fits:
         print(f"  note: the weights fit {' and '.join(model.also_fits)} too; --as has to name what they are")
-    is_found = folder.resolve() == models_dir().resolve()
-    place = "" if is_found else f"LIFT3D_MODELS_DIR={folder.resolve()} "
-    print(f"use it: {place}lift3d replay BAG --model {model.name} --out results")
+    print(f"use it: {_place(folder)}lift3d replay BAG --model {model.name} --out results")
+    return 0
+
+
+def run_add(args: argparse.Namespace) -> int:
+    """Add weights and say how to use them."""
+    from lift3d_ros.weights.adding import add_weights
+    from lift3d_ros.weights.manifest import models_dir
+
+    folder = args.models_dir or models_dir()
+    entry, path = add_weights(args.weights, args.preset, args.name, args.licence, folder, overwrite=args.overwrite)
+    print(f"added {args.weights} as model '{args.name}' ({args.preset})")
+    print(f"  weights: {path}")
+    print(f"  SHA-256: {entry.sha256}")
+    print(f"use it: {_place(folder)}lift3d replay BAG --model {args.name} --out results")
     return 0
 
 
@@ -154,6 +187,13 @@ def run_verify(args: argparse.Namespace) -> int:
         failed = failed or not result.is_ok
         print(f"{'ok    ' if result.is_ok else 'FAILED'} {result.name}: {result.text}")
     return 1 if failed else 0
+
+
+def _place(folder: Path) -> str:
+    """Return how to name a folder that is not the usual one."""
+    from lift3d_ros.weights.manifest import models_dir
+
+    return "" if folder.resolve() == models_dir().resolve() else f"LIFT3D_MODELS_DIR={folder.resolve()} "
 
 
 class _Progress:

@@ -46,7 +46,7 @@ def verify_model(
         elif model.entry.method != "dfa3d":
             text = f"hash ok; names and shapes not verified: no network of method '{model.entry.method}' is known"
         else:
-            text = f"hash ok, {_check_tensors(path, network_shapes(model.entry.preset))} tensors fit the network"
+            text = f"hash ok, {check_tensors(path, network_shapes(model.entry.preset))} tensors fit the network"
     except Lift3dError as error:
         return Verification(model.name, False, str(error))
     return Verification(model.name, True, text)
@@ -67,7 +67,12 @@ def stored_shapes(path: Path) -> Mapping[str, Shape]:
         raise WeightsError(f"{path}: not a safetensors file ({error}); install or import it again") from None
 
 
-def _check_tensors(path: Path, expected: Mapping[str, Shape]) -> int:
+def check_tensors(path: Path, expected: Mapping[str, Shape]) -> int:
+    """Return how many tensors a file holds, after comparing names and shapes with those of the network.
+
+    Raises:
+        WeightsError: one is missing, unexpected or of another shape.
+    """
     found = stored_shapes(path)
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{shown(name)} is unexpected" for name in found if name not in expected]

@@ -20,7 +20,7 @@ ROS = (
     r"|message_filters|cv_bridge|sensor_msgs_py|rosbag2_py|lift3d_ros\.(msg|srv|action))(\.|$)"
 )
 TORCH = r"(torch|torchvision|safetensors\.torch)(\.|$)"
-NEEDS_TORCH = re.compile(r"lift3d_ros\.(bench\.|ops\.|models\.|engines\.(torch_engine|export)$)")
+NEEDS_TORCH = re.compile(r"lift3d_ros\.(bench\.|ops\.|models\.|training\.|engines\.(torch_engine|export)$)")
 
 # Imports every module that is named and prints module -> what went wrong, as JSON in the last line.
 PROGRAM = """

@@ -1,0 +1,180 @@
+"""`lift3d train`: train a method on packs, labelled recordings, folders or the simulator."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+Train the BEV detector.
+
+  lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
+  lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/train --val packs/val --out run
+  lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data packs/train --out run --resume
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from lift3d_bev_tiny --out tuned
+  torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
+
+--data takes packs (several), one folder or recording with labels, or the word 'simulator'. A run writes losses.csv,
+losses.png, pictures of the validation and checkpoints into DIR, and at its end weights.safetensors, of the best
+validation best.safetensors, and manifest_entry.yaml. It can be cut off at any time and goes on with --resume; Ctrl-C
+stops it after a step.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("method", choices=["dfa3d"], help="what to train")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="recipe (default config/training/dfa3d_cpu.yaml)")
+    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
+    parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument("--init-from", metavar="NAME|FILE", help="model, .safetensors or checkpoint to start from")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], dest="changes", metavar="NAME=VALUE",
+        help="replace settings of the recipe, for example run.max_steps=1000 network.depth.source=none",
+    )  # fmt: skip
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="table: class of the data -> class of the model")
+    parser.add_argument("--half", action="store_true", help="write the weights as float16")
+    packing = parser.add_argument_group("only prepare data")
+    packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")
+    packing.add_argument("--quality", type=int, default=80, help="WebP quality of packed pictures; 0: as they are")
+    packing.add_argument("--workers", type=int, default=1, help="processes that prepare (default %(default)s)")
+    packing.add_argument(
+        "--seeds", default="0:100", metavar="A:B", help="scenes of the simulator (default %(default)s)"
+    )
+    packing.add_argument("--simulation", type=Path, metavar="FILE", help="settings of the simulator")
+    packing.add_argument("--meshes", type=Path, metavar="DIR", help="folder of meshes for the simulator")
+    packing.add_argument("--split", default="train", help="split of the meshes (default %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare data, or train and say what to do next."""
+    from lift3d_ros.errors import ConfigError, Lift3dError
+
+    absent = [name for name in ("torch", "safetensors", "lightning", "scipy") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise Lift3dError(
+            f"'lift3d train' needs {', '.join(absent)}, not installed for this Python; pip install {' '.join(absent)}"
+        )
+    from lift3d_ros.resources import find_resource
+    from lift3d_ros.training.dfa3d.settings import load_recipe
+
+    config = args.config or find_resource("config/training/dfa3d_cpu.yaml")
+    recipe = load_recipe(config, args.changes)
+    if args.pack is not None:
+        return _pack(args, recipe)
+    if args.out is None:
+        raise ConfigError("--out is missing; name the folder of the run (or prepare data with --pack)")
+    if "simulator" in args.data:
+        raise ConfigError("--data simulator: scenes are rendered before training; add --pack DIR, then --data DIR")
+    from lift3d_ros.training.dfa3d.train import train
+
+    result = train(
+        recipe,
+        [Path(path) for path in args.data],
+        args.val,
+        args.out,
+        init_from=args.init_from,
+        resume=args.resume,
+        is_half=args.half,
+        class_map=_class_map(args, recipe),
+    )
+    if not result.run.is_first_process:
+        return 0
+    if result.start is not None:
+        print(result.start.describe())
+    assert result.weights is not None
+    print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
+    if result.run.reason != "finished":
+        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        return 0
+    print(f"finished at step {result.run.step}")
+    _write_entry(args.out / "manifest_entry.yaml", recipe.preset, result.weights)
+    if recipe.is_plain_preset:
+        print(f"use it:  lift3d weights add {result.weights} --as {recipe.preset} --name my-detector")
+        print("         lift3d replay BAG --model my-detector --out results")
+        print("         ros2 launch lift3d_ros bev_detection.launch.py model:=my-detector")
+    else:
+        print(f"its network differs from the preset '{recipe.preset}', so models cannot name it yet")
+    return 0
+
+
+def _write_entry(path: Path, preset: str, weights: Path) -> None:
+    """Write what a manifest of models would say of the weights."""
+    import yaml
+
+    from lift3d_ros.weights.manifest import sha256_of
+
+    entry = {"method": "dfa3d", "preset": preset, "weights": weights.name, "sha256": sha256_of(weights)}
+    entry |= {"licence": "own weights", "source": "lift3d train"}
+    path.write_text(yaml.safe_dump({"models": {"my-detector": entry}}, sort_keys=False), encoding="utf-8")
+
+
+def _class_map(args: argparse.Namespace, recipe: Any) -> Any:
+    from lift3d_ros.datasets.class_map import ClassMap, load_class_map
+
+    if args.classes is None:
+        return ClassMap(recipe.network.class_names)
+    return load_class_map(args.classes, recipe.network.class_names)
+
+
+def _pack(args: argparse.Namespace, recipe: Any) -> int:
+    from tqdm import tqdm
+
+    from lift3d_ros.datasets.pack import PackFacts, PackReader
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.training.packing import RecordedSource, SimulatorSource, Source, pack_scenes
+
+    if len(args.data) != 1:
+        raise ConfigError(f"--data {' '.join(args.data)}: one source is prepared at a time; call once for each")
+    if not 0 <= args.quality <= 100:
+        raise ConfigError(f"--quality {args.quality}: expected 1 to 100, or 0 to keep pictures as they are")
+    source: Source = RecordedSource(Path(args.data[0]), args.classes)
+    if args.data[0] == "simulator":
+        settings = args.simulation or _simulation_settings()
+        source = SimulatorSource(settings, _seeds(args.seeds), args.meshes, args.split)
+    network = recipe.network
+    size = (network.image_width, network.image_height)
+    facts = PackFacts(*size, network.class_names, source.description)  # without a seed: more may be added
+    with tqdm(desc=f"preparing {args.pack}", unit="scene", disable=None, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        written = pack_scenes(
+            source, args.pack, facts, quality=args.quality or None, workers=args.workers, on_scene=show
+        )
+    scenes = PackReader(args.pack).scenes
+    size_mb = sum(path.stat().st_size for path in args.pack.iterdir()) / 1e6
+    print(f"{args.pack}: {len(scenes)} scenes ({written} new), {size_mb:.1f} MB")
+    print(f"train on it:  lift3d train {args.method} --data {args.pack} --out DIR")
+    return 0
+
+
+def _simulation_settings() -> Path:
+    """Return the settings of the simulator for training data."""
+    from lift3d_ros.resources import find_resource
+
+    return find_resource("config/simulation/train.yaml")
+
+
+def _seeds(text: str) -> range:
+    from lift3d_ros.errors import ConfigError
+
+    first, sign, last = text.partition(":")
+    if not (sign and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        raise ConfigError(f"--seeds '{text}': expected A:B with 0 <= A < B, for example 0:400")
+    return range(int(first), int(last))

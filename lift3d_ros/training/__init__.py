@@ -1,0 +1,1 @@
+"""Training: the run that all methods share, and for each method its data and its losses."""

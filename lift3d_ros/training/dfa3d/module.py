@@ -1,0 +1,216 @@
+"""The BEV detector in training: sequences in, losses out; the last frame of each is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from lift3d_ros.models.dfa3d.dense_losses import proposal_losses
+from lift3d_ros.models.dfa3d.depth_head import resize_scores, scores_of_codes
+from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
+from lift3d_ros.models.dfa3d.proposals import Proposals
+from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
+from lift3d_ros.training.dfa3d.loss import decoder_losses, predicted_depth_loss
+from lift3d_ros.training.dfa3d.network import TrainedDetector
+from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
+from lift3d_ros.training.dfa3d.validation import Validation
+from lift3d_ros.training.run import TrainedModule
+
+
+class FrameOutputs(NamedTuple):
+    """What the network gives for one frame.
+
+    Args:
+        layers: class logits and box codes of each decoder layer.
+        depth_codes: (N, K, h, w), None where depth is not predicted.
+        proposals: None where queries are learned.
+        perspective: (N, classes, h, w) logits, None where they are not trained.
+    """
+
+    layers: list[tuple[Tensor, Tensor]]
+    depth_codes: Tensor | None
+    proposals: Proposals | None
+    perspective: Tensor | None
+    bev: Tensor
+
+
+class Dfa3dModule(TrainedModule):
+    """Trains a detector by a recipe."""
+
+    def __init__(self, network: TrainedDetector, recipe: Dfa3dTraining) -> None:
+        """Train `network` in place."""
+        super().__init__()
+        self.network: TrainedDetector = network
+        self.recipe = recipe
+        self.figures: Mapping[str, Tensor] = {}
+        self._loss = SetPredictionLoss()
+        self._validation = Validation(recipe.network)
+        for part in (network.backbone, network.neck, network.depth_head):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.run.has_gradient_checkpoints:
+            _keep_less(network)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW with a group for the backbone and one for the rest."""
+        run = self.recipe.run
+        backbone = [p for p in self.network.backbone.parameters() if p.requires_grad]
+        known = {id(p) for p in backbone}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
+        rates = (run.learning_rate * self.recipe.loss.backbone_rate, run.learning_rate)
+        groups = [
+            {"params": parameters, "lr": rate, "initial_lr": rate}
+            for parameters, rate in zip((backbone, rest), rates, strict=True)
+            if parameters
+        ]
+        is_cuda = next(self.network.parameters()).is_cuda
+        return torch.optim.AdamW(groups, weight_decay=run.weight_decay, fused=True if is_cuda else None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Bring a batch to the device."""
+        return batch.to(device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the sum of all losses."""
+        outputs, frame = self._forward(batch)
+        losses = self.losses(outputs, frame, batch)
+        self.figures = {name: value.detach() for name, value in losses.items()}
+        return torch.stack(list(losses.values())).sum()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Note losses and boxes."""
+        outputs, frame = self._forward(batch)
+        self._validation.add(batch, frame, outputs.layers[-1], self.losses(outputs, frame, batch))
+
+    def validation_figures(self) -> dict[str, float]:
+        """Return mean losses and the centre-distance AP at 2 m."""
+        return self._validation.figures()
+
+    def draw_validation(self, folder: Path, step: int) -> None:
+        """Draw boxes on the pictures of the first samples."""
+        self._validation.draw(folder, step)
+
+    def bad_batch(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return all tensors of a batch, dotted name -> tensor."""
+        return dict(_tensors(batch, ""))
+
+    def losses(self, outputs: FrameOutputs, frame: FrameInputs, batch: Batch) -> dict[str, Tensor]:
+        """Return all named losses of the last frame."""
+        codes, labels = batch.codes, batch.labels
+        num_pairs = sum(min(len(part), outputs.layers[0][0].shape[1]) for part in codes)
+        average = self._mean_over_processes(float(num_pairs))
+        losses = decoder_losses(outputs.layers, codes, labels, self._loss, average)
+        if outputs.depth_codes is not None:
+            depth = self.recipe.network.depth
+            losses["loss_depth"] = predicted_depth_loss(
+                outputs.depth_codes, frame.cell_depths, depth, self.recipe.loss.depth
+            )
+        weights = self.recipe.loss
+        if outputs.proposals is not None:
+            dense = proposal_losses(outputs.proposals, codes, labels, self.recipe.network)
+            losses |= {name: weights.proposals * value for name, value in dense.items()}
+        if outputs.perspective is not None:
+            seen = self.network.perspective.loss(
+                outputs.perspective, frame.image_from_model, frame.sample, codes, labels
+            )
+            losses["loss_perspective"] = weights.perspective * seen
+        return losses
+
+    def _mean_over_processes(self, value: float) -> Tensor:
+        mean = torch.full((), value, device=self.device)
+        trainer = self._trainer
+        if trainer is not None and trainer.world_size > 1:
+            mean = trainer.strategy.reduce(mean, reduce_op="mean")
+        return mean
+
+    def _forward(self, batch: Batch) -> tuple[FrameOutputs, FrameInputs]:
+        config = self.recipe.network
+        count = len(batch.target_counts)
+        history = torch.zeros(count, config.num_cells, config.embed_dims, device=self.device)
+        *earlier, last = batch.frames
+        if earlier:
+            was_training = self.network.training
+            self.network.eval()
+            with torch.no_grad():
+                for frame in earlier:
+                    history = self.run_frame(apply_changes(frame), history, has_boxes=False).bev
+            self.network.train(was_training)
+        ready = apply_changes(last)
+        return self.run_frame(ready, history), ready
+
+    def run_frame(self, frame: FrameInputs, history: Tensor, *, has_boxes: bool = True) -> FrameOutputs:
+        """Run the network on one frame of every sample."""
+        network, config = self.network, self.recipe.network
+        is_short = self.recipe.run.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_short):
+            pictures = network.image_input(frame.images).contiguous(memory_format=torch.channels_last)
+            maps = network.neck(network.backbone(pictures))
+            codes = None if network.depth_head is None else network.depth_head(maps[config.depth.level])
+        maps = [level.float() for level in maps]
+        if codes is not None:
+            codes = codes.float()
+            found = scores_of_codes(codes, config.depth)
+            scores = [resize_scores(found, int(level.shape[-2]), int(level.shape[-1])) for level in maps]
+        else:
+            scores = network.depth_scores(maps, self._measured(frame))
+        cameras = network.embed_cameras(maps, scores, frame.image_from_model, frame.camera_rows)
+        with _exact_products():
+            pairs = frame.pairs
+            places = network.place(frame.image_from_model, pairs.camera, pairs.cell, pairs.of_cell, cameras.levels)
+        bev = network.encode(cameras, places, frame.ego, frame.history_valid, history, frame.history_age)
+        if not has_boxes:
+            return FrameOutputs([], codes, None, None, bev)
+        proposals = None if network.decoder.proposals is None else network.decoder.proposals(bev)
+        seen = network.perspective(maps[0]) if self.recipe.loss.perspective else None
+        return FrameOutputs(network.decoder(bev, proposals), codes, proposals, seen, bev)
+
+    def _measured(self, frame: FrameInputs) -> Tensor | None:
+        """Return depth maps (N, H, W) for a network that takes measured depth."""
+        config = self.recipe.network
+        if config.depth.source != "lidar":
+            return None
+        height, width = config.padded_size
+        depths = frame.cell_depths
+        step = config.image_height // depths.shape[-2]
+        maps = depths.new_zeros(len(depths), height, width)
+        maps[:, : depths.shape[-2] * step : step, : depths.shape[-1] * step : step] = depths
+        return maps
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Keep coordinates exact on a GPU, where products may otherwise be rounded to ten bits."""
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(former)
+
+
+def _keep_less(network: TrainedDetector) -> None:
+    """Compute each stage of the backbone again in the backward pass instead of keeping what it computed."""
+    for number in range(1, network.backbone.num_stages + 1):
+        stage = network.backbone.get_submodule(f"layer{number}")
+        stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
+
+
+def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif hasattr(value, "_fields"):
+        for field in value._fields:
+            yield from _tensors(getattr(value, field), f"{name}.{field}")
+    elif hasattr(value, "__dataclass_fields__"):
+        for field in value.__dataclass_fields__:
+            yield from _tensors(getattr(value, field), f"{name}.{field}" if name else field)
+    elif isinstance(value, tuple):
+        for number, part in enumerate(value):
+            yield from _tensors(part, f"{name}.{number}")

@@ -1,0 +1,94 @@
+"""First weights of a training: random, of a file, or of a model of the manifest, as far as they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lift3d_ros.errors import WeightsError
+from lift3d_ros.training.checkpoint import read_checkpoint
+from lift3d_ros.weights.manifest import find_model, verified_weights_path
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """What was taken from other weights.
+
+    Args:
+        taken: how many tensors were.
+        reshaped: names of tensors of another shape, which keep their random start; a class head for other classes.
+        missing: tensors of the network that the weights do not have.
+        unused: tensors of the weights that the network does not have.
+    """
+
+    source: str
+    taken: int
+    reshaped: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return a few lines for a person."""
+        lines = [f"started from {self.source}: {self.taken} tensors taken"]
+        for title, names in (
+            ("of another shape, starts at random", self.reshaped),
+            ("not in these weights, starts at random", self.missing),
+            ("not in this network, left out", self.unused),
+        ):
+            if names:
+                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+                lines.append(f"  {title}: {', '.join(names[:6])}{more}")
+        return "\n".join(lines)
+
+
+def start_from(network: nn.Module, name_or_file: str) -> InitReport:
+    """Load what fits of a ``.safetensors`` file, a checkpoint of 'lift3d train', or a model of the manifest.
+
+    Raises:
+        WeightsError: there is no such file or model, it is damaged or untrained, or nothing of it fits.
+    """
+    found = _read(name_or_file)
+    own = network.state_dict()
+    fitting = {name: tensor for name, tensor in found.items() if name in own and own[name].shape == tensor.shape}
+    if not fitting:
+        raise WeightsError(
+            f"{name_or_file}: not one of its {len(found)} tensors has a place in this network; give weights of a model "
+            "of this package"
+        )
+    bad = [name for name, tensor in fitting.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise WeightsError(f"{name_or_file}: '{bad[0]}' holds numbers that are not finite; its training has failed")
+    network.load_state_dict({**own, **fitting})
+    return InitReport(
+        name_or_file,
+        len(fitting),
+        tuple(name for name, tensor in found.items() if name in own and own[name].shape != tensor.shape),
+        tuple(name for name in own if name not in found),
+        tuple(name for name in found if name not in own),
+    )
+
+
+def _read(name_or_file: str) -> Mapping[str, Tensor]:
+    path = Path(name_or_file)
+    if path.suffix in (".ckpt", ".json"):
+        if not path.is_file():
+            raise WeightsError(f"{path}: file not found; give a checkpoint of 'lift3d train'")
+        return {name: tensor for name, tensor in read_checkpoint(path).averaged.items() if isinstance(tensor, Tensor)}
+    if path.suffix != ".safetensors":
+        weights = verified_weights_path(name_or_file, find_model(name_or_file))
+        if weights is None:
+            raise WeightsError(f"model '{name_or_file}': has no trained weights to start from; name another model")
+        path = weights
+    try:
+        tensors = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({' '.join(str(error).split())})") from None
+    return {
+        name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }

@@ -1,0 +1,164 @@
+"""Prepares labelled scenes into a pack, several at a time; what is there already is kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from lift3d_ros.datasets.class_map import ClassMap, load_class_map
+from lift3d_ros.datasets.labelled import LabelledData
+from lift3d_ros.datasets.pack import PackFacts, PackReader, create_pack, write_pack
+from lift3d_ros.datasets.prepared import prepare_sample
+from lift3d_ros.datasets.simulated import SimulatedData, scene_name
+from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.replay.labelled_data import open_labelled_data
+from lift3d_ros.simulation.settings import load_settings
+
+
+@dataclass(frozen=True)
+class RecordedSource:
+    """Labelled data of any kind that the package reads; `classes` is a table of classes, or None."""
+
+    path: Path
+    classes: Path | None = None
+
+    @property
+    def description(self) -> str:
+        """Words for the facts of the pack."""
+        return self.path.resolve().name
+
+    def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
+        """Open the data in this process."""
+        table = ClassMap(class_names) if self.classes is None else load_class_map(self.classes, class_names)
+        return open_labelled_data(self.path, table)
+
+    def scenes(self, class_names: Sequence[str]) -> Sequence[str]:
+        """Return the names of all scenes."""
+        with ExitStack() as stack:
+            return tuple(self.open(class_names, stack).scenes)
+
+
+@dataclass(frozen=True)
+class SimulatorSource:
+    """Scenes of the simulator, by settings file and seeds; `meshes` is a folder of meshes, or None."""
+
+    settings: Path
+    seeds: range
+    meshes: Path | None = None
+    split: Any = "train"
+
+    @property
+    def description(self) -> str:
+        """Words for the facts of the pack."""
+        meshes = "" if self.meshes is None else f", meshes {self.meshes.resolve().name} ({self.split})"
+        return f"simulator, {self.settings.name}{meshes}"
+
+    def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
+        """Open a simulator in this process."""
+        from lift3d_ros.simulation.drive import Simulator
+        from lift3d_ros.simulation.mesh_library import UNCERTAIN_LICENCES, MeshLibrary
+
+        # One scene for each process: a software renderer that takes all cores would only get into the way.
+        os.environ.setdefault("LP_NUM_THREADS", "1")
+        settings = load_settings(self.settings)
+        left_out = () if settings.inferred_licences else UNCERTAIN_LICENCES
+        library = None
+        if self.meshes is not None:
+            library = MeshLibrary(self.meshes, self.split, left_out_licences=left_out)
+        simulator = stack.enter_context(Simulator(settings, library))
+        return SimulatedData(simulator.drive, settings.frames, self.seeds, ClassMap(class_names))
+
+    def scenes(self, class_names: Sequence[str]) -> Sequence[str]:
+        """Return the names of all scenes, after a look at settings and seeds."""
+        settings = load_settings(self.settings)
+        for seed in self.seeds:
+            settings.check_seed(seed)
+        return tuple(scene_name(seed) for seed in self.seeds)
+
+
+Source = RecordedSource | SimulatorSource
+
+
+def pack_scenes(
+    source: Source,
+    folder: Path,
+    facts: PackFacts,
+    *,
+    quality: int | None,
+    workers: int,
+    on_scene: Callable[[int, int], object] = lambda done, total: None,
+) -> int:
+    """Prepare every scene that the pack does not have yet, and return how many were written.
+
+    Args:
+        quality: of the WebP pictures, 1..100; None keeps pixels as they are.
+        workers: processes.
+        on_scene: called with scenes that are done and scenes in all.
+
+    Raises:
+        DatasetError: the folder holds a pack with other facts, a scene is wrong, or there is none.
+        ConfigError: settings or seeds cannot be used.
+    """
+    if not 1 <= workers <= 256:
+        raise ConfigError(f"--workers {workers}: expected 1 to 256")
+    scenes = source.scenes(facts.class_names)
+    if not scenes:
+        raise DatasetError(f"{source.description}: no scene to prepare; expected at least one")
+    create_pack(folder, facts)
+    done = set(PackReader(folder).scenes)
+    missing = [scene for scene in scenes if scene not in done]
+    on_scene(len(scenes) - len(missing), len(scenes))
+    if workers == 1 or len(missing) < 2:
+        with ExitStack() as stack:
+            data = source.open(facts.class_names, stack) if missing else None
+            for count, scene in enumerate(missing, len(scenes) - len(missing) + 1):
+                assert data is not None
+                _pack_scene(data, scene, folder, facts, quality)
+                on_scene(count, len(scenes))
+        return len(missing)
+    # Spawned, because graphics contexts and threads do not survive a fork.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _open_in_worker, (source, folder, facts, quality))
+    try:
+        waiting: list[Future[None]] = [pool.submit(_pack_in_worker, scene) for scene in missing]
+        for count, future in enumerate(as_completed(waiting), len(scenes) - len(missing) + 1):
+            future.result()
+            on_scene(count, len(scenes))
+    except BrokenProcessPool:
+        raise DatasetError(
+            f"{folder}: a process that prepared a scene was ended, perhaps for want of memory; call again with fewer "
+            "--workers, what is written is kept"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return len(missing)
+
+
+def _pack_scene(data: LabelledData, scene: str, folder: Path, facts: PackFacts, quality: int | None) -> None:
+    samples = [
+        prepare_sample(data.load(scene, index), facts.spec, facts.class_names, index=index)
+        for index in range(data.num_frames(scene))
+    ]
+    write_pack(folder, scene, samples, quality)
+
+
+# What a worker process has opened; `stack` keeps it open until the process ends.
+_worker: dict[str, Any] = {}
+
+
+def _open_in_worker(source: Source, folder: Path, facts: PackFacts, quality: int | None) -> None:
+    stack = ExitStack()
+    _worker.update(stack=stack, source=source, arguments=(folder, facts, quality))
+
+
+def _pack_in_worker(scene: str) -> None:
+    folder, facts, quality = _worker["arguments"]
+    if "data" not in _worker:  # here and not in the initialiser, whose errors only break the pool
+        _worker["data"] = _worker["source"].open(facts.class_names, _worker["stack"])
+    _pack_scene(_worker["data"], scene, folder, facts, quality)

@@ -1,0 +1,73 @@
+"""Losses of a whole batch equal those that are computed sample by sample."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lift3d_ros.errors import DatasetError
+from lift3d_ros.models.dfa3d.config import DepthConfig
+from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
+from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
+from lift3d_ros.training.dfa3d.loss import check_targets, decoder_losses, predicted_depth_loss
+
+
+def predictions(
+    counts: tuple[int, ...], queries: int = 12
+) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor], list[Tensor]]:
+    generator = torch.Generator().manual_seed(sum(counts))
+    layers = [
+        (
+            torch.randn(len(counts), queries, 4, generator=generator),
+            torch.randn(len(counts), queries, 10, generator=generator),
+        )
+        for _ in range(3)
+    ]
+    codes = [torch.randn(count, 10, generator=generator) for count in counts]
+    labels = [torch.randint(0, 4, (count,), generator=generator) for count in counts]
+    return layers, codes, labels
+
+
+@pytest.mark.parametrize("counts", [(5, 3), (0, 7), (0, 0), (20, 2)], ids=["both", "one empty", "empty", "too many"])
+@pytest.mark.parametrize("average", [None, 3.5])
+def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
+    counts: tuple[int, ...], average: float | None
+) -> None:
+    layers, codes, labels = predictions(counts)
+    if counts[0] > 2:
+        codes[0][1, 8:] = math.nan  # an unknown velocity
+    loss = SetPredictionLoss()
+    grads, values = [], []
+    for function in (loss, lambda *a: decoder_losses(*a[:3], loss, None if a[3] is None else torch.tensor(a[3]))):
+        own = [(logits.clone().requires_grad_(), code.clone().requires_grad_()) for logits, code in layers]
+        found = function(own, codes, labels, average)
+        torch.stack(list(found.values())).sum().backward()
+        values.append({name: float(value.detach()) for name, value in found.items()})
+        grads.append([part.grad for pair in own for part in pair])
+    assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_depth_loss_takes_cells_of_another_size_than_the_head() -> None:
+    config = DepthConfig(num_bins=8, range=(2.0, 18.0))
+    predicted = torch.rand(2, 8, 3, 4).softmax(dim=1)
+    cells = torch.zeros(2, 6, 8)
+    cells[0, 2, 3], cells[0, 3, 2], cells[1, 5, 7] = 7.5, 5.0, 30.0
+    nearest = torch.zeros(2, 3, 4)
+    nearest[0, 1, 1] = 5.0  # the nearer one of two; 30 m is out of range
+    expected = depth_loss(predicted, depth_labels(nearest, config, 1), 0.5)
+    assert float(predicted_depth_loss(predicted, cells, config, 0.5)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(expected) > 0
+
+
+def test_wrong_labels_and_boxes_are_refused_by_the_name_of_their_sample() -> None:
+    codes, labels = torch.zeros(2, 10), torch.tensor([0, 4])
+    with pytest.raises(DatasetError, match=r"scene:3.*label 4"):
+        check_targets(codes, labels, 4, ["scene:3"])
+    codes[0, 3] = -math.inf
+    with pytest.raises(DatasetError, match="not finite"):
+        check_targets(codes, torch.tensor([0, 1]), 4, ["scene:3"])

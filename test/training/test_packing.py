@@ -1,0 +1,61 @@
+"""Labelled data of any kind is prepared into a pack, and a second call goes on where the first one ended."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lift3d_ros.datasets.pack import PackFacts, PackReader
+from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.models.dfa3d.config import NUSCENES_CLASSES
+from lift3d_ros.training.packing import RecordedSource, SimulatorSource, pack_scenes
+
+FACTS = PackFacts(96, 64, NUSCENES_CLASSES, "folders")
+SETTINGS = Path(__file__).resolve().parents[2] / "config" / "simulation" / "train.yaml"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    path = Path(__file__).parents[1] / "datasets" / "small_scene.py"
+    spec = importlib.util.spec_from_file_location("small_scene_for_packing", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name in ("first", "second", "third"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        module.write_scene_folder(tmp_path / "data" / name)
+    (tmp_path / "classes.yaml").write_text("animal: ignore\n")
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_scenes_are_prepared_once_by_any_number_of_processes(folders: Path, tmp_path: Path, workers: int) -> None:
+    pack, seen = tmp_path / "pack", []
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+
+    source = RecordedSource(folders, tmp_path / "classes.yaml")
+    assert pack_scenes(source, pack, FACTS, quality=80, workers=workers, on_scene=note) == 3
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    reader = PackReader(pack)
+    assert len(reader.scenes) == 3
+    assert [sample.index for sample in reader.load(reader.scenes[0])] == [0, 1, 2]
+    next(pack.glob("*.safetensors")).unlink()
+    assert pack_scenes(source, pack, FACTS, quality=80, workers=workers) == 1
+
+
+def test_a_scene_that_is_wrong_is_named(folders: Path, tmp_path: Path) -> None:
+    next((folders / "second").rglob("*.jpg"), next((folders / "second").rglob("*.png"), folders)).unlink()
+    with pytest.raises(DatasetError, match="second"):
+        pack_scenes(RecordedSource(folders, tmp_path / "classes.yaml"), tmp_path / "pack", FACTS, quality=80, workers=2)
+
+
+def test_seeds_of_the_evaluation_are_not_trained_on(tmp_path: Path) -> None:
+    source = SimulatorSource(SETTINGS, range(8999, 9002))
+    with pytest.raises(ConfigError, match="9000"):
+        pack_scenes(source, tmp_path / "pack", FACTS, quality=80, workers=1)
+    assert not (tmp_path / "pack").exists()
