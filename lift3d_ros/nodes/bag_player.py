@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -19,6 +20,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
@@ -127,8 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     given = remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments)
     args = _parser().parse_args(given)
-    rclpy.init(args=sys.argv)
+    # An interrupt in the middle of a call of rclpy is then an exception of Python, and not an invalid context.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
         with open_bag(args.bag) as reader:
             _play(reader, args)
     except Lift3dError as error:

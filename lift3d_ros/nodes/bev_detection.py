@@ -100,7 +100,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
         self._outputs.publish_timing(
             timing_msg(result.stamp_ns, result.timings_s, total_s, latency_s, self.mailbox.dropped)
         )
-        self._outputs.publish_views(result, boxes, prepared.frame_set.views)
+        self._outputs.publish_views(result, boxes, prepared.frame_set)
         self._report_result(result, total_s, latency_s)
         if self._set_file is not None:
             try:
@@ -125,7 +125,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
         missing = [use.name for use in result.cameras if not use.is_used]
         sentences = [f"without camera {', '.join(missing)}"] if missing else []
         if result.temporal_state == "no_ego_motion":
-            sentences.append("no ego motion, so earlier frames are not used")
+            sentences.append("no ego motion, so earlier frames are not used and nothing is tracked")
         if not result.model.is_trained:
             sentences.append("untrained weights: the boxes mean nothing")
         values = {
@@ -133,6 +133,7 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
             "weights": result.model.weights_sha256,
             "backend": result.model.backend,
             "boxes": str(len(result.boxes)),
+            "tracked boxes": str(int((result.boxes.track_ids >= 0).sum())),
             "total": f"{total_s * 1e3:.1f} ms",
             "latency": f"{latency_s * 1e3:.1f} ms",
             "temporal state": result.temporal_state,

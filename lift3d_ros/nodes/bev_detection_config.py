@@ -15,6 +15,7 @@ from lift3d_ros.geometry.rig import Rig, RigCamera, load_rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
+from lift3d_ros.pipelines.tracking import TrackingConfig
 
 _TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
@@ -22,7 +23,7 @@ _TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
     "detections": (
         "lift3d_ros/BevDetectionArray",
-        "boxes with velocity, score, label; cameras used with their ages; model, weights hash, temporal state",
+        "boxes with velocity, score, label, track id; cameras used, with ages; model, weights hash, temporal state",
     ),
     "detections_vision": ("vision_msgs/Detection3DArray", "the same boxes, where vision_msgs is installed"),
     "markers": ("visualization_msgs/MarkerArray", "the same boxes for RViz; made only while somebody subscribes"),
@@ -79,12 +80,13 @@ class BevDetectionNodeConfig:
     qos: QosConfig = group(QosConfig)
     sync: SyncConfig = group(SyncConfig)
     detector: DetectorConfig = group(DetectorConfig)
+    tracking: TrackingConfig = group(TrackingConfig)
     engine: EngineConfig = group(EngineConfig)
 
     @property
     def detection(self) -> BevDetectionConfig:
         """The part that the pipeline takes."""
-        return BevDetectionConfig(self.model, self.detector, self.engine)
+        return BevDetectionConfig(self.model, self.detector, self.engine, self.tracking)
 
     def check_topics(self, rig: Rig) -> None:
         """Refuse topic patterns and names that the middleware would refuse later.

@@ -1,4 +1,7 @@
-"""Writes what a bev_detection node publishes as JSON lines, in the form of `lift3d replay`."""
+"""Writes what a bev_detection node publishes as JSON lines, in the form of `lift3d replay`.
+
+The files appear when the node has been found: a recording that is played from then on is recorded from its beginning.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -29,24 +33,34 @@ class DetectionRecorder(Node):
     def __init__(self, folder: Path, node_name: str) -> None:
         """Write to `folder` what the node called `node_name` publishes."""
         super().__init__("detection_recorder")
-        folder.mkdir(parents=True, exist_ok=True)
-        self._detections = (folder / DETECTIONS_FILE).open("w", encoding="utf-8", buffering=1)
-        self._timings = (folder / TIMING_FILE).open("w", encoding="utf-8", buffering=1)
-        self.create_subscription(BevDetectionArray, f"{node_name}/detections", self._take_detections, 100)
+        self._folder = folder
+        self._files: dict[str, TextIO] = {}
+        topic = f"{node_name}/detections"
+        self.create_subscription(BevDetectionArray, topic, self._take_detections, 100)
         self.create_subscription(StageTiming, f"{node_name}/timing", self._take_timing, 100)
+        self._search = self.create_timer(0.05, lambda: self._open() if self.count_publishers(topic) else None)
 
     def close(self) -> None:
         """Close the files."""
-        self._detections.close()
-        self._timings.close()
+        for file in self._files.values():
+            file.close()
         self.destroy_node()
 
+    def _open(self) -> None:
+        self._search.cancel()
+        if not self._files:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name in (TIMING_FILE, DETECTIONS_FILE):
+                self._files[name] = (self._folder / name).open("w", encoding="utf-8", buffering=1)
+
     def _take_detections(self, message: BevDetectionArray) -> None:
-        self._detections.write(detections_to_json(detections_from_msg(message)) + "\n")
+        self._open()
+        self._files[DETECTIONS_FILE].write(detections_to_json(detections_from_msg(message)) + "\n")
 
     def _take_timing(self, message: StageTiming) -> None:
+        self._open()
         stamp_ns, timings_s = timings_from_msg(message)
-        self._timings.write(timings_to_json(stamp_ns, timings_s) + "\n")
+        self._files[TIMING_FILE].write(timings_to_json(stamp_ns, timings_s) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 import math
 from array import array
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
@@ -20,12 +21,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 from lift3d_ros import types
 from lift3d_ros.bags.messages import boxes_from_msg, stamp_ns
 from lift3d_ros.msg import BevDetection, BevDetectionArray, CameraUse, StageTiming
-from lift3d_ros.types import BevDetections, Boxes3D, TemporalState, UInt8Array
+from lift3d_ros.types import BevDetections, Boxes3D, Float64Array, TemporalState, UInt8Array
 from lift3d_ros.viz.palette import class_color
 
 HAS_VISION_MSGS = importlib.util.find_spec("vision_msgs") is not None
 
 _NS = 1_000_000_000
+_LARGEST_MARKER_ID = 2**31 - 1
 _TEMPORAL_STATES: dict[TemporalState, int] = {
     "fused": BevDetectionArray.TEMPORAL_FUSED,
     "first_frame": BevDetectionArray.TEMPORAL_FIRST_FRAME,
@@ -115,16 +117,30 @@ def vision_detections_msg(boxes: Boxes3D, stamp_ns: int, model: types.ModelIdent
     return message
 
 
-def marker_msgs(boxes: Boxes3D, stamp_ns: int, description: str, lifetime_s: float) -> MarkerArray:
-    """Return boxes for RViz: translucent cubes, one line for all headings and velocities, labels, the model's name."""
+def marker_msgs(
+    boxes: Boxes3D,
+    stamp_ns: int,
+    description: str,
+    lifetime_s: float,
+    trails: Mapping[int, Float64Array] | None = None,
+    trails_frame: str = "",
+) -> MarkerArray:
+    """Return boxes for RViz: translucent cubes, one line for all headings and velocities, labels, the model's name.
+
+    Each class has namespaces of its own. A tracked box keeps its marker from frame to frame: the track id is the id of
+    the marker. Boxes without a track are numbered in namespaces beside.
+
+    Args:
+        trails: track id -> (K, 3) where the box with this id has been, in `trails_frame`.
+    """
     header = header_msg(stamp_ns, boxes.frame_id)
     lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1.0 * _NS))
     common = {"header": header, "lifetime": lifetime}
-    message = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+    message = MarkerArray()
     headings = Marker(**common, ns="headings", type=Marker.LINE_LIST, color=_color_msg((255, 255, 255), 1.0))
     headings.scale.x = 0.12
     headings.pose.orientation.w = 1.0
-    for index in range(len(boxes)):
+    for index, (group, marker_id) in enumerate(_marker_names(boxes)):
         name = boxes.class_names[boxes.labels[index]]
         color = class_color(name)
         pose = _pose_msg(boxes, index)
@@ -133,8 +149,8 @@ def marker_msgs(boxes: Boxes3D, stamp_ns: int, description: str, lifetime_s: flo
         message.markers.append(
             Marker(
                 **common,
-                ns="boxes",
-                id=index,
+                ns=f"boxes/{group}",
+                id=marker_id,
                 type=Marker.CUBE,
                 pose=pose,
                 scale=_vector_msg(boxes.sizes[index]),
@@ -147,8 +163,8 @@ def marker_msgs(boxes: Boxes3D, stamp_ns: int, description: str, lifetime_s: flo
         headings.points += [Point(x=front[0], y=front[1], z=z), Point(x=tip[0], y=tip[1], z=z)]
         label = Marker(
             **common,
-            ns="labels",
-            id=index,
+            ns=f"labels/{group}",
+            id=marker_id,
             type=Marker.TEXT_VIEW_FACING,
             text=f"{name} {boxes.scores[index]:.2f} {_track_name(boxes, index)}".rstrip(),
             color=_color_msg(color, 1.0),
@@ -156,6 +172,13 @@ def marker_msgs(boxes: Boxes3D, stamp_ns: int, description: str, lifetime_s: flo
         label.pose.position = Point(x=x, y=y, z=z + 0.5 * height + 0.6)
         label.scale.z = 0.8
         message.markers.append(label)
+        trail = (trails or {}).get(int(boxes.track_ids[index]))
+        if trail is not None:
+            line = Marker(header=header_msg(stamp_ns, trails_frame), lifetime=lifetime, ns=f"trails/{group}")
+            line.id, line.type, line.color = marker_id, Marker.LINE_STRIP, _color_msg(color, 0.8)
+            line.scale.x, line.pose.orientation.w = 0.1, 1.0
+            line.points = [Point(x=px, y=py, z=pz) for px, py, pz in trail.tolist()]
+            message.markers.append(line)
     title = Marker(
         **common, ns="model", type=Marker.TEXT_VIEW_FACING, text=description, color=_color_msg((255, 196, 0), 1.0)
     )
@@ -163,6 +186,25 @@ def marker_msgs(boxes: Boxes3D, stamp_ns: int, description: str, lifetime_s: flo
     title.scale.z = 1.0
     message.markers += [headings, title]
     return message
+
+
+def with_deletions(message: MarkerArray, shown: Collection[tuple[str, int]] | None) -> MarkerArray:
+    """Return the markers with orders in front to delete those of `shown`, (namespace, id), that are no longer there.
+
+    Args:
+        shown: the markers of the message before; None deletes everything, whoever put it there.
+    """
+    if shown is None:
+        deletions = [Marker(header=message.markers[0].header, action=Marker.DELETEALL)]
+    else:
+        ended = sorted(set(shown) - marker_keys(message))
+        deletions = [Marker(header=message.markers[0].header, action=Marker.DELETE, ns=ns, id=k) for ns, k in ended]
+    return MarkerArray(markers=[*deletions, *message.markers])
+
+
+def marker_keys(message: MarkerArray) -> set[tuple[str, int]]:
+    """Return namespace and id of each marker."""
+    return {(marker.ns, marker.id) for marker in message.markers}
 
 
 def image_msg(rgb: UInt8Array, stamp_ns: int, frame_id: str) -> Image:
@@ -223,3 +265,16 @@ def _color_msg(rgb: tuple[int, int, int], alpha: float) -> ColorRGBA:
 def _track_name(boxes: Boxes3D, index: int) -> str:
     assert boxes.track_ids is not None
     return "" if boxes.track_ids[index] < 0 else str(int(boxes.track_ids[index]))
+
+
+def _marker_names(boxes: Boxes3D) -> Iterator[tuple[str, int]]:
+    """Yield class and number of each box: its track, or its place among the boxes of the class without one."""
+    assert boxes.track_ids is not None
+    counts: Counter[str] = Counter()
+    for label, track_id in zip(boxes.labels.tolist(), boxes.track_ids.tolist(), strict=True):
+        name = boxes.class_names[label]
+        if track_id >= 0:
+            yield name, track_id & _LARGEST_MARKER_ID
+        else:
+            yield f"{name} without track", counts[name]
+            counts[name] += 1

@@ -1,4 +1,4 @@
-"""The surround-camera detector: frame set in, 3D boxes out, with BEV memory in between.
+"""The surround-camera detector: frame set in, 3D boxes out, with BEV memory and tracks in between.
 
 `prepare` is stateless and may run in parallel to `infer`; `infer` must be called in stamp order.
 """
@@ -33,7 +33,17 @@ from lift3d_ros.pipelines.bev_memory import BevMemory, MemoryUse
 from lift3d_ros.pipelines.box_decoding import base_from_model, decode_boxes
 from lift3d_ros.pipelines.calibration_check import CalibrationWatch
 from lift3d_ros.pipelines.camera_slots import embedding_rows
-from lift3d_ros.types import BevDetections, CameraUse, CameraView, EgoMotion, Float64Array, FrameSet, ModelIdentity
+from lift3d_ros.pipelines.tracking import BoxTracker, TrackingConfig
+from lift3d_ros.types import (
+    BevDetections,
+    Boxes3D,
+    CameraUse,
+    CameraView,
+    EgoMotion,
+    Float64Array,
+    FrameSet,
+    ModelIdentity,
+)
 from lift3d_ros.weights.manifest import find_model
 
 
@@ -41,12 +51,16 @@ from lift3d_ros.weights.manifest import find_model
 class DetectorConfig:
     """Which boxes are reported, and how long memory lasts."""
 
-    score_threshold: float = setting(0.3, "boxes with a lower score are not reported", minimum=0.0, maximum=1.0)
+    score_threshold: float = setting(
+        0.3, "boxes with a lower score are not reported, unless they have a track", minimum=0.0, maximum=1.0
+    )
     max_boxes: int = setting(100, "at most this many boxes per frame, best first", minimum=1, maximum=1000)
     wraps_yaw: bool = setting(
         True, "published checkpoints: keep the difference of headings within 180 degrees; false gives it as in training"
     )
-    max_gap_s: float = setting(2.5, "frames farther apart do not share BEV memory", unit="s", minimum=0.0, maximum=60.0)
+    max_gap_s: float = setting(
+        2.5, "frames farther apart share neither BEV memory nor tracks", unit="s", minimum=0.0, maximum=60.0
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,7 @@ class BevDetectionConfig:
     model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
     detector: DetectorConfig = group(DetectorConfig)
     engine: EngineConfig = group(EngineConfig)
+    tracking: TrackingConfig = group(TrackingConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +85,20 @@ class PreparedFrames:
 
 
 class BevDetector:
-    """One detector with its BEV memory; serves one sequence of frames at a time."""
+    """One detector with its BEV memory and tracks; serves one sequence of frames at a time."""
 
     def __init__(
         self,
         bev_engine: BevEngine,
         config: DetectorConfig,
         rig: Rig | None = None,
+        tracking: TrackingConfig | None = None,
     ) -> None:
-        """Run `bev_engine` on frame sets; `rig` names masks of the own vehicle and embeddings of its cameras."""
+        """Run `bev_engine` on frame sets; without `tracking` boxes are reported as they are found, with ids of -1.
+
+        Args:
+            rig: masks of the own vehicle and embeddings of its cameras.
+        """
         self._bev_engine = bev_engine
         self.config = config
         facts = bev_engine.model_config
@@ -88,6 +108,7 @@ class BevDetector:
         self._calibration = CalibrationWatch()
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="prepare")
         self._memory = BevMemory(config.max_gap_s)
+        self._tracker = BoxTracker(tracking) if tracking is not None and tracking.enabled else None
         self._state = bev_engine.engine.new_state()
 
     @property
@@ -96,18 +117,23 @@ class BevDetector:
         return self._bev_engine.identity
 
     def reset(self) -> None:
-        """Forget the BEV memory, after a clock jump or at the start of another recording."""
+        """Forget BEV memory and tracks, after a clock jump or at the start of another recording."""
         self._memory.reset()
         self._state.reset()
+        if self._tracker is not None:
+            self._tracker.reset()
 
     def snapshot(self) -> Arrays:
-        """Copy the BEV memory, so that a run can be resumed after this frame."""
-        return {**self._state.snapshot(), **self._memory.snapshot()}
+        """Copy BEV memory and tracks, so that a run can be resumed after this frame."""
+        tracks = {} if self._tracker is None else self._tracker.snapshot()
+        return {**self._state.snapshot(), **self._memory.snapshot(), **tracks}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Set the BEV memory from a snapshot."""
+        """Set BEV memory and tracks from a snapshot."""
         self._state.restore(arrays)
         self._memory.restore(arrays)
+        if self._tracker is not None:
+            self._tracker.restore(arrays)
 
     def prepare(self, frame_set: FrameSet) -> PreparedFrames:
         """Decode, rectify and resize every camera in parallel.
@@ -173,10 +199,10 @@ class BevDetector:
         return rows
 
     def infer(self, prepared: PreparedFrames) -> BevDetections:
-        """Run the network on one prepared set and update the BEV memory; call in stamp order.
+        """Run the network on one prepared set and update BEV memory and tracks; call in stamp order.
 
         Raises:
-            EngineError: the engine failed, or its outputs are not finite; the memory then starts afresh.
+            EngineError: the engine failed, or its outputs are not finite; memory and tracks then start afresh.
         """
         start = time.perf_counter()
         frame_set = prepared.frame_set
@@ -185,6 +211,8 @@ class BevDetector:
             "ego": self._ego_input(memory),
             "history_valid": np.array([memory.is_used], dtype=np.float32),
         }
+        if self._bev_engine.model_config.reads_history_age:
+            motion["history_age"] = np.array([memory.age_s], dtype=np.float32)
         try:
             outputs = self._bev_engine.engine.run({**prepared.inputs, **motion}, self._state)
             _refuse_non_finite(outputs)
@@ -194,20 +222,26 @@ class BevDetector:
         self._memory.remember(frame_set)
         inferred = time.perf_counter()
         boxes = decode_boxes(outputs, self._bev_engine.model_config, frame_set.base_frame)
-        boxes = boxes.select(np.flatnonzero(boxes.scores >= self.config.score_threshold)[: self.config.max_boxes])
+        decoded = time.perf_counter()
+        timings_s = {"prepare": prepared.prepare_s, "inference": inferred - start, "decoding": decoded - inferred}
+        if self._tracker is not None:
+            boxes = self._tracker.update(boxes, frame_set.stamp_ns, frame_set.ego, is_continued=memory.is_used)
+            timings_s["tracking"] = time.perf_counter() - decoded
         return BevDetections(
             stamp_ns=frame_set.stamp_ns,
-            boxes=boxes,
+            boxes=self._reported(boxes),
             cameras=prepared.cameras,
             model=self._bev_engine.identity,
             temporal_state=memory.temporal_state,
-            timings_s={
-                "prepare": prepared.prepare_s,
-                "inference": inferred - start,
-                "decoding": time.perf_counter() - inferred,
-            },
+            timings_s=timings_s,
             problems=prepared.problems,
         )
+
+    def _reported(self, boxes: Boxes3D) -> Boxes3D:
+        """Return the boxes with enough score or with a track, best first."""
+        assert boxes.track_ids is not None
+        boxes = boxes.select((boxes.scores >= self.config.score_threshold) | (boxes.track_ids >= 0))
+        return boxes.select(np.argsort(-boxes.scores, kind="stable")[: self.config.max_boxes])
 
     def _ego_input(self, memory: MemoryUse) -> NDArray[np.float32]:
         """Return the motion since the last frame in the form that the network takes."""
@@ -236,7 +270,7 @@ def open_bev_detector(config: BevDetectionConfig, cameras: Sequence[str], rig: R
     check_cameras(config.model, cameras, rig)
     engine = open_bev_engine(config.model, config.engine, len(cameras))
     embedding_rows(cameras, engine.model_config, _named_embeddings(rig))
-    return BevDetector(engine, config.detector, rig)
+    return BevDetector(engine, config.detector, rig, config.tracking)
 
 
 def check_cameras(model: str, cameras: Sequence[str], rig: Rig | None) -> None:

@@ -40,6 +40,7 @@ def draw_bev(
     *,
     range_m: float = 51.2,
     views: Mapping[str, CameraView] | None = None,
+    trails: Mapping[int, Float64Array] | None = None,
     size_px: int = 800,
     caption: str = "",
 ) -> UInt8Array:
@@ -50,6 +51,7 @@ def draw_bev(
         ground_truth: the same; white dashes.
         range_m: half of the side of the square.
         views: cameras whose horizontal fields of view are tinted.
+        trails: track id -> (K, 2 or 3) where the box with this id has been, in the base frame.
         caption: lines for the lower left corner; a line with ``untrained weights`` becomes a banner.
     """
     picture: UInt8Array = np.full((size_px, size_px, 3), _BACKGROUND, dtype=np.uint8)
@@ -67,12 +69,18 @@ def draw_bev(
             draw_lines(picture, dashes(closed, 3.0 * unit), GROUND_TRUTH, unit)
         _draw_arrows(picture, plan, ground_truth, [GROUND_TRUTH] * len(ground_truth), 1.0)
     colors = [class_color(boxes.class_names[label]) for label in boxes.labels]
+    _draw_trails(picture, plan, boxes, colors, trails or {})
     for corners, color in zip(bev_corners(boxes), colors, strict=True):
         _draw_box(picture, plan, corners, color)
     _draw_arrows(picture, plan, boxes, colors, 1.5)
-    _draw_legend(picture, plan, boxes, has_ground_truth=ground_truth is not None)
+    _draw_legend(picture, plan, boxes, has_ground_truth=ground_truth is not None, has_trails=bool(trails))
     draw_caption(picture, caption)
     return picture
+
+
+def bev_pixels(ground: object, range_m: float = 51.2, size_px: int = 800) -> Float64Array:
+    """Return where points (K, 2), x forward and y left in metres, lie in the picture of :func:`draw_bev`."""
+    return _Plan(range_m, size_px).pixels(ground)
 
 
 class _Plan:
@@ -145,7 +153,24 @@ def _draw_arrows(picture: UInt8Array, plan: _Plan, boxes: Boxes3D, colors: list[
         draw_lines(picture, [np.stack([start, end]), head], colors[index], thickness * unit)
 
 
-def _draw_legend(picture: UInt8Array, plan: _Plan, boxes: Boxes3D, *, has_ground_truth: bool) -> None:
+def _draw_trails(
+    picture: UInt8Array, plan: _Plan, boxes: Boxes3D, colors: list[Color], trails: Mapping[int, Float64Array]
+) -> None:
+    """Draw where the boxes came from, and the number of each track beside its box."""
+    assert boxes.track_ids is not None
+    unit = picture_unit(picture)
+    footprints = bev_corners(boxes)
+    for index, track_id in enumerate(boxes.track_ids.tolist()):
+        if track_id in trails:
+            draw_lines(picture, [plan.pixels(trails[track_id][:, :2])], colors[index], 1.2 * unit)
+        if track_id >= 0 and (np.abs(boxes.centers[index, :2]) <= plan.range_m).all():
+            outline = plan.pixels(footprints[index])
+            beside = np.array([outline[:, 0].max() + 10.0 * unit, outline[:, 1].mean() + 6.0 * unit])
+            text = place_text(picture, str(track_id), beside, 6.0 * unit)
+            draw_text(picture, text, colors[index], _BACKGROUND, strength=0.4)
+
+
+def _draw_legend(picture: UInt8Array, plan: _Plan, boxes: Boxes3D, *, has_ground_truth: bool, has_trails: bool) -> None:
     unit = picture_unit(picture)
     is_inside = (np.abs(boxes.centers[:, :2]) <= plan.range_m).all(axis=1)
     counts = np.bincount(boxes.labels[is_inside], minlength=len(boxes.class_names))
@@ -155,6 +180,7 @@ def _draw_legend(picture: UInt8Array, plan: _Plan, boxes: Boxes3D, *, has_ground
     ]
     rows += [("dashed: ground truth", GROUND_TRUTH)] if has_ground_truth else []
     rows += [("arrow: motion in 1 s", _QUIET)]
+    rows += [("line: way of a track", _QUIET)] if has_trails else []
     letter_px = 7.5 * unit
     bottom = float(picture.shape[0])
     for text, color in reversed(rows):

@@ -25,12 +25,15 @@ from lift3d_ros.types import Boxes3D
 
 pytestmark = pytest.mark.ros
 
+MARKERS = "/bev_detection/markers"
+
 
 def assert_same_boxes(found: Boxes3D, expected: Boxes3D, tolerance: float) -> None:
     assert len(found) == len(expected)
     assert [found.class_names[i] for i in found.labels] == [expected.class_names[i] for i in expected.labels]
     for field in ("centers", "sizes", "yaws", "velocities", "scores"):
         np.testing.assert_allclose(getattr(found, field), getattr(expected, field), atol=tolerance, err_msg=field)
+    np.testing.assert_array_equal(found.track_ids, expected.track_ids)
 
 
 def test_the_node_gives_the_boxes_of_replay_over_the_sets_that_it_recorded(
@@ -67,7 +70,7 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
     bag = Drive(frames=2).write(tmp_path / "drive")
-    observer.listen("/bev_detection/markers", MarkerArray)
+    observer.listen(MARKERS, MarkerArray)
     observer.listen("/bev_detection/bev", Image)
     observer.listen("/bev_detection/timing", StageTiming)
     vision = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
@@ -75,7 +78,7 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     with running_node(parameters, observer) as node:
         play(bag)
         detections = observer.wait_for_messages(DETECTIONS, 2)[-1]
-        markers = observer.wait_for_messages("/bev_detection/markers", 2)[-1].markers
+        first_markers, markers = (message.markers for message in observer.wait_for_messages(MARKERS, 2)[:2])
         picture = observer.wait_for_messages("/bev_detection/bev", 2)[-1]
         standard = observer.wait_for_messages("/bev_detection/detections_vision", 2)[-1]
         timing = observer.wait_for_messages("/bev_detection/timing", 1)[-1]
@@ -88,7 +91,8 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
     assert len(detections.weights_sha256) == 64
     assert [use.name for use in detections.cameras] == ["front", "left", "right"]
     assert [round(float(use.age), 3) for use in detections.cameras] == [0.03, 0.015, 0.0]
-    assert markers[0].action == Marker.DELETEALL
+    assert first_markers[0].action == Marker.DELETEALL
+    assert Marker.DELETEALL not in {marker.action for marker in markers}
     assert sum(marker.type == Marker.CUBE for marker in markers) == len(detections.detections) == 20
     assert any("untrained weights" in marker.text for marker in markers)
     pixels = np.frombuffer(picture.data, np.uint8).reshape(picture.height, picture.width, 3)
@@ -99,9 +103,9 @@ def test_every_output_arrives_and_says_that_the_weights_are_untrained(
         (hypothesis,) = theirs.results
         assert (hypothesis.hypothesis.class_id, hypothesis.hypothesis.score) == (mine.label, pytest.approx(mine.score))
         assert (theirs.bbox.size, hypothesis.pose.pose) == (mine.size, mine.pose)
-        assert theirs.id == "untrained weights"
+        assert theirs.id == ("untrained weights" if mine.track_id < 0 else f"untrained weights {mine.track_id}")
         assert theirs.header == standard.header == detections.header
-    assert list(timing.stages) == ["prepare", "inference", "decoding"]
+    assert list(timing.stages) == ["prepare", "inference", "decoding", "tracking"]
     assert timing.total_ms >= sum(timing.durations_ms) * 0.99
     assert status.level == b"\x01"
 

@@ -14,6 +14,8 @@ from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.rigid import make_transform
 from lift3d_ros.geometry.rotations import rpy_matrix
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
+from lift3d_ros.pipelines.tracking import TrackingConfig
+from lift3d_ros.replay.results import detections_to_json
 from lift3d_ros.types import BevDetections, Boxes3D, CameraImage, CameraModel, CameraView, FrameSet
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -295,3 +297,70 @@ def test_boxes_of_a_real_frame_lie_within_the_range_of_the_model(detector: Detec
     assert bool(((result.boxes.centers >= low) & (result.boxes.centers <= high)).all())
     assert bool((result.boxes.sizes > 0).all())
     assert bool(((result.boxes.scores >= 0) & (result.boxes.scores <= 1)).all())
+
+
+# Untrained weights are sure of nothing: every box shall start a track.
+EAGER = TrackingConfig(start_score=0.0, continue_score=0.0, instant_score=0.5)
+
+
+def tracking(torch_engine: Any, tracking: TrackingConfig | None, **changes: Any) -> BevDetector:
+    config = DetectorConfig(**{"score_threshold": 0.0, "max_boxes": 40, **changes})
+    return BevDetector(torch_engine, config, None, tracking)
+
+
+def test_disabled_tracking_gives_exactly_the_boxes_that_were_found(torch_engine: Any, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2)]
+    expected = run(tracking(torch_engine, None), *frames)
+    found = run(tracking(torch_engine, TrackingConfig(enabled=False)), *frames)
+    for first, second in zip(found, expected, strict=True):
+        assert_same(first, second)
+        assert set(first.boxes.track_ids.tolist()) == {-1}
+        assert "tracking" not in first.timings_s
+    assert found[0].boxes.scores.tolist() == sorted(found[0].boxes.scores, reverse=True)
+
+
+def test_tracking_that_smooths_nothing_only_adds_ids(torch_engine: Any, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2)]
+    expected = run(tracking(torch_engine, None), *frames)
+    raw = dataclasses.replace(EAGER, smooths_boxes=False, report_unseen_s=0.0)
+    for first, second in zip(run(tracking(torch_engine, raw), *frames), expected, strict=True):
+        assert_same(first, second)
+        assert first.timings_s["tracking"] > 0.0
+    assert (first.boxes.track_ids >= 0).any()
+
+
+def test_the_tracker_sees_boxes_below_the_threshold_of_reported_ones(torch_engine: Any, vehicle: Any) -> None:
+    """A track goes on with doubtful boxes, which are reported for its sake."""
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2)]
+    *_, found = run(tracking(torch_engine, EAGER, score_threshold=0.99), *frames)
+    assert len(found.boxes) > 0
+    assert (found.boxes.track_ids >= 0).all()
+    assert (found.boxes.scores < 0.99).all()
+    *_, without = run(tracking(torch_engine, None, score_threshold=0.99), *frames)
+    assert len(without.boxes) == 0
+
+
+def test_resumed_tracks_keep_ids_and_boxes_to_the_last_digit(torch_engine: Any, vehicle: Any) -> None:
+    frames = [vehicle.frame(t) for t in (0.0, 0.1, 0.2, 0.3)]
+    running = tracking(torch_engine, EAGER)
+    run(running, *frames[:2])
+    snapshot = {name: np.array(array) for name, array in running.snapshot().items()}
+    expected = run(running, *frames[2:])
+    resumed = tracking(torch_engine, EAGER)
+    resumed.restore(snapshot)
+    found = run(resumed, *frames[2:])
+    assert [detections_to_json(item) for item in found] == [detections_to_json(item) for item in expected]
+    assert (found[-1].boxes.track_ids >= 0).any()
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "has_ego"), [(9.0, True), (0.05, True), (0.3, False)], ids=["gap", "clock went back", "no pose"]
+)
+def test_where_memory_is_not_used_tracks_end_too(
+    torch_engine: Any, vehicle: Any, stamp_s: float, has_ego: bool
+) -> None:
+    running = tracking(torch_engine, EAGER)
+    *_, before = run(running, vehicle.frame(0.1), vehicle.frame(0.2))
+    (after,) = run(running, vehicle.frame(stamp_s, has_ego=has_ego))
+    assert after.temporal_state != "fused"
+    assert set(before.boxes.track_ids.tolist()) & set(after.boxes.track_ids.tolist()) <= {-1}

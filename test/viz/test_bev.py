@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -93,3 +94,16 @@ def test_fields_of_view_are_tinted_where_the_camera_looks(make_view: MakeView, m
 def test_untrained_weights_are_a_banner(make_boxes: MakeBoxes) -> None:
     picture = draw_bev(make_boxes(), size_px=400, caption="untrained weights: boxes mean nothing")
     assert (np.abs(picture[1].astype(int) - WARNING) <= 30).all()
+
+
+def test_the_way_of_a_track_is_drawn_in_the_colour_of_its_class(
+    make_boxes: MakeBoxes, painted: Callable[..., np.ndarray]
+) -> None:
+    boxes = dataclasses.replace(make_boxes((20.0, 0.0)), track_ids=np.array([5]))
+    way = {5: np.array([[-20.0, 10.0, 0.0], [0.0, 10.0, 0.0]]), 6: np.array([[-20.0, -10.0], [0.0, -10.0]])}
+    with_way = draw_bev(boxes, range_m=50.0, size_px=400, trails=way)
+    found = np.argwhere(painted(with_way, class_color("car"), (23, 27, 32)))
+    metres = (MIDDLE - found) / 4  # 4 px for each metre
+    on_way = (np.abs(metres[:, 1] - 10.0) < 0.5) & (metres[:, 0] > -20.5) & (metres[:, 0] < 0.5)
+    assert on_way.sum() >= 75
+    assert not (np.abs(metres[:, 1] + 10.0) < 0.5).any()  # of a track that is not there
