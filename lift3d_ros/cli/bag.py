@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from lift3d_ros.geometry.rig import Rig
 
 DESCRIPTION = """\
-Look into recordings (rosbag2 mcap and sqlite3, ROS 1), and make them from labelled data. No ROS is needed.
+Look into recordings (rosbag2 mcap and sqlite3, ROS 1), take them apart for labelling, and make them from labelled data.
+No ROS is needed.
 
   lift3d bag info BAG                          topics, and what the detector would use
+  lift3d bag to-frames BAG --out scene_folder  recording -> folder of pictures and meta.json, to be labelled
   lift3d bag from-frames scene_folder          folder of pictures and meta.json -> rosbag2
   lift3d bag from-nuscenes ROOT --list         scenes of a nuScenes folder
   lift3d bag from-nuscenes ROOT --scene scene-0103
@@ -31,6 +33,16 @@ a rig file. A recording that was cut short is read as far as it is whole.
   lift3d bag info drive.bag --rig my_car.yaml
 
 Exit status: 0 at least one camera can be used, 1 none can, 2 the recording cannot be read.
+"""
+
+TO_FRAMES_DESCRIPTION = """\
+Write the frame sets of a recording as a scene folder: images/<camera>/<index>.jpg, and meta.json with calibration,
+mounting, poses of the vehicle, and boxes where the recording has labels. Pictures are copied as they are.
+
+Add 'boxes' to the frames of meta.json to train on the folder; docs/training.md shows how.
+
+  lift3d bag to-frames drive.mcap --out scenes/drive
+  lift3d bag to-frames drive.mcap --rig my_car.yaml --every 5 --out scenes/drive
 """
 
 FRAMES_DESCRIPTION = """\
@@ -65,6 +77,14 @@ def add_parser(subparsers: Any) -> None:
     info.add_argument("--rig", type=Path, metavar="FILE", help="rig file with what the recording lacks")
     info.set_defaults(run=run_info)
 
+    folder = _add(actions, "to-frames", "write a recording as a scene folder, to be labelled", TO_FRAMES_DESCRIPTION)
+    folder.add_argument("bag", type=Path, metavar="BAG", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag")
+    folder.add_argument("--out", type=Path, required=True, metavar="DIR", help="scene folder to write")
+    folder.add_argument("--rig", type=Path, metavar="FILE", help="rig file that overrides or completes the recording")
+    folder.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th frame set (default 1)")
+    folder.add_argument("--overwrite", action="store_true", help="replace a scene folder that exists already")
+    folder.set_defaults(run=run_to_frames)
+
     frames = _add(actions, "from-frames", "write a scene folder as a recording", FRAMES_DESCRIPTION)
     frames.add_argument("folder", type=Path, metavar="DIR", help="folder with meta.json and images/")
     _add_output(frames, "recording to write (default: name of DIR and storage, here)")
@@ -94,6 +114,31 @@ def run_info(args: argparse.Namespace) -> int:
     with BagReader(args.bag) as reader:
         _print_topics(reader)
         return _print_streams(reader, rig)
+
+
+def run_to_frames(args: argparse.Namespace) -> int:
+    """Write the scene folder and say where it is."""
+    from lift3d_ros.bags.discover import discover
+    from lift3d_ros.bags.reader import open_bag
+    from lift3d_ros.errors import ConfigError, DatasetError
+    from lift3d_ros.geometry.rig import load_rig
+    from lift3d_ros.pipelines.frame_sets import SyncConfig
+    from lift3d_ros.replay.bag_frames import BagFrames
+    from lift3d_ros.replay.scene_folder import write_scene_folder
+
+    if args.every < 1:
+        raise ConfigError(f"--every {args.every}: expected 1 or more")
+    meta = args.out / "meta.json"
+    if meta.exists() and not args.overwrite:
+        raise DatasetError(
+            f"{meta}: exists already, maybe with labels; give another --out, or --overwrite to replace it"
+        )
+    rig = None if args.rig is None else load_rig(args.rig)
+    with open_bag(args.bag) as reader:
+        source = BagFrames(reader, discover(reader, rig), SyncConfig(), rig)
+        count = write_scene_folder(source, args.out, every=args.every)
+    print(f"wrote {args.out} ({count} frames)")
+    return 0
 
 
 def run_from_frames(args: argparse.Namespace) -> int:

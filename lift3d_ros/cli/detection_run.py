@@ -21,6 +21,7 @@ from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
+from lift3d_ros.pipelines.tracking import TrackingConfig
 from lift3d_ros.replay.results import DETECTIONS_FILE
 from lift3d_ros.replay.run import FrameRange, ResultFolder, check_unused, run_detector
 from lift3d_ros.replay.sets import read_sets
@@ -37,6 +38,7 @@ class RunConfig:
     model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
     sync: SyncConfig = group(SyncConfig)
     detector: DetectorConfig = group(DetectorConfig)
+    tracking: TrackingConfig = group(TrackingConfig)
     engine: EngineConfig = group(EngineConfig)
 
 
@@ -47,7 +49,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
     parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, engine")
+    parser.add_argument(
+        "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
+    )
     parser.add_argument(
         "--frames", type=FrameRange.parse, default=FrameRange(), metavar="A:B", help="only frame sets A to B-1"
     )
@@ -86,7 +90,7 @@ def run_detection(
     Args:
         source_facts: what tells this input from another one of the same name, and decides its frame sets.
     """
-    detection = BevDetectionConfig(config.model, config.detector, config.engine)
+    detection = BevDetectionConfig(config.model, config.detector, config.engine, config.tracking)
     detector = open_bev_detector(detection, source.cameras, rig)
     facts = {**_facts(config, args, source, source_path, detector.identity), **source_facts}
     is_replacing = args.overwrite and (args.out / DETECTIONS_FILE).exists()
@@ -152,11 +156,12 @@ def _facts(
         "backend": model.backend,
         "settings": dataclasses.asdict(config),
         "first frame": args.frames.start,
-        **{name: None if path is None else _hash_of(path, f"--{name}") for name, path in files.items()},
+        **{name: None if path is None else hash_of(path, f"--{name}") for name, path in files.items()},
     }
 
 
-def _hash_of(path: Path, option: str) -> str:
+def hash_of(path: Path, option: str) -> str:
+    """Return the SHA-256 of a file that `option` names; raises ConfigError where it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

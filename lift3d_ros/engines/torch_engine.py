@@ -78,6 +78,11 @@ class TorchEngine:
             self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._graph = _CudaGraph(self._call) if uses_cuda_graph and self._device.type == "cuda" else None
 
+    @property
+    def module(self) -> torch.nn.Module:
+        """The network that is run."""
+        return self._module
+
     def new_state(self) -> EngineState:
         """Return zeroed state buffers."""
         return TorchState(self.signature, self._device)

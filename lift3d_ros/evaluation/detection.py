@@ -18,7 +18,13 @@ from typing import Any
 import numpy as np
 
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.evaluation.detection_figures import TP_ERRORS, ClassMetrics, DetectionMetrics
+from lift3d_ros.evaluation.detection_figures import (
+    TP_ERRORS,
+    ClassMetrics,
+    Curves,
+    DetectionMetrics,
+    PrecisionCurve,
+)
 from lift3d_ros.evaluation.matching import FrameMatches, match_frames
 from lift3d_ros.types import BevDetections, Boxes3D
 
@@ -49,12 +55,26 @@ def evaluate_detections(
     return detection_metrics([match_frames(predictions, ground_truth, tolerance_s)])
 
 
+def class_ranges() -> dict[str, float]:
+    """Return how far from the vehicle, in metres, the boxes of each class count.
+
+    Raises:
+        Lift3dError: nuscenes-devkit is missing.
+    """
+    return dict(_import_devkit().config_factory(DEVKIT_CONFIG).class_range)
+
+
 def detection_metrics(recordings: Sequence[FrameMatches]) -> DetectionMetrics:
     """Score the matched frames of any number of recordings together.
 
     Raises:
         Lift3dError: nuscenes-devkit is missing, no labelled box lies within range, or a box is not finite.
     """
+    return score_detections(recordings)[0]
+
+
+def score_detections(recordings: Sequence[FrameMatches]) -> tuple[DetectionMetrics, Curves]:
+    """Return the metrics, and the curves of precision over recall that they rest on; see :func:`detection_metrics`."""
     devkit = _import_devkit()
     config = devkit.config_factory(DEVKIT_CONFIG)
     predicted, labelled = devkit.EvalBoxes(), devkit.EvalBoxes()
@@ -77,13 +97,13 @@ def detection_metrics(recordings: Sequence[FrameMatches]) -> DetectionMetrics:
     num_predictions = Counter(box.detection_name for box in predicted.all)
     with_labels = copy.copy(config)
     with_labels.class_names = [name for name in config.class_names if num_labels[name]]
-    every_class = _score(devkit, config, labelled, predicted)
+    every_class, curves = _score(devkit, config, labelled, predicted)
     metrics = _restricted(devkit, every_class, with_labels)
     with warnings.catch_warnings():
         # The devkit averages over classes; of cones and barriers alone no velocity error is defined.
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         tp_errors, nds = metrics.tp_errors, metrics.nd_score
-    return DetectionMetrics(
+    figures = DetectionMetrics(
         mean_ap=metrics.mean_ap,
         nds=nds,
         tp_errors={name: _defined(tp_errors[key]) for name, key in _TP_METRICS.items()},
@@ -100,6 +120,7 @@ def detection_metrics(recordings: Sequence[FrameMatches]) -> DetectionMetrics:
             [name for name in config.class_names if not num_labels[name]], config.max_boxes_per_sample
         ),
     )
+    return figures, {name: curve for name, curve in curves.items() if num_labels[name]}
 
 
 def _import_devkit() -> SimpleNamespace:
@@ -124,20 +145,23 @@ def _import_devkit() -> SimpleNamespace:
     )
 
 
-def _score(devkit: SimpleNamespace, config: Any, labelled: Any, predicted: Any) -> Any:
+def _score(devkit: SimpleNamespace, config: Any, labelled: Any, predicted: Any) -> tuple[Any, Curves]:
     """Return the devkit's metrics over ``config.class_names``; the loop is that of its ``DetectionEval``."""
     metrics = devkit.DetectionMetrics(config)
+    curves: dict[str, dict[float, PrecisionCurve]] = {}
     for name in config.class_names:
+        curves[name] = {}
         for threshold in config.dist_ths:
             data = devkit.accumulate(labelled, predicted, name, config.dist_fcn_callable, threshold)
             metrics.add_label_ap(name, threshold, devkit.calc_ap(data, config.min_recall, config.min_precision))
+            curves[name][threshold] = PrecisionCurve(data.recall, data.precision, data.confidence)
             if threshold != config.dist_th_tp:
                 continue
             for key in _DEVKIT_ERRORS:
                 is_defined = key not in _UNDEFINED.get(name, ())
                 # Labels carry no attribute here, for which the devkit's own rule is an attribute error of 1.
                 metrics.add_label_tp(name, key, devkit.calc_tp(data, config.min_recall, key) if is_defined else np.nan)
-    return metrics
+    return metrics, curves
 
 
 def _restricted(devkit: SimpleNamespace, metrics: Any, config: Any) -> Any:
@@ -217,15 +241,21 @@ class _Notes:
     def __init__(self) -> None:
         self.other_classes: Counter[str] = Counter()
         self.num_surplus = self._num_unlabelled = self._num_unpredicted = 0
+        self._num_without_points: int | None = None
 
     def add_recording(self, recording: FrameMatches) -> None:
         self._num_unlabelled += recording.num_unlabelled
         self._num_unpredicted += recording.num_unpredicted
+        if recording.num_without_points is not None:
+            self._num_without_points = (self._num_without_points or 0) + recording.num_without_points
 
     def sentences(self, absent_classes: Sequence[str], max_boxes: int) -> tuple[str, ...]:
         notes = [
             "Attributes are not predicted: AAE is not reported, and NDS is the devkit's value with AAE = 1.",
-            "Labels without lidar points and bicycles in racks are not filtered, unlike on the nuScenes data set.",
+            "Labels without lidar points and bicycles in racks are not filtered, unlike on the nuScenes data set."
+            if self._num_without_points is None
+            else f"{self._num_without_points} labels without a lidar point are left out, as on the nuScenes data set; "
+            "bicycles in racks are not filtered.",
         ]
         if absent_classes:
             notes.append(

@@ -6,10 +6,35 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from lift3d_ros.types import Float64Array
+
 # Without AAE, the attribute error: attributes are not predicted.
 TP_ERRORS = ("ATE", "ASE", "AOE", "AVE")
 
 Table = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionCurve:
+    """Precision and score over recall, (101,) each from 0 to 1, of one class at one distance threshold.
+
+    Both are zero beyond the recall that is reached.
+    """
+
+    recall: Float64Array
+    precision: Float64Array
+    score: Float64Array
+
+    def best_score(self) -> float:
+        """Return the score at which the harmonic mean of precision and recall is highest; 1 where nothing is found."""
+        balance = 2 * self.precision * self.recall / np.maximum(self.precision + self.recall, 1e-9)
+        index = int(np.argmax(balance))
+        return float(self.score[index]) if balance[index] > 0 else 1.0
+
+
+Curves = Mapping[str, Mapping[float, PrecisionCurve]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,12 @@ class DetectionMetrics:
     num_ground_truth: int
     num_predictions: int
     notes: tuple[str, ...]
+
+    @property
+    def nds_without_aae(self) -> float:
+        """The score over mAP and the four errors that are measured, with the weights of the benchmark: 5 to 4."""
+        errors = [1.0 if value is None else min(value, 1.0) for value in self.tp_errors.values()]
+        return (5.0 * self.mean_ap + sum(1.0 - error for error in errors)) / (5.0 + len(errors))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for ``metrics.json``."""

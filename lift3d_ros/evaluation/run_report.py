@@ -25,21 +25,23 @@ from tqdm import tqdm
 
 import lift3d_ros
 from lift3d_ros.errors import CalibrationError, ImageError, Lift3dError
-from lift3d_ros.evaluation.detection import detection_metrics
 from lift3d_ros.evaluation.detection_figures import DetectionMetrics
 from lift3d_ros.evaluation.labels import RunLabels
-from lift3d_ros.evaluation.matching import match_frames
 from lift3d_ros.evaluation.metrics_file import METRICS_FILE, write_metrics
+from lift3d_ros.evaluation.run_figures import RunFigures, score_run
+from lift3d_ros.evaluation.trajectories import run_trajectories
 from lift3d_ros.images.decode import decode
 from lift3d_ros.images.preprocess import scaled_to
 from lift3d_ros.replay.results import DETECTIONS_FILE, SETS_FILE, TIMING_FILE, read_detections
 from lift3d_ros.replay.sets import RecordedSet, read_sets
 from lift3d_ros.replay.source import FrameSource
-from lift3d_ros.types import BevDetections, Boxes3D, CameraView, FrameSet, UInt8Array
+from lift3d_ros.types import BevDetections, Boxes3D, CameraView, Float64Array, FrameSet, UInt8Array
 from lift3d_ros.viz.bev import draw_bev
 from lift3d_ros.viz.contact_sheet import contact_sheet
 from lift3d_ros.viz.overlay import draw_overlay
-from lift3d_ros.viz.report import CameraPicture, ReportData, ReportFrame, ReportTable, camera_rows, write_report
+from lift3d_ros.viz.report import write_report
+from lift3d_ros.viz.report_content import CameraPicture, ReportData, ReportFrame, camera_rows
+from lift3d_ros.viz.trails import TrackTrails
 from lift3d_ros.viz.wireframe import wireframes
 
 REPORT_FILE = "report.html"
@@ -60,6 +62,7 @@ class ReportOptions:
         configuration: everything that was set, for `metrics.json`.
         facts: further name -> value pairs for the page.
         score_threshold: where the slider of the page starts.
+        introduction: paragraphs that stand above the run.
     """
 
     title: str
@@ -67,52 +70,78 @@ class ReportOptions:
     configuration: Any = dataclasses.field(default_factory=dict)
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     score_threshold: float = 0.0
+    introduction: tuple[str, ...] = ()
     has_pictures: bool = True
     has_page: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunSummary:
-    """What was made: `report` is None without a page, `metrics` without labels; `model` is its description."""
+    """What was made; `model` is its description.
+
+    Args:
+        page: what a report page shows of the run, None where none was asked for.
+        metrics: None without labels.
+    """
 
     num_frames: int
     model: str
-    report: Path | None
+    is_trained: bool
+    page: ReportData | None
     metrics: DetectionMetrics | None
     median_ms: float
+    report: Path | None = None
 
 
 def write_run_report(folder: Path, source: FrameSource, options: ReportOptions) -> RunSummary:
-    """Draw, score and report the run whose results are in `folder`.
+    """Draw, score and report the run whose results are in `folder`; the page is written there, too.
 
     Raises:
         Lift3dError: the results cannot be read, or their pictures are not in `source`.
     """
+    summary = summarize_run(folder, source, options)
+    if summary.page is None:
+        return summary
+    report = folder / REPORT_FILE
+    write_report(report, summary.page)
+    return dataclasses.replace(summary, report=report)
+
+
+def summarize_run(folder: Path, source: FrameSource, options: ReportOptions) -> RunSummary:
+    """Do the same without writing the page, which can then be one tab of a larger one; raises as above."""
     results = list(read_detections(folder / DETECTIONS_FILE, folder / TIMING_FILE))
     if not results:
         raise Lift3dError(
             f"{folder / DETECTIONS_FILE}: no result to report; no frame set was complete enough, see the warnings above"
         )
     recorded = _sets_of(folder, results)
-    labels = RunLabels(source.labels, {item.stamp_ns: item.ego for item in recorded})
-    metrics = _metrics(folder, labels, results, options)
+    poses = {item.stamp_ns: item.ego for item in recorded}
+    labels = RunLabels(source.labels, poses)
+    figures = _score(folder, labels, results, options)
     stride = math.ceil(len(results) / _MAX_REPORT_FRAMES)
-    frames, headings = [], dict[str, float]()
+    frames, headings, trails = [], dict[str, float](), TrackTrails()
     for index, (frame_set, result) in enumerate(_with_pictures(source, recorded, results)):
         for name, view in frame_set.views.items():
             headings.setdefault(name, float(np.arctan2(view.T_base_cam[1, 2], view.T_base_cam[0, 2])))
         truth = labels.at(frame_set.stamp_ns)
-        pictures = _decode_views(frame_set)
+        pictures = decode_views(frame_set)
         if options.has_pictures:
-            _write_sheet(folder / PICTURES_FOLDER / f"{index:06d}.jpg", frame_set, pictures, result, truth, headings)
+            ways = trails.add(result.boxes, frame_set.stamp_ns, frame_set.ego)
+            path = folder / PICTURES_FOLDER / f"{index:06d}.jpg"
+            _write_sheet(path, frame_set, pictures, result, truth, headings, ways)
         if options.has_page and index % stride == 0:
             frames.append(_report_frame(frame_set, pictures, result, truth))
-    report = folder / REPORT_FILE if options.has_page else None
+    page = None
+    if options.has_page:
+        page = dataclasses.replace(
+            _page(source, results, frames, headings, figures, options, stride),
+            trajectories=run_trajectories(results, poses, labels),
+        )
     totals = [sum(result.timings_s.values()) * 1e3 for result in results if result.timings_s]
     median_ms = float(np.median(totals)) if totals else math.nan
-    if report is not None:
-        write_report(report, _page(source, results, frames, headings, metrics, options, stride))
-    return RunSummary(len(results), results[0].model.description, report, metrics, median_ms)
+    metrics = None if figures is None else figures.detection
+    model = results[0].model
+    return RunSummary(len(results), model.description, model.is_trained, page, metrics, median_ms)
 
 
 def remove_run_report(folder: Path) -> None:
@@ -123,27 +152,21 @@ def remove_run_report(folder: Path) -> None:
         picture.unlink()
 
 
-def _metrics(
+def _score(
     folder: Path, labels: RunLabels, results: Sequence[BevDetections], options: ReportOptions
-) -> DetectionMetrics | None:
-    """Score the run where labels exist; what prevents it is logged, since the results are good without."""
-    if not labels.boxes:
-        return None
-    try:
-        metrics = detection_metrics([match_frames(results, labels.boxes, labels.tolerance_s, labels.moved)])
-    except Lift3dError as error:
-        logger.warning("no metrics: %s", error)
-        return None
-    write_metrics(
-        folder,
-        metrics.to_json(),
-        command=options.command,
-        configuration=options.configuration,
-        seed=None,
-        model=results[0].model.description,
-        weights_sha256=results[0].model.weights_sha256,
-    )
-    return metrics
+) -> RunFigures | None:
+    figures = score_run(results, labels)
+    if figures is not None:
+        write_metrics(
+            folder,
+            figures.to_json(),
+            command=options.command,
+            configuration=options.configuration,
+            seed=None,
+            model=results[0].model.description,
+            weights_sha256=results[0].model.weights_sha256,
+        )
+    return figures
 
 
 def _sets_of(folder: Path, results: Sequence[BevDetections]) -> list[RecordedSet]:
@@ -160,7 +183,7 @@ def _with_pictures(
         yield frame_set, by_stamp[frame_set.stamp_ns]
 
 
-def _decode_views(frame_set: FrameSet) -> dict[str, UInt8Array]:
+def decode_views(frame_set: FrameSet) -> dict[str, UInt8Array]:
     """Return the pictures at the width of the report, without those that cannot be decoded."""
 
     def decode_small(view: CameraView) -> UInt8Array | None:
@@ -185,14 +208,15 @@ def _write_sheet(
     result: BevDetections,
     truth: Boxes3D | None,
     headings: Mapping[str, float],
+    trails: Mapping[int, Float64Array],
 ) -> None:
     caption = result.model.description
     drawn = {
         name: draw_overlay(rgb, frame_set.views[name], result.boxes, truth, caption) for name, rgb in pictures.items()
     }
-    bev = draw_bev(result.boxes, truth, views=frame_set.views, caption=caption)
+    bev = draw_bev(result.boxes, truth, views=frame_set.views, trails=trails, caption=caption)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_jpeg(contact_sheet(drawn, camera_rows(headings), bev)))
+    path.write_bytes(jpeg_bytes(contact_sheet(drawn, camera_rows(headings), bev)))
 
 
 def _report_frame(
@@ -206,7 +230,7 @@ def _report_frame(
         view = dataclasses.replace(view, model=scaled_to(view.model, width, height, view.image.label))
         drawn = wireframes(view, result.boxes)
         labelled = () if truth is None else wireframes(view, truth)
-        cameras.append(CameraPicture(name, _jpeg(rgb), width, height, ages.get(name), drawn, labelled))
+        cameras.append(CameraPicture(name, jpeg_bytes(rgb), width, height, ages.get(name), drawn, labelled))
     notes = [] if result.temporal_state == "fused" else [f"memory not used: {result.temporal_state.replace('_', ' ')}"]
     return ReportFrame(
         stamp_ns=result.stamp_ns,
@@ -218,7 +242,8 @@ def _report_frame(
     )
 
 
-def _jpeg(rgb: UInt8Array) -> bytes:
+def jpeg_bytes(rgb: UInt8Array) -> bytes:
+    """Return a picture as it is put into a page."""
     _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return bytes(data)
 
@@ -228,7 +253,7 @@ def _page(
     results: Sequence[BevDetections],
     frames: Sequence[ReportFrame],
     headings: Mapping[str, float],
-    metrics: DetectionMetrics | None,
+    figures: RunFigures | None,
     options: ReportOptions,
     stride: int,
 ) -> ReportData:
@@ -241,7 +266,7 @@ def _page(
         "cameras": ", ".join(source.cameras),
         "box frame": results[0].boxes.frame_id,
         **options.facts,
-        **_versions(),
+        **versions(),
         "command": shlex.join(options.command),
     }
     return ReportData(
@@ -251,12 +276,16 @@ def _page(
         subtitle=f"{source.name}: {len(results)} frame sets{shown}",
         banner="" if model.is_trained else f"{model.description}: the boxes mean nothing",
         facts=facts,
-        tables=_tables(metrics),
         score_threshold=options.score_threshold,
+        introduction=options.introduction,
+        tables=() if figures is None else figures.tables(),
+        headlines=() if figures is None else figures.headlines(),
+        curves=() if figures is None else figures.precision_recall(),
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of package, Python and libraries, and the machine, as name -> text."""
     packages = []
     for name in ("numpy", "opencv-python-headless", "onnxruntime", "torch"):
         try:
@@ -267,13 +296,3 @@ def _versions() -> dict[str, str]:
         "versions": f"lift3d_ros {lift3d_ros.__version__}, Python {platform.python_version()}, {', '.join(packages)}",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-def _tables(metrics: DetectionMetrics | None) -> tuple[ReportTable, ...]:
-    if metrics is None:
-        return ()
-    header, *rows = metrics.class_table()
-    return (
-        ReportTable("Metrics (nuScenes)", ("figure", "value"), metrics.summary_table(), " ".join(metrics.notes)),
-        ReportTable("Metrics by class", header, tuple(rows)),
-    )

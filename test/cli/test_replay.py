@@ -245,7 +245,7 @@ def test_labels_beside_the_stamps_of_the_pictures_are_scored_and_drawn_where_the
     pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
     drawn: list[Boxes3D | None] = []
     monkeypatch.setattr(
-        run_report, "_write_sheet", lambda path, frame_set, pictures, result, truth, headings: drawn.append(truth)
+        run_report, "_write_sheet", lambda path, frame_set, pictures, result, truth, *_: drawn.append(truth)
     )
     bag = LabelledLater(frames=3).write(tmp_path / "drive")
     assert lift3d(["replay", str(bag), "--out", str(tmp_path / "run"), "--params", ONE_THREAD, "--no-report"]) == 0

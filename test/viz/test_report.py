@@ -17,7 +17,18 @@ import numpy as np
 import pytest
 
 from lift3d_ros.types import Boxes3D, CameraView
-from lift3d_ros.viz.report import CameraPicture, ReportData, ReportFrame, ReportTable, camera_rows, write_report
+from lift3d_ros.viz.report import write_report, write_tabbed_report
+from lift3d_ros.viz.report_content import (
+    CameraPicture,
+    Headline,
+    PrecisionRecall,
+    ReportData,
+    ReportFrame,
+    ReportTable,
+    Trajectories,
+    Trajectory,
+    camera_rows,
+)
 from lift3d_ros.viz.wireframe import wireframes
 
 MakeView = Callable[..., CameraView]
@@ -143,6 +154,10 @@ def test_names_cannot_become_markup(tmp_path: Path, make_boxes: MakeBoxes) -> No
         camera_rows=((EVIL,),),
         facts={EVIL: EVIL},
         tables=(ReportTable(EVIL, (EVIL, EVIL), ((EVIL, EVIL),), EVIL),),
+        introduction=(EVIL,),
+        headlines=(Headline(EVIL, EVIL, EVIL),),
+        curves=(PrecisionRecall(EVIL, 2.0, np.zeros(2), np.zeros(2)),),
+        trajectories=Trajectories((0,), np.zeros((1, 3)), (Trajectory(EVIL, 1, (0,), np.zeros((1, 2))),)),
     )
     assert page.tags.count("script") == 2
     assert "<" not in page.contents["script"][0]  # neither an end tag nor a comment can begin
@@ -150,6 +165,33 @@ def test_names_cannot_become_markup(tmp_path: Path, make_boxes: MakeBoxes) -> No
     assert page.data["cameras"] == [EVIL]
     assert page.data["classes"][0]["name"] == EVIL
     assert page.contents["h1"][0] == EVIL
+
+
+def test_paths_are_written_in_seconds_since_the_first_frame(tmp_path: Path) -> None:
+    start_ns = 1_600_000_000_000_000_000
+    stamps = (start_ns, start_ns + 500_000_000)
+    path = Trajectory("bus", 7, stamps, np.array([[10.0, 2.0], [14.0, 2.0]]), 0.8)
+    poses = np.array([[0.0, 0.0, 0.0], [5.0, 0.1, 0.02]])
+    frame = ReportFrame(start_ns, (), NOTHING)
+    data = write(tmp_path, frames=(frame,), trajectories=Trajectories(stamps, poses, (path,), (path,))).data
+    assert data["trajectories"]["ego"] == [[0, 0, 0, 0], [0.5, 5, 0.1, 0.02]]
+    assert data["trajectories"]["detections"] == data["trajectories"]["truth"]
+    (written,) = data["trajectories"]["detections"]
+    assert written == {"class": 0, "track": 7, "score": 0.8, "points": [[0, 10, 2], [0.5, 14, 2]]}
+    assert data["classes"][0]["name"] == "bus"  # though no box of the frames is one
+
+
+def test_each_tab_has_its_own_names_and_data(tmp_path: Path) -> None:
+    with_frames = ReportData("Street", (ReportFrame(0, (), NOTHING),), (("front",),))
+    without = ReportData("Real", (), (), introduction=("Where to get a recording:", "    make demo DEMO_BAG=x"))
+    write_tabbed_report(tmp_path / "report.html", "Demo", {"a": with_frames, "b": with_frames, "c": without})
+    page = Page(tmp_path / "report.html")
+    names = [value for name, value in page.attributes if name == "id"]
+    assert len(names) == len(set(names))
+    assert [value for name, value in page.attributes if name == "href" and value != "data:,"] == ["#a", "#b", "#c"]
+    assert page.tags.count("script") == 3  # the data of two runs, and what draws them
+    assert "make demo DEMO_BAG=x" in page.text
+    assert "nothing to show" not in page.text
 
 
 def test_the_page_fetches_nothing(tmp_path: Path) -> None:
@@ -175,7 +217,7 @@ def test_the_page_fetches_nothing(tmp_path: Path) -> None:
 def test_every_file_of_the_page_is_a_resource_and_used(tmp_path: Path) -> None:
     page = write(tmp_path)
     for resource in (files("lift3d_ros.viz") / "report_page").iterdir():
-        if resource.name.endswith((".js", ".css")):
+        if resource.name.endswith((".js", ".css")) and not resource.name.startswith("evaluation"):
             assert resource.read_text(encoding="utf-8") in page.text, resource.name
 
 

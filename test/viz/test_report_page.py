@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,16 @@ import pytest
 
 from lift3d_ros.types import Boxes3D, CameraView
 from lift3d_ros.viz.palette import class_color
-from lift3d_ros.viz.report import CameraPicture, ReportData, ReportFrame, ReportTable, write_report
+from lift3d_ros.viz.report import write_report, write_tabbed_report
+from lift3d_ros.viz.report_content import (
+    CameraPicture,
+    PrecisionRecall,
+    ReportData,
+    ReportFrame,
+    ReportTable,
+    Trajectories,
+    Trajectory,
+)
 from lift3d_ros.viz.wireframe import wireframes
 
 MakeView = Callable[..., CameraView]
@@ -48,9 +59,20 @@ def report_file(tmp_path_factory: pytest.TempPathFactory, make_view: MakeView, m
         stamp_ns = 1_600_000_000_000_000_000 + index * 500_000_000
         stages = {"prepare": 5.0, "inference": 40.0 + 10 * index, EVIL: 2.0}
         frames.append(ReportFrame(stamp_ns, tuple(cameras), boxes, ground_truth, stages, (f"note of frame {index}",)))
+    stamps = tuple(frame.stamp_ns for frame in frames)
+    moves = np.array([[12.0, 0.0], [22.0, 0.0], [32.0, 0.0]])
+    trajectories = Trajectories(
+        stamps,
+        np.array([[0.0, 0.0, 0.0], [5.0, 0.0, 0.0], [10.0, 0.0, 0.0]]),
+        (Trajectory("car", 3, stamps, moves, 0.9), Trajectory(EVIL, 4, stamps[:1], np.array([[20.0, -5.0]]), 0.4)),
+        (Trajectory("car", 1, stamps, moves + np.array([0.0, 2.0])),),
+    )
+    recall = np.linspace(0, 1, 101)
+    curves = [PrecisionRecall("car", distance, recall, np.where(recall < 0.6, 0.9, 0.0)) for distance in (1.0, 2.0)]
     report = ReportData(
         "Test run", tuple(frames), (("front",), ("back", EVIL)), "bag.mcap", "untrained weights: boxes mean nothing",
         {"model": "tiny", EVIL: EVIL}, (ReportTable("Metrics", ("Class", "AP"), (("car", "0.5"),)),), 0.3,
+        curves=(*curves, PrecisionRecall(EVIL, 2.0, recall, 0 * recall)), trajectories=trajectories,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report(path, report)
@@ -66,7 +88,7 @@ def page(browser: Any, report_file: Path) -> Any:
 
 def open_page(browser: Any, path: Path) -> None:
     browser.get(path.as_uri())
-    wait_until(lambda: browser.execute_script("return document.body.dataset.frame") == "0")
+    wait_until(lambda: browser.execute_script("return document.querySelector('.run').dataset.frame") == "0")
 
 
 def wait_until(is_done: Callable[[], bool]) -> None:
@@ -106,7 +128,7 @@ def pixel_count(picture: np.ndarray, color: tuple[int, int, int]) -> int:
 
 
 def frame_shown(page: Any) -> tuple[int, str]:
-    return int(page.execute_script("return document.body.dataset.frame")), text(page, "#position")
+    return int(page.execute_script("return document.querySelector('.run').dataset.frame")), text(page, "#position")
 
 
 def test_it_opens_without_errors_and_names_stay_text(page: Any) -> None:
@@ -239,6 +261,119 @@ def test_the_latency_plot_is_drawn_and_leads_to_frames(page: Any) -> None:
     assert frame_shown(page)[0] == 2
     assert float(page.find_element("css selector", "#latency-marker").get_attribute("x")) > before
     assert "50.0 ms" in text(page, ".latency table")
+
+
+def test_the_map_of_paths_follows_frame_threshold_and_classes(page: Any) -> None:
+    def current() -> list[float]:
+        script = "return [...document.querySelectorAll('#trajectories .now')].map((dot) => -dot.cy.baseVal.value)"
+        return list(page.execute_script(script))
+
+    assert count(page, "#trajectories .detection path") == 1
+    assert count(page, "#trajectories .truth path") == 1
+    assert current() == [12, 20]
+    slide(page, "frame", 2)
+    assert current() == [32]  # the other track was seen in the first frame only
+    slide(page, "threshold", 0.5)
+    assert count(page, "#trajectories .detection") == 1
+    click(page, "#legend [data-class=car]")
+    assert count(page, "#trajectories .detection") + count(page, "#trajectories .truth") == 0
+    assert pixel_count(pixels(page, "#trajectories"), (0x14, 0x18, 0x1D)) > 1000
+
+
+def test_precision_and_recall_are_drawn_at_the_chosen_distance(page: Any) -> None:
+    def curve_width(index: int) -> float:
+        script = "return document.querySelectorAll('#curves .curve')[arguments[0]].getBBox().width"
+        return float(page.execute_script(script, index))
+
+    assert count(page, "#curves .curve") == 2
+    assert curve_width(0) > 5 * curve_width(1)  # the second class is never found
+    assert f"{EVIL} (none found)" in text(page, "#curve-names")
+    click(page, "#distances [data-distance='1']")
+    assert count(page, "#curves .curve") == 1
+    assert page.find_element("css selector", "#distances [data-distance='1']").get_attribute("aria-pressed") == "true"
+
+
+@pytest.fixture(scope="module")
+def tabbed_file(tmp_path_factory: pytest.TempPathFactory, make_view: MakeView, make_boxes: MakeBoxes) -> Path:
+    tabs = {}
+    for name, color in (("street", (200, 40, 40)), ("real", (40, 40, 200))):
+        jpeg = cv2.imencode(".jpg", np.full((360, 640, 3), color[::-1], np.uint8))[1].tobytes()
+        boxes = make_boxes((12.0, 0.0))
+        picture = CameraPicture("front", jpeg, 640, 360, 0.0, wireframes(make_view(), boxes))
+        frames = tuple(ReportFrame(stamp_ns, (picture,), boxes, None, {"inference": 5.0}) for stamp_ns in (0, 10**9))
+        tabs[name] = ReportData(name, frames, (("front",),))
+    path = tmp_path_factory.mktemp("tabs") / "report.html"
+    write_tabbed_report(path, "Two runs", {**tabs, "none": ReportData("none", (), (), introduction=("Get one.",))})
+    return path
+
+
+@pytest.fixture
+def tabbed(browser: Any, tabbed_file: Path) -> Any:
+    browser.get("about:blank")  # another part of the same page would not load it again
+    browser.get(tabbed_file.as_uri())
+    return browser
+
+
+def visible_run(page: Any) -> str:
+    script = (
+        "return [...document.querySelectorAll('.run')].filter((run) => run.offsetHeight).map((r) => r.dataset.name)"
+    )
+    (name,) = page.execute_script(script)
+    return str(name)
+
+
+def test_tabs_change_by_click_by_key_and_by_address(tabbed: Any, tabbed_file: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    assert visible_run(tabbed) == "street"
+    click(tabbed, "#real-tab")
+    wait_until(lambda: visible_run(tabbed) == "real")
+    assert tabbed.current_url.endswith("#real")
+    assert count(tabbed, "#real-plan .detection") == 1
+    tabbed.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    wait_until(lambda: visible_run(tabbed) == "none")
+    assert "Get one." in text(tabbed, "#none-run")
+    tabbed.find_element("css selector", "body").send_keys("1")
+    wait_until(lambda: visible_run(tabbed) == "street")
+    tabbed.back()
+    wait_until(lambda: visible_run(tabbed) == "none")
+    tabbed.get("about:blank")
+    tabbed.get(f"{tabbed_file.as_uri()}#real")
+    assert visible_run(tabbed) == "real"
+    selected = tabbed.find_elements("css selector", "[role=tab][aria-selected=true]")
+    assert [tab.text for tab in selected] == ["real"]
+    assert tabbed.get_log("browser") == []
+
+
+def test_keys_move_the_frames_of_the_visible_tab_only(tabbed: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    def frames() -> list[str | None]:
+        return list(tabbed.execute_script("return [...document.querySelectorAll('.run')].map((r) => r.dataset.frame)"))
+
+    body = tabbed.find_element("css selector", "body")
+    assert frames() == ["0", None, None]  # a tab is drawn when it is first shown
+    body.send_keys(Keys.END)
+    body.send_keys("2")
+    wait_until(lambda: visible_run(tabbed) == "real")
+    assert frames() == ["1", "0", None]
+    click(tabbed, "#real-play")
+    body.send_keys("1")
+    wait_until(lambda: visible_run(tabbed) == "street")
+    assert tabbed.find_element("css selector", "#real-play").get_attribute("aria-pressed") == "false"
+
+
+def test_all_tabs_are_printed(tabbed: Any) -> None:
+    script = (
+        "window.dispatchEvent(new Event('beforeprint'));"
+        "const boxes = (run) => run.querySelectorAll('.plan .box').length;"
+        "const drawn = [...document.querySelectorAll('.run')].map((run) => [run.hidden, boxes(run)]);"
+        "window.dispatchEvent(new Event('afterprint')); return drawn"
+    )
+    assert tabbed.execute_script(script) == [[False, 1], [False, 1], [False, 0]]
+    assert visible_run(tabbed) == "street"
+    pages = base64.b64decode(tabbed.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
+    assert len(re.findall(rb"/Type\s*/Page\b", pages)) >= 3
 
 
 @pytest.mark.parametrize("width", [1600, 1000, 420])

@@ -21,7 +21,7 @@ from lift3d_ros.geometry.camera import project  # noqa: E402
 from lift3d_ros.geometry.rigid import invert, transform_points  # noqa: E402
 from lift3d_ros.models.dfa3d.attention import DeformableAttention  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import anchor_grid  # noqa: E402
-from lift3d_ros.simulation.scene_writer import encode_jpeg  # noqa: E402
+from lift3d_ros.simulation.scene_folder import encode_jpeg  # noqa: E402
 from lift3d_ros.types import Boxes3D, CameraView, FrameSet  # noqa: E402
 from lift3d_ros.viz.sampling import (  # noqa: E402
     SampledFrame,
@@ -229,5 +229,5 @@ def test_the_command_of_the_documentation_draws_its_figure(repository: Path, tmp
     if "moderngl" in drawn.stderr or "OpenGL" in drawn.stderr:
         pytest.skip(drawn.stderr)
     assert drawn.returncode == 0, drawn.stderr
-    assert "camera front: surface (11.3, 5.1) m takes 0.40" in drawn.stdout
+    assert "camera front: surface (11.3, -5.1) m takes 0.40" in drawn.stdout
     assert figure.read_bytes()[:2] == b"\xff\xd8"

@@ -1,6 +1,7 @@
-// The bird's-eye view: x of the base frame up, y to the left, metres; rings, ego, boxes with thick front edges, velocities.
+// The bird's-eye view: x of the base frame up, y to the left, metres; rings, ego, boxes with thick front edges, velocities, trails.
 
 const plan = byId("plan");
+const TRAIL_S = 3;
 
 // Base frame to drawing: (x, y) -> (-y, -x), because SVG's second axis points down.
 const onPlan = (x, y) => `${(-y).toFixed(2)} ${(-x).toFixed(2)}`;
@@ -12,7 +13,21 @@ function drawPlan() {
   plan.replaceChildren();
   drawRings(range, unit);
   svg("path", { class: "ego", d: `M${onPlan(2.6, 0)}L${onPlan(-1.6, 1.3)}L${onPlan(-0.7, 0)}L${onPlan(-1.6, -1.3)}Z` }, plan);
-  for (const entry of visibleBoxes()) drawFootprint(entry);
+  for (const entry of visibleBoxes()) {
+    drawTrail(entry);
+    drawFootprint(entry);
+  }
+}
+
+// Where a tracked object has been during the last seconds, seen from where the vehicle is now.
+function drawTrail({ kind, box }) {
+  const track = kind === "detection" && box[TRACK] >= 0 && paths && paths.detections.find((path) => path.track === box[TRACK]);
+  const now = currentFrame().elapsed, pose = track && placeAt(paths.ego, now);
+  if (!pose) return;
+  const [, egoX, egoY, yaw] = pose, c = Math.cos(yaw), s = Math.sin(yaw);
+  const recent = track.points.filter(([elapsed]) => elapsed <= now + 1e-3 && elapsed > now - TRAIL_S);
+  const points = recent.map(([, x, y]) => onPlan(c * (x - egoX) + s * (y - egoY), c * (y - egoY) - s * (x - egoX)));
+  if (points.length > 1) svg("path", { class: "trail", d: `M${points.join("L")}`, stroke: classOf(box).color }, plan);
 }
 
 function drawRings(range, unit) {

@@ -6,6 +6,7 @@ function drawBoxes() {
   drawCameras();
   drawPlan();
   drawLegend();
+  drawTrajectories();
   applyHighlight();
 }
 
@@ -18,7 +19,7 @@ function goTo(index) {
   position.replaceChildren();
   html("b", "", position, `${state.frame + 1} / ${report.frames.length}`);
   position.append(`  +${frame.elapsed.toFixed(2)} s  ·  ${frame.stamp.slice(0, -6)}`);
-  document.body.dataset.frame = state.frame;
+  root.dataset.frame = state.frame;
   const notes = byId("notes");
   notes.replaceChildren();
   frame.notes.forEach((note) => html("li", "", notes, note));
@@ -27,7 +28,7 @@ function goTo(index) {
 }
 
 function applyHighlight() {
-  for (const element of document.querySelectorAll("[data-box]"))
+  for (const element of root.querySelectorAll("[data-box]"))
     element.classList.toggle("hot", isHighlighted(element.dataset.box));
   const details = byId("details");
   details.replaceChildren();
@@ -86,17 +87,18 @@ const KEYS = {
 };
 
 function onKey(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (root.hidden || event.ctrlKey || event.altKey || event.metaKey) return;
   const focused = event.target;
+  if (focused.matches("[role=tab]") && event.key !== " ") return; // it moves between tabs
   // A focused control keeps the keys it understands itself.
-  const isOwnKey = event.key === " " ? focused.matches("button, [type=checkbox]") : focused.matches("#threshold");
+  const isOwnKey = event.key === " " ? focused.matches("button, [type=checkbox]") : focused === byId("threshold");
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!action || isOwnKey) return;
   event.preventDefault();
   action();
 }
 
-document.documentElement.style.setProperty("--truth", report.truthColor);
+root.style.setProperty("--truth", report.truthColor);
 buildCameras();
 setThreshold(state.threshold);
 if (!report.frames.some((frame) => frame.truth)) byId("show-truth").closest("label").hidden = true;
@@ -118,19 +120,27 @@ for (const [id, factor] of [["zoom-in", 1 / 1.5], ["zoom-out", 1.5]]) {
   });
 }
 document.addEventListener("keydown", onKey);
-document.addEventListener("pointerover", (event) => {
+root.addEventListener("pointerover", (event) => {
   const box = event.target.closest("[data-box]");
   highlight({ hovered: box ? box.dataset.box : null });
 });
-document.addEventListener("click", (event) => {
+root.addEventListener("click", (event) => {
   if (event.target.closest("button, input, label")) return;
   const box = event.target.closest("[data-box]");
   highlight({ pinned: box ? box.dataset.box : null });
 });
 if (plot) plot.addEventListener("click", (event) => goTo(frameAt(event.clientX)));
-window.addEventListener("resize", () => {
+function redraw() {
   drawBoxes();
+  drawCurves();
   drawLatency();
+}
+
+window.addEventListener("resize", () => {
+  if (!root.hidden) redraw();
 });
+buildDistances();
+drawCurves();
 drawLatency();
 goTo(0);
+return { redraw, pause: () => setPlaying(false) };

@@ -60,7 +60,7 @@ function drawLatency() {
     const attributes = { x: MARGIN.left + step * (index + 0.5), y: base + 14, "text-anchor": "middle" };
     svg("text", attributes, plot).textContent = index + 1;
   });
-  svg("rect", { class: "marker", id: "latency-marker", y: MARGIN.top - 4, height: base - MARGIN.top + 6, rx: 3 }, plot);
+  svg("rect", { class: "marker", id: `${root.dataset.prefix}latency-marker`, y: MARGIN.top - 4, height: base - MARGIN.top + 6, rx: 3 }, plot);
   moveLatencyMarker();
 }
 

@@ -1,7 +1,8 @@
 // What the page shows (frame, toggles, threshold, hidden classes, highlighted box) and the helpers that all views draw with.
 
-const report = JSON.parse(document.getElementById("report-data").textContent);
-const byId = (id) => document.getElementById(id);
+// Names of elements are those of the template; on a page of several runs each run has its own prefix.
+const byId = (id) => document.getElementById(root.dataset.prefix + id);
+const report = JSON.parse(byId("data").textContent);
 const state = {
   frame: 0,
   range: report.range,
