@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,6 +15,9 @@ from types import ModuleType
 
 import pytest
 from drive import Drive
+
+from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
+from lift3d_ros.weights.manifest import find_model
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
@@ -28,16 +32,23 @@ def load_demo(repository: Path) -> ModuleType:
     return module
 
 
+def is_trained() -> bool:
+    return find_model(BevDetectionConfig().model).weights is not None
+
+
 def check_results(out: Path) -> None:
-    results = [json.loads(line) for line in (out / "detections.jsonl").read_text(encoding="utf-8").splitlines()]
+    results = [json.loads(line) for line in (out / "street" / "detections.jsonl").read_text("utf-8").splitlines()]
     assert len(results) == 12
     assert all(use["is_used"] for result in results for use in result["cameras"])
     assert [result["temporal_state"] for result in results] == ["first_frame", *["fused"] * 11]
-    if importlib.util.find_spec("nuscenes"):  # computes the metrics; needs numpy 1
-        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-        assert (metrics["figures"]["num_frames"], metrics["model"]) == (12, "dfa3d_tiny (untrained weights)")
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "untrained weights" in page
+    if importlib.util.find_spec("nuscenes"):  # computes the metrics; needs numpy 1
+        metrics = json.loads((out / "street" / "metrics.json").read_text(encoding="utf-8"))
+        assert metrics["figures"]["num_frames"] == 12
+        assert BevDetectionConfig().model in metrics["model"]
+        assert "Precision and recall" in page
+    assert ("untrained weights" in page) != is_trained()
+    assert all(text in page for text in ("Simulated street", "Real drive", "Trajectories"))
     assert not re.search(r"https?://", page)
 
 
@@ -61,17 +72,20 @@ class CompressedRectified(Drive):
 
 
 @pytest.mark.ros
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("three_camera_graph")
 def test_the_demo_plays_a_recording_of_the_user_through_the_node(repository: Path, tmp_path: Path) -> None:
     bag = CompressedRectified(frames=3).write(tmp_path / "drive")
     environment = {**os.environ, "DEMO_BAG": str(bag)}
     command = [sys.executable, str(repository / "tools" / "demo.py"), "--out", str(tmp_path / "demo")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "playing it through the node over DDS" in done.stdout
-    lines = (tmp_path / "demo" / "detections.jsonl").read_text(encoding="utf-8").splitlines()
+    assert done.stdout.count("playing it through the node over DDS") == 2
+    lines = (tmp_path / "demo" / "real" / "detections.jsonl").read_text(encoding="utf-8").splitlines()
     assert [use["is_used"] for line in lines for use in json.loads(line)["cameras"]] == [True] * 9
-    assert "untrained weights" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "No labels are compared here" in page
+    assert ("simulated streets only" in page) == is_trained()
 
 
 def test_a_recording_that_replay_refuses_is_refused_before_anything_is_started(
@@ -96,7 +110,7 @@ def test_an_interrupted_demo_ends_in_one_line_and_leaves_no_process(repository: 
     lines = []
     for line in demo.stdout:
         lines.append(line)
-        if "(untrained weights) on onnxruntime" in line:  # the node is up, and so are recorder and player
+        if "on onnxruntime; cameras" in line:  # the node is up, and so are recorder and player
             demo.send_signal(signal.SIGINT)
     text = "".join(lines)
     assert demo.wait(60) == 130, text
@@ -117,6 +131,19 @@ def test_without_ros_the_demo_replays_and_says_so(
     assert demo.main() == 0
     assert "WITHOUT the node" in capsys.readouterr().out
     check_results(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "make demo DEMO_BAG=/data/drive" in page  # no real recording is at hand: the tab says how to get one
+
+
+def test_the_tab_of_a_real_drive_says_what_the_weights_know(repository: Path) -> None:
+    demo = load_demo(repository)
+    scene = demo.Scene("real", Path("drive"), Path("out"))
+    summary = demo.RunSummary(3, "lift3d-bev-tiny", True, None, None, 100.0)
+    (text,) = demo.introduction(scene, summary)
+    assert "simulated streets only" in text
+    assert "No labels are compared here" in text
+    (text,) = demo.introduction(scene, dataclasses.replace(summary, is_trained=False))
+    assert "simulated streets" not in text
 
 
 def test_a_wrong_recording_is_named(
