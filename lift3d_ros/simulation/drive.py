@@ -35,6 +35,7 @@ COUNTED_RANGE_M = 51.2
 _FIRST_STAMP_NS = 1_700_000_000_000_000_000
 _WORLD, _CAMERAS, _WEATHER, _PICTURES, _POINTS = 1, 2, 3, 4, 5
 _ATTEMPTS = 40
+_TWIST_NS = 10_000_000
 _T_BASE_LIDAR = make_transform(np.eye(3), [0.95, 0.0, 1.85])
 
 
@@ -140,8 +141,12 @@ class Simulator:
             seen += visibility.visible_pixels(ideal.instances, count)
             shown += visibility.visible_pixels(view.instances, count)
             whole += visibility.full_pixels(self.renderer, lens.pinhole, T_world_cam, at_items, count)
-            rng = np.random.default_rng([setup.seed, _PICTURES, index, number])
-            rgb = sensor.expose(view, stage.weather, setup.sensors[name], rng) if settings.sensor else view.rgb
+            rgb = view.rgb
+            if settings.sensor:
+                rng = np.random.default_rng([setup.seed, _PICTURES, index, number])
+                T_world_later = setup.T_world_body(world, at_ns + _TWIST_NS) @ camera.T_base_cam
+                twist = sensor.camera_twist(T_world_cam, T_world_later, _TWIST_NS * 1e-9)
+                rgb = sensor.expose(view, stage.weather, setup.sensors[name], rng, model=camera.model, twist=twist)
             depth = np.where(np.isfinite(view.depth), view.depth, np.float32(0.0))
             stamp_ns = _FIRST_STAMP_NS + at_ns
             views[name] = SimulatedView(rgb, depth, view.instances, stamp_ns, world.ego.T_world_base(at_ns * 1e-9))

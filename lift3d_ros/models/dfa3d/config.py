@@ -182,7 +182,9 @@ def preset(name: str) -> Dfa3dConfig | None:
             return Dfa3dConfig(backbone=BackboneConfig(width=32))
         case "lift3d-bev-tiny":
             return Dfa3dConfig(
-                backbone=BackboneConfig(width=40),
+                image_mean=(127.0, 127.0, 127.0),
+                image_std=(128.0, 128.0, 128.0),
+                backbone=BackboneConfig(architecture="efficientnet_lite0"),
                 bev_height=100,
                 bev_width=100,
                 num_decoder_layers=2,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lift3d_ros.models.backbones.efficientnet_lite import EfficientNetLite
 from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import CODE_SIZE, Dfa3dConfig
@@ -39,7 +40,9 @@ class Dfa3dDetector(nn.Module):
         self.config = config
         dims = config.embed_dims
         self.image_input = ImageInput(config)
-        self.backbone = ResNet(config.backbone)
+        is_resnet = config.backbone.architecture == "resnet"
+        self.backbone: ResNet | EfficientNetLite
+        self.backbone = ResNet(config.backbone) if is_resnet else EfficientNetLite(config.backbone)
         self.neck = FPN(self.backbone.out_channels, dims, config.num_levels)
         self.depth_head = build_depth_head(dims, config.depth)
         self.camera_embedding: nn.Module

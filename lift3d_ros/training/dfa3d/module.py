@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.models.dfa3d.dense_losses import proposal_losses
 from lift3d_ros.models.dfa3d.depth_head import resize_scores, scores_of_codes
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
@@ -196,10 +197,15 @@ def _exact_products() -> Iterator[None]:
 
 
 def _keep_less(network: TrainedDetector) -> None:
-    """Compute each stage of the backbone again in the backward pass instead of keeping what it computed."""
-    for number in range(1, network.backbone.num_stages + 1):
-        stage = network.backbone.get_submodule(f"layer{number}")
-        stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)
+    """Compute parts of the backbone again in the backward pass instead of keeping what they computed."""
+    backbone = network.backbone
+    parts = (
+        [backbone.get_submodule(f"layer{number}") for number in range(1, backbone.num_stages + 1)]
+        if isinstance(backbone, ResNet)
+        else list(backbone.blocks)
+    )
+    for part in parts:
+        part.forward = partial(checkpoint, part.forward, use_reentrant=False)
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class InitReport:
 def start_from(network: nn.Module, name_or_file: str) -> InitReport:
     """Load what fits of a ``.safetensors`` file, a checkpoint of 'lift3d train', or a model of the manifest.
 
+    A ``.pth`` file is a published picture backbone, of which the layers behind the features are left out.
+
     Raises:
         WeightsError: there is no such file or model, it is damaged or untrained, or nothing of it fits.
     """
@@ -80,6 +83,8 @@ def _read(name_or_file: str) -> Mapping[str, Tensor]:
         if not path.is_file():
             raise WeightsError(f"{path}: file not found; give a checkpoint of 'lift3d train'")
         return {name: tensor for name, tensor in read_checkpoint(path).averaged.items() if isinstance(tensor, Tensor)}
+    if path.suffix == ".pth":
+        return _published_backbone(path)
     if path.suffix != ".safetensors":
         weights = verified_weights_path(name_or_file, find_model(name_or_file))
         if weights is None:
@@ -92,3 +97,14 @@ def _read(name_or_file: str) -> Mapping[str, Tensor]:
     return {
         name: tensor.to(torch.float32) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
     }
+
+
+def _published_backbone(path: Path) -> Mapping[str, Tensor]:
+    """Return the weights of a classifier under the names that they have in a detector."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise WeightsError(f"{path}: holds no table of tensors; expected the state of a published picture backbone")
+    return {f"backbone.{'.'.join(part.lstrip('_') for part in name.split('.'))}": found[name] for name in found}
