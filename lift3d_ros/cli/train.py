@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Train the BEV detector.
+Train the BEV detector (dfa3d) or the skeleton lifter (lfm).
 
   lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
   lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
@@ -17,6 +17,7 @@ Train the BEV detector.
   lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data packs/train --out run --resume
   lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from lift3d_bev_tiny --out tuned
   torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
+  lift3d train lfm --config config/training/lfm_cpu.yaml --data keypoints --out run     folders of .npz point sets
 
 --data takes packs (several), one folder or recording with labels, or the word 'simulator'. A run writes losses.csv,
 losses.png, pictures of the validation and checkpoints into DIR, and at its end weights.safetensors, of the best
@@ -33,8 +34,8 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("method", choices=["dfa3d"], help="what to train")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="recipe (default config/training/dfa3d_cpu.yaml)")
+    parser.add_argument("method", choices=["dfa3d", "lfm"], help="what to train")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="recipe (default config/training/METHOD_cpu.yaml)")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
     parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
@@ -46,6 +47,9 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--classes", type=Path, metavar="FILE", help="table: class of the data -> class of the model")
     parser.add_argument("--half", action="store_true", help="write the weights as float16")
+    parser.add_argument(
+        "--non-commercial", action="store_true", help="lfm: also train on sets whose name starts with nc_"
+    )
     packing = parser.add_argument_group("only prepare data")
     packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")
     packing.add_argument("--quality", type=int, default=80, help="WebP quality of packed pictures; 0: as they are")
@@ -68,6 +72,10 @@ def run(args: argparse.Namespace) -> int:
         raise Lift3dError(
             f"'lift3d train' needs {', '.join(absent)}, not installed for this Python; pip install {' '.join(absent)}"
         )
+    if args.method == "lfm":
+        from lift3d_ros.cli.train_lfm import run_lfm
+
+        return run_lfm(args)
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.dfa3d.settings import load_recipe
 

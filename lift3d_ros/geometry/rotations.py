@@ -48,6 +48,32 @@ def matrix_to_quaternion(rotation: Any) -> Float64Array:
     return np.asarray(-quaternion if quaternion[3] < 0 else quaternion)
 
 
+def rotation_vectors_to_matrices(vectors: Any) -> Float64Array:
+    """Return the (B, 3, 3) rotations about axes (B, 3) by angles of their lengths."""
+    v = np.asarray(vectors, dtype=np.float64)
+    angle = np.linalg.norm(v, axis=1)[:, None, None]
+    x, y, z = v.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    # sin(a) / a and (1 - cos(a)) / a^2, both finite at zero.
+    first, second = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
+
+
+def rotation_between(first: Any, second: Any) -> Float64Array:
+    """Return the (B, 3, 3) smallest rotations that take directions `first` (B, 3) to `second` (B, 3), unit vectors."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    axis = np.cross(a, b)
+    sine = np.linalg.norm(axis, axis=1)
+    angle = np.arctan2(sine, (a * b).sum(axis=1))
+    # Opposite directions: any axis across will do.
+    across = np.cross(a, np.eye(3)[np.argmin(np.abs(a), axis=1)])
+    is_opposite = (sine < 1e-12) & (angle > 1.0)
+    axis = np.where(is_opposite[:, None], across, axis)
+    length = np.linalg.norm(axis, axis=1, keepdims=True)
+    return rotation_vectors_to_matrices(axis / np.maximum(length, 1e-30) * angle[:, None])
+
+
 def yaw_matrix(yaw: float) -> Float64Array:
     """Return the (3, 3) rotation by `yaw` about +z."""
     c, s = np.cos(yaw), np.sin(yaw)

@@ -1,0 +1,228 @@
+"""`lift3d lift`: lift the 2D keypoints of pictures to 3D skeletons."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lift3d_ros.geometry.skeleton import SkeletonFacts
+    from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
+    from lift3d_ros.pipelines.skeleton_scale import KnownLength
+    from lift3d_ros.types import CameraModel, Float64Array, UInt8Array
+
+SKELETONS_FILE = "skeletons.json"
+PICTURES_FOLDER = "pictures"
+
+DESCRIPTION = """\
+Lift the 2D keypoints of pictures to 3D skeletons.
+
+KEYPOINTS.json is what common detectors write: COCO annotations, COCO results (YOLO pose, MMPose, ViTPose), MediaPipe
+landmarks or OpenPose people. The skeleton is taken from the file, or named: a file of config/skeletons or your own.
+
+  lift3d lift keypoints.json --image pictures --out lifted
+  lift3d lift landmarks.json --image me.jpg --camera camera.yaml --out lifted
+  lift3d lift results.json --skeleton ap10k17 --camera rig.yaml:front --length left_knee:left_back_paw=0.21 --out lifted
+
+With a camera (a rig file, or what camera_calibration writes) joints are in metres in its optical frame: x right, y
+down, z forward. Scale comes from --length, else from the usual size of the category. Without one they are normalised.
+A picture from far away does not tell a pose from its depth-reversed copy: both are written, with probabilities.
+
+DIR receives skeletons.json and, unless --no-pictures is given, a picture of each: 2D input, and 3D from two sides.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command."""
+    parser = subparsers.add_parser(
+        "lift",
+        help="lift 2D keypoints to 3D skeletons",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("keypoints", type=Path, metavar="KEYPOINTS.json", help="keypoints of one or many pictures")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results and pictures")
+    parser.add_argument("--image", type=Path, metavar="PATH", help="the picture, or the folder of all pictures")
+    parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
+    parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
+    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
+    parser.add_argument(
+        "--length", action="append", default=[], metavar="A:B=M", help="distance of two joints in metres; repeatable"
+    )
+    parser.add_argument("--pitch", type=float, metavar="DEG", help="the camera looks down by this angle, without roll")
+    parser.add_argument("--no-pictures", action="store_true", help="write results only")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lift and say where the results are."""
+    import json
+
+    from lift3d_ros.datasets.keypoint_json import read_keypoint_file
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.geometry.skeleton import load_skeleton
+    from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
+    from lift3d_ros.pipelines.skeleton_lifting import open_skeleton_lifter
+    from lift3d_ros.replay.skeleton_results import skeletons_to_json
+
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+    skeleton = None if args.skeleton is None else load_skeleton(args.skeleton)
+    known_lengths = tuple(_known_length(text) for text in args.length)
+    only_picture = _read_picture(args.image) if args.image is not None and args.image.is_file() else None
+    image_size = None if only_picture is None else (only_picture.shape[1], only_picture.shape[0])
+    content = read_keypoint_file(args.keypoints, skeleton, image_size)
+    _check_lengths(known_lengths, content.skeletons)
+    camera, up = _camera(args.camera), _up(args.pitch)
+    lifter = open_skeleton_lifter(_config_of(args))
+    pictures = [picture for picture in content.pictures if picture.instances]
+    if only_picture is not None and len(pictures) > 1:
+        pictures = [picture for picture in pictures if Path(picture.name).name == args.image.name]
+        if not pictures:
+            raise ConfigError(
+                f"--image {args.image}: {args.keypoints} has keypoints of {len(content.pictures)} pictures, and none "
+                "has this name; give the folder of the pictures"
+            )
+    if not pictures:
+        raise ConfigError(f"{args.keypoints}: holds no instance with keypoints; give a file with at least one")
+    args.out.mkdir(parents=True, exist_ok=True)
+    written, count, names = [], 0, _file_names([picture.name for picture in pictures])
+    for number, picture in enumerate(pictures):
+        rgb = only_picture
+        if rgb is None and args.image is not None:
+            rgb = _read_picture(args.image / picture.name)
+        frame = KeypointFrame(
+            stamp_ns=number,
+            instances=picture.instances,
+            skeletons=content.skeletons,
+            frame_id="" if camera is None else camera.frame_id,
+            camera=_fitted(camera, rgb),
+            up=up,
+            known_lengths=known_lengths,
+        )
+        result = lifter.infer(lifter.prepare(frame))
+        written.append({"picture": picture.name, **skeletons_to_json(result)})
+        count += len(result.skeletons)
+        for problem in result.problems:
+            print(f"{picture.name}: {problem}")
+        if not args.no_pictures:
+            from lift3d_ros.viz.skeletons import skeleton_sheet
+
+            sheet = skeleton_sheet(rgb, picture.instances, result)
+            _write_picture(args.out / PICTURES_FOLDER / f"{names[number]}.jpg", sheet)
+    (args.out / SKELETONS_FILE).write_text(json.dumps({"pictures": written}) + "\n", encoding="utf-8")
+    print(f"{count} skeletons of {len(pictures)} pictures ({lifter.identity.description}); results in {args.out}")
+    return 0
+
+
+def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
+    import dataclasses
+
+    from lift3d_ros.config import load_yaml
+    from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
+
+    config = SkeletonLiftingConfig() if args.params is None else load_yaml(SkeletonLiftingConfig, args.params)
+    return config if args.model is None else dataclasses.replace(config, model=args.model)
+
+
+def _known_length(text: str) -> KnownLength:
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.pipelines.skeleton_scale import KnownLength
+
+    joints, _, metres = text.rpartition("=")
+    first, _, second = joints.partition(":")
+    try:
+        value = float(metres)
+    except ValueError:
+        value = float("nan")
+    if not (first and second) or value != value:
+        raise ConfigError(f"--length {text}: expected two joints and metres, as in left_hip:left_knee=0.43")
+    return KnownLength(first, second, value)
+
+
+def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, SkeletonFacts]) -> None:
+    """Refuse lengths that no skeleton of the file could use."""
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.pipelines.skeleton_scale import joint_pairs
+
+    for length in lengths:
+        problems = []
+        for facts in skeletons.values():
+            try:
+                joint_pairs(facts, [length])
+            except ConfigError as error:
+                problems.append(error)
+        if problems and len(problems) == len(skeletons):
+            raise problems[0]
+
+
+def _camera(option: str | None) -> CameraModel | None:
+    from lift3d_ros.geometry.camera_file import load_camera
+
+    if option is None:
+        return None
+    path, separator, name = option.rpartition(":")
+    if separator and not Path(option).exists():
+        return load_camera(Path(path), name)
+    return load_camera(Path(option))
+
+
+def _fitted(camera: CameraModel | None, rgb: UInt8Array | None) -> CameraModel | None:
+    """Return the camera for the size of the picture."""
+    from lift3d_ros.images.preprocess import scaled_to
+
+    if camera is None or rgb is None:
+        return camera
+    return scaled_to(camera, rgb.shape[1], rgb.shape[0], "--image")
+
+
+def _up(pitch_deg: float | None) -> Float64Array | None:
+    import numpy as np
+
+    from lift3d_ros.errors import ConfigError
+
+    if pitch_deg is None:
+        return None
+    if not -90.0 <= pitch_deg <= 90.0:
+        raise ConfigError(f"--pitch {pitch_deg:g}: expected -90 (up) to 90 (down) degrees")
+    pitch = np.deg2rad(pitch_deg)
+    return np.array([0.0, -np.cos(pitch), -np.sin(pitch)])
+
+
+def _read_picture(path: Path) -> UInt8Array:
+    import cv2
+    import numpy as np
+
+    from lift3d_ros.errors import ImageError
+
+    try:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise ImageError(f"--image {path}: cannot be read ({error.strerror}); give an existing picture") from None
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise ImageError(f"--image {path}: is no picture that can be decoded; give a JPEG or PNG file")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def _write_picture(path: Path, rgb: UInt8Array) -> None:
+    import cv2
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    path.write_bytes(data.tobytes())
+
+
+def _file_names(pictures: list[str]) -> list[str]:
+    """Return a name for each picture that is safe as a file name and not used twice."""
+    import re
+
+    names: list[str] = []
+    for picture in pictures:
+        stem = re.sub(r"[^\w.-]+", "_", Path(picture).stem) or "picture"
+        names.append(stem if stem not in names else f"{stem}_{len(names)}")
+    return names

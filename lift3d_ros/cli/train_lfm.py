@@ -1,0 +1,44 @@
+"""`lift3d train lfm`: train the skeleton lifter on folders of point sets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lift3d_ros.errors import ConfigError
+
+
+def run_lfm(args: argparse.Namespace) -> int:
+    """Train and say what to do next."""
+    from lift3d_ros.resources import find_resource
+    from lift3d_ros.training.lfm.settings import load_recipe
+    from lift3d_ros.training.lfm.train import train
+
+    if args.pack is not None or args.classes is not None:
+        raise ConfigError(
+            "--pack and --classes are for dfa3d; 'lift3d train lfm' reads folders of .npz files as they are"
+        )
+    if args.out is None:
+        raise ConfigError("--out is missing; name the folder of the run")
+    recipe = load_recipe(args.config or find_resource("config/training/lfm_cpu.yaml"), args.changes)
+    result = train(
+        recipe,
+        [Path(path) for path in args.data],
+        args.val,
+        args.out,
+        init_from=None if args.init_from is None else Path(args.init_from),
+        resume=args.resume,
+        is_half=args.half,
+        has_non_commercial=args.non_commercial,
+    )
+    if not result.run.is_first_process:
+        return 0
+    print(f"trained on {len(result.categories)} sets: {', '.join(result.categories)}")
+    print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
+    if result.run.reason != "finished":
+        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        return 0
+    print(f"finished at step {result.run.step}")
+    if not recipe.is_plain_preset:
+        print(f"its network differs from the preset '{recipe.preset}', so models cannot name it yet")
+    return 0

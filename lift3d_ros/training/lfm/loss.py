@@ -1,0 +1,70 @@
+"""Losses of the skeleton lifter: distance after Procrustean alignment, mirror image, expected error."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lift3d_ros.models.lfm.network import LfmOutput
+from lift3d_ros.ops.procrustes import similarity_alignment
+from lift3d_ros.training.lfm.batches import LiftingBatch
+from lift3d_ros.training.lfm.settings import LfmLossSettings
+
+_SOFT = 0.02  # distances below this share of the size weigh less and less
+
+
+def lifting_losses(output: LfmOutput, batch: LiftingBatch, settings: LfmLossSettings) -> dict[str, Tensor]:
+    """Return named losses, each a mean over instances, times its weight.
+
+    The shape is compared with the truth up to rotation, scale and place, in RMS sizes of the instance. Where its mirror
+    image may be right, too, the better of both is trained, and the sign logit learns which of the two it is, the more
+    the more it matters (fact sheet 13.6). ``sides`` allows this for instances without sides only: there the view does
+    not decide, and an average of both would be flat.
+    """
+    weights = batch.is_valid.to(output.shape.dtype)
+    if not settings.has_procrustes:
+        return _weighted(
+            _distances(_scaled(output.shape, batch.target, weights), batch.target), output, weights, settings
+        )
+    proper = similarity_alignment(output.shape, batch.target, weights)
+    distances = _distances(proper.apply(output.shape), batch.target)
+    if settings.alignment == "proper":
+        return _weighted(distances, output, weights, settings)
+    free = similarity_alignment(output.shape, batch.target, weights, allows_reflection=True)
+    best, chirality = _distances(free.apply(output.shape), batch.target), free.chirality
+    if settings.alignment == "sides":
+        is_known = (batch.side != 0).any(1)
+        best = torch.where(is_known[:, None], distances, best)
+        chirality = torch.where(is_known, chirality.abs(), chirality)
+    losses = _weighted(best, output, weights, settings)
+    is_right = (chirality > 0).to(output.sign_logit.dtype)
+    wrong = F.binary_cross_entropy_with_logits(output.sign_logit, is_right, reduction="none")
+    losses["loss_sign"] = settings.sign * (wrong * (2.0 * chirality.abs()).clamp(max=1.0)).mean()
+    return losses
+
+
+def _weighted(distances: Tensor, output: LfmOutput, weights: Tensor, settings: LfmLossSettings) -> dict[str, Tensor]:
+    """Return the losses of distances (B, J), and of the spread that should expect them."""
+    total = weights.sum(1).clamp(min=1.0)
+    soft = (distances**2 + _SOFT**2).sqrt() - _SOFT
+    expected = distances.detach() / output.spread + output.spread.log()
+    return {
+        "loss_shape": ((soft * weights).sum(1) / total).mean(),
+        "loss_spread": settings.spread * ((expected * weights).sum(1) / total).mean(),
+    }
+
+
+def _distances(moved: Tensor, target: Tensor) -> Tensor:
+    """Return (B, J), with a gradient of zero where a point is exactly right."""
+    return ((moved - target) ** 2).sum(-1).clamp(min=1e-12).sqrt()
+
+
+def _scaled(shape: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return the shape with the best scale and place, its axes those of the camera."""
+    inside = weights[..., None]
+    centred = shape - (shape * inside).sum(1, keepdim=True) / inside.sum(1, keepdim=True).clamp(min=1.0)
+    fit = (centred * target * inside).sum((1, 2))
+    norm = (centred * centred * inside).sum((1, 2)).clamp(min=1e-12)
+    scaled: Tensor = centred * torch.clamp(fit / norm, min=0.1)[:, None, None]
+    return scaled
