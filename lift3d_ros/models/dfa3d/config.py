@@ -48,6 +48,8 @@ class DepthConfig:
         bins_per_code: the ``aspp`` head predicts codes that stand for so many bins each; empty for one code per bin.
         repeats_code_probability: published habit: a code's probability is given to each of its bins undivided.
         bin_tolerance: bins to each side of the measured one that count as hit, for labels and ``lidar``.
+        score_gain: attention sees scores times this. Of many bins each scores little, above all before training, so
+            that features hardly reach the cells; one in the published checkpoints.
     """
 
     source: Literal["none", "light", "aspp", "lidar"] = "light"
@@ -58,6 +60,7 @@ class DepthConfig:
     bins_per_code: tuple[int, ...] = ()
     repeats_code_probability: bool = False
     bin_tolerance: int = 0
+    score_gain: float = 1.0
 
 
 @dataclass(frozen=True)
