@@ -49,7 +49,8 @@ class DepthConfig:
         repeats_code_probability: published habit: a code's probability is given to each of its bins undivided.
         bin_tolerance: bins to each side of the measured one that count as hit, for labels and ``lidar``.
         score_gain: attention sees scores times this. Of many bins each scores little, above all before training, so
-            that features hardly reach the cells; one in the published checkpoints.
+            that features hardly reach the cells; the number of bins gives scores relative to equal ones. One in the
+            published checkpoints.
     """
 
     source: Literal["none", "light", "aspp", "lidar"] = "light"
@@ -188,6 +189,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 image_mean=(127.0, 127.0, 127.0),
                 image_std=(128.0, 128.0, 128.0),
                 backbone=BackboneConfig(architecture="efficientnet_lite0"),
+                depth=DepthConfig(score_gain=56.0),
                 bev_height=100,
                 bev_width=100,
                 num_decoder_layers=2,

@@ -34,6 +34,8 @@ class Pair:
 
 BASE = "dfa3d"
 _TRUE_DEPTH = "network.depth.source=lidar"
+# Measured scores are one where they hit, and lift-splat sums all scores of a ray: neither needs a gain.
+_NO_GAIN = "network.depth.score_gain=1.0"
 # Queries look from the middle of cells wider than a bin, so they need the window that published models have; features
 # that are spread need none.
 _WINDOW = "network.depth.bin_tolerance=1"
@@ -42,9 +44,9 @@ _LIFT_SPLAT = "network.view_transform=lift_splat"
 VARIANTS = (
     Variant(BASE, "3D deformable attention, predicted depth"),
     Variant("attention_2d", "2D deformable attention, no depth", ("network.depth.source=none",)),
-    Variant("lift_splat", "lift-splat, predicted depth", (_LIFT_SPLAT,)),
-    Variant("dfa3d_true_depth", "3D deformable attention, true depth", (_TRUE_DEPTH, _WINDOW)),
-    Variant("lift_splat_true_depth", "lift-splat, true depth", (_LIFT_SPLAT, _TRUE_DEPTH)),
+    Variant("lift_splat", "lift-splat, predicted depth", (_LIFT_SPLAT, _NO_GAIN)),
+    Variant("dfa3d_true_depth", "3D deformable attention, true depth", (_TRUE_DEPTH, _WINDOW, _NO_GAIN)),
+    Variant("lift_splat_true_depth", "lift-splat, true depth", (_LIFT_SPLAT, _TRUE_DEPTH, _NO_GAIN)),
     Variant("layers_1", "one encoder layer", ("network.num_encoder_layers=1",)),
     Variant("layers_3", "three encoder layers", ("network.num_encoder_layers=3",)),
     Variant("no_history", "no memory of earlier frames", ("data.history_frames=0",)),
