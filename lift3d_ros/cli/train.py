@@ -13,10 +13,10 @@ Train the BEV detector.
 
   lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
   lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
-  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/train --val packs/val --out run
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/train --init-from LITE0.pth --out run
   lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data packs/train --out run --resume
-  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from lift3d-bev-tiny --out tuned
-  lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data simulator --out run     render while training
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from my-detector --out tuned
+  lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data simulator --init-from LITE0.pth --out run
   torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
 
 --data takes packs (several), one folder or recording with labels, or the word 'simulator': then scenes are rendered
@@ -24,6 +24,9 @@ while the network trains, by run.workers processes, in an order that cannot be r
 losses.png, pictures of the validation and checkpoints into DIR, and at its end weights.safetensors, of the best
 validation best.safetensors, and manifest_entry.yaml. It can be cut off at any time and goes on with --resume; Ctrl-C
 stops it after a step, saves, and gives the exit status 130.
+
+The recipes keep the first stages of the backbone as they are, so a run starts from trained weights: LITE0.pth is a
+published EfficientNet-Lite0, see docs/training.md; --set loss.frozen_stages=0 trains all from random weights.
 """
 
 _SIMULATOR = "simulator"
@@ -42,7 +45,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
     parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
-    parser.add_argument("--init-from", metavar="NAME|FILE", help="model, .safetensors or checkpoint to start from")
+    parser.add_argument(
+        "--init-from", metavar="NAME|FILE", help="model, .safetensors, checkpoint or published backbone (.pth)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], dest="changes", metavar="NAME=VALUE",

@@ -106,7 +106,7 @@ def check_frozen(network: TrainedDetector, report: InitReport | None) -> None:
     if random:
         raise ConfigError(
             f"loss.frozen_stages is {network.frozen_stages}, and '{min(random)}' would start at random and stay so; "
-            "give --init-from lift3d-bev-tiny or the .pth file of a published backbone, or --set loss.frozen_stages=0"
+            "give --init-from a trained model or the .pth file of a published backbone, or --set loss.frozen_stages=0"
         )
 
 
