@@ -14,7 +14,7 @@ help: ## show this list
 setup: ## make .venv with all dependencies and the built interfaces
 	@tools/bootstrap.sh
 
-demo: setup ## replay a surround-camera scene through the real node; DEMO_BAG=path takes your recording
+demo: setup ## play the bundled street through the real node into a report page; DEMO_BAG=path adds your recording
 	@$(BIN)/python tools/demo.py
 
 test: setup ## run the whole suite; the node tests run again with the field checks of older distributions

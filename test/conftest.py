@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,9 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 
 HAS_ROS = all(importlib.util.find_spec(name) for name in ("rclpy", "lift3d_ros.msg"))
 collect_ignore_glob = [] if HAS_ROS else ["nodes/*", "faults/*"]
+
+# A shell starts what it runs in the background with interrupts ignored, and the processes of tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

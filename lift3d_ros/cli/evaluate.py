@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--split", metavar="S", help="split of nuScenes; for example mini_val")
     parser.add_argument("--rig", type=Path, metavar="FILE", help="calibration and mounting that override a recording's")
     parser.add_argument(
-        "--classes-file", type=Path, metavar="FILE", help="YAML table 'class of the labels: class of the benchmark'"
+        "--classes", type=Path, metavar="FILE", help="YAML table 'class of the labels: class of the benchmark'"
     )
     parser.add_argument("--ranges", metavar="A-B,...", help="distances scored apart, m (default 0-20,20-35,35-51.2)")
     parser.add_argument("--from-results", type=Path, metavar="DIR", help="score detections that are there; run nothing")
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     config = _config_of(args)
     ranges = DEFAULT_RANGES if args.ranges is None else parse_ranges(args.ranges)
     rig = None if args.rig is None else load_rig(args.rig)
-    class_map = ClassMap() if args.classes_file is None else load_class_map(args.classes_file)
+    class_map = ClassMap() if args.classes is None else load_class_map(args.classes)
     tables = _tables_of(args, config)
     choice = DataChoice(tuple(args.scenes), args.nuscenes_version, args.split, config.sync, rig)
     scenes = labelled_scenes(find_scenes(args.data, choice), class_map)

@@ -21,11 +21,12 @@ Lift 2D into 3D on robots, without a running ROS system.
   lift3d simulate --out DIR          make labelled street scenes
   lift3d bag info BAG                what is in a recording, and what the detector would use
   lift3d train dfa3d --data DIR      train a detector on labelled recordings or the simulator
-  lift3d weights import FILE.pth     take over published weights; list and verify models
+  lift3d weights import FILE.pth     take over published weights; add own ones, list and verify models
   lift3d export dfa3d --out X.onnx   write a model as a graph that runs without torch
   lift3d doctor                      check this machine, or a running robot with --topics
 
-'lift3d VERB --help' explains each verb. Exit status: 0 done, 1 a check found a problem, 2 wrong use or input.
+'lift3d VERB --help' explains each verb. Exit status: 0 done, 1 a check found a problem, 2 wrong use or input,
+130 interrupted.
 """
 
 

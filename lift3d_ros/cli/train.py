@@ -13,17 +13,24 @@ Train the BEV detector (dfa3d) or the skeleton lifter (lfm).
 
   lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
   lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
-  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/train --val packs/val --out run
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/train --init-from LITE0.pth --out run
   lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data packs/train --out run --resume
-  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from lift3d_bev_tiny --out tuned
+  lift3d train dfa3d --config config/training/dfa3d_cpu.yaml --data packs/mine --init-from my-detector --out tuned
+  lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data simulator --init-from LITE0.pth --out run
   torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
   lift3d train lfm --config config/training/lfm_cpu.yaml --data keypoints --out run     folders of .npz point sets
 
---data takes packs (several), one folder or recording with labels, or the word 'simulator'. A run writes losses.csv,
+--data takes packs (several), one folder or recording with labels, or the word 'simulator': then scenes are rendered
+while the network trains, by run.workers processes, in an order that cannot be repeated. A run writes losses.csv,
 losses.png, pictures of the validation and checkpoints into DIR, and at its end weights.safetensors, of the best
 validation best.safetensors, and manifest_entry.yaml. It can be cut off at any time and goes on with --resume; Ctrl-C
-stops it after a step.
+stops it after a step, saves, and gives the exit status 130.
+
+The recipes keep the first stages of the backbone as they are, so a run starts from trained weights: LITE0.pth is a
+published EfficientNet-Lite0, see docs/training.md; --set loss.frozen_stages=0 trains all from random weights.
 """
+
+_SIMULATOR = "simulator"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,7 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
     parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run")
-    parser.add_argument("--init-from", metavar="NAME|FILE", help="model, .safetensors or checkpoint to start from")
+    parser.add_argument(
+        "--init-from", metavar="NAME|FILE", help="model, .safetensors, checkpoint or published backbone (.pth)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], dest="changes", metavar="NAME=VALUE",
@@ -54,12 +63,13 @@ def add_parser(subparsers: Any) -> None:
     packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")
     packing.add_argument("--quality", type=int, default=80, help="WebP quality of packed pictures; 0: as they are")
     packing.add_argument("--workers", type=int, default=1, help="processes that prepare (default %(default)s)")
-    packing.add_argument(
-        "--seeds", default="0:100", metavar="A:B", help="scenes of the simulator (default %(default)s)"
+    simulating = parser.add_argument_group("the simulator as data")
+    simulating.add_argument(
+        "--seeds", metavar="A:B", help="scenes A to B-1 (default 0:100 with --pack, else 0:9000, which come again)"
     )
-    packing.add_argument("--simulation", type=Path, metavar="FILE", help="settings of the simulator")
-    packing.add_argument("--meshes", type=Path, metavar="DIR", help="folder of meshes for the simulator")
-    packing.add_argument("--split", default="train", help="split of the meshes (default %(default)s)")
+    simulating.add_argument("--simulation", type=Path, metavar="FILE", help="settings of the simulator")
+    simulating.add_argument("--meshes", type=Path, metavar="DIR", help="folder of meshes for the simulator")
+    simulating.add_argument("--split", default="train", help="split of the meshes (default %(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -85,13 +95,16 @@ def run(args: argparse.Namespace) -> int:
         return _pack(args, recipe)
     if args.out is None:
         raise ConfigError("--out is missing; name the folder of the run (or prepare data with --pack)")
-    if "simulator" in args.data:
-        raise ConfigError("--data simulator: scenes are rendered before training; add --pack DIR, then --data DIR")
+    if _SIMULATOR in args.data and len(args.data) > 1:
+        raise ConfigError(
+            f"--data {' '.join(args.data)}: the simulator cannot be mixed with other data; prepare its scenes first, "
+            "with --pack DIR, and give --data DIR"
+        )
     from lift3d_ros.training.dfa3d.train import train
 
     result = train(
         recipe,
-        [Path(path) for path in args.data],
+        _simulator(args, "0:9000") if _SIMULATOR in args.data else [Path(path) for path in args.data],
         args.val,
         args.out,
         init_from=args.init_from,
@@ -100,14 +113,14 @@ def run(args: argparse.Namespace) -> int:
         class_map=_class_map(args, recipe),
     )
     if not result.run.is_first_process:
-        return 0
+        return 130 if result.run.reason == "interrupted" else 0
     if result.start is not None:
         print(result.start.describe())
     assert result.weights is not None
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
         print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
-        return 0
+        return 130 if result.run.reason == "interrupted" else 0
     print(f"finished at step {result.run.step}")
     _write_entry(args.out / "manifest_entry.yaml", recipe.preset, result.weights)
     if recipe.is_plain_preset:
@@ -143,16 +156,15 @@ def _pack(args: argparse.Namespace, recipe: Any) -> int:
 
     from lift3d_ros.datasets.pack import PackFacts, PackReader
     from lift3d_ros.errors import ConfigError
-    from lift3d_ros.training.packing import RecordedSource, SimulatorSource, Source, pack_scenes
+    from lift3d_ros.training.packing import RecordedSource, Source, pack_scenes
 
     if len(args.data) != 1:
         raise ConfigError(f"--data {' '.join(args.data)}: one source is prepared at a time; call once for each")
     if not 0 <= args.quality <= 100:
         raise ConfigError(f"--quality {args.quality}: expected 1 to 100, or 0 to keep pictures as they are")
     source: Source = RecordedSource(Path(args.data[0]), args.classes)
-    if args.data[0] == "simulator":
-        settings = args.simulation or _simulation_settings()
-        source = SimulatorSource(settings, _seeds(args.seeds), args.meshes, args.split)
+    if args.data[0] == _SIMULATOR:
+        source = _simulator(args, "0:100")
     network = recipe.network
     size = (network.image_width, network.image_height)
     facts = PackFacts(*size, network.class_names, source.description)  # without a seed: more may be added
@@ -172,11 +184,12 @@ def _pack(args: argparse.Namespace, recipe: Any) -> int:
     return 0
 
 
-def _simulation_settings() -> Path:
-    """Return the settings of the simulator for training data."""
+def _simulator(args: argparse.Namespace, seeds: str) -> Any:
     from lift3d_ros.resources import find_resource
+    from lift3d_ros.training.packing import SimulatorSource
 
-    return find_resource("config/simulation/train.yaml")
+    settings = args.simulation or find_resource("config/simulation/train.yaml")
+    return SimulatorSource(settings, _seeds(args.seeds or seeds), args.meshes, args.split)
 
 
 def _seeds(text: str) -> range:

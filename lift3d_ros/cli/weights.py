@@ -16,7 +16,7 @@ DESCRIPTION = """\
 Import published checkpoints, add own weights, and list and verify the models of this machine.
 
   lift3d weights import bevformer_tiny_epoch_24.pth --as bevformer-tiny
-  lift3d weights add run/weights.safetensors --as tiny --name my-detector
+  lift3d weights add run/weights.safetensors --as lift3d-bev-tiny --name my-detector
   lift3d weights list                          models, their licences, and where they are
   lift3d weights verify                        hashes, and tensors against the networks
 """
@@ -38,7 +38,7 @@ The published weights are licensed for non-commercial use; --licence replaces th
 ADD_DESCRIPTION = """\
 Add weights that 'lift3d train' wrote as a model, so that nodes, replay and evaluate find it by its name.
 
-  lift3d weights add run/weights.safetensors --as tiny --name my-detector
+  lift3d weights add run/weights.safetensors --as lift3d-bev-tiny --name my-detector
   lift3d replay BAG --model my-detector --out results
 
 The file must fit the network of the configuration exactly. It is copied into the folder of models.

@@ -1,6 +1,7 @@
 """Known depth of a prepared picture, one number for each cell of the feature map that learns it.
 
 A cell holds the smallest depth that is known of its pixels, metres along the optical axis; infinite where none is.
+Cells at the right and at the bottom are incomplete where the size of the picture is no multiple of a cell.
 Rectifying and scaling keep the optical axis, so depths of the picture as it was taken hold for the prepared one.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.errors import DatasetError
 from lift3d_ros.geometry.camera import project
 from lift3d_ros.geometry.project import project_points
 from lift3d_ros.geometry.rigid import transform_points
@@ -26,16 +27,8 @@ _MAX_CACHED_CAMERAS = 64
 
 
 def grid_shape(spec: InputSpec) -> tuple[int, int]:
-    """Return rows and columns of cells.
-
-    Raises:
-        ConfigError: the size of the network input is not a multiple of `CELL`.
-    """
-    if spec.height % CELL or spec.width % CELL:
-        raise ConfigError(
-            f"network input {spec.width}x{spec.height}: expected a width and a height that are multiples of {CELL}"
-        )
-    return spec.height // CELL, spec.width // CELL
+    """Return rows and columns of cells, incomplete ones included."""
+    return -(-spec.height // CELL), -(-spec.width // CELL)
 
 
 def cell_depths_of_map(depth_map: Float32Array, model: CameraModel, spec: InputSpec, label: str) -> NDArray[np.float16]:
@@ -54,8 +47,9 @@ def cell_depths_of_map(depth_map: Float32Array, model: CameraModel, spec: InputS
     rows, columns = grid_shape(spec)
     height, width = depth_map.shape
     source = _source_pixels(spec, *_key(scaled_to(model, width, height, label)))
-    depths = np.where(source >= 0, depth_map.ravel()[source], 0.0)
-    depths[~(depths > 0.0)] = np.inf
+    found = np.where(source >= 0, depth_map.ravel()[source], 0.0).reshape(spec.height, spec.width)
+    depths = np.full((rows * CELL, columns * CELL), np.inf)
+    depths[: spec.height, : spec.width] = np.where(found > 0.0, found, np.inf)
     return _as_cells(depths.reshape(rows, CELL, columns, CELL).min(axis=(1, 3)))
 
 
@@ -71,9 +65,8 @@ def cell_depths_of_points(
     in_picture, is_seen = project(view.model, transform_points(view.T_cam_reference, points))
     is_seen &= ((in_picture >= -0.5) & (in_picture < [view.model.width - 0.5, view.model.height - 0.5])).all(axis=1)
     pixels, depths = project_points(image_from_base, points[is_seen])
-    cells = np.floor((pixels + 0.5) / CELL)
-    is_inside = ((cells >= 0) & (cells < [columns, rows])).all(axis=1) & (depths > 0.0)
-    column, row = cells[is_inside].astype(np.int64).T
+    is_inside = ((pixels >= -0.5) & (pixels < [spec.width - 0.5, spec.height - 0.5])).all(axis=1) & (depths > 0.0)
+    column, row = np.floor((pixels[is_inside] + 0.5) / CELL).astype(np.int64).T
     nearest = np.full(rows * columns, np.inf)
     np.minimum.at(nearest, row * columns + column, depths[is_inside])
     return _as_cells(nearest.reshape(rows, columns))

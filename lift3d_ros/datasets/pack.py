@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from lift3d_ros.datasets.cell_depths import CELL
-from lift3d_ros.datasets.pack_file import decode_samples, encode_samples
+from lift3d_ros.datasets.pack_file import count_pictures, decode_samples, encode_samples
 from lift3d_ros.datasets.prepared import PreparedSample
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.images.preprocess import InputSpec
@@ -160,6 +160,19 @@ class PackReader:
             sorted(unquote(path.name[: -len(_SUFFIX)]) for path in self.folder.glob(f"[!.]*{_SUFFIX}"))
         )
         return tuple(scene for scene in self._scenes if scene not in known)
+
+    def num_pictures(self, scene: str) -> int:
+        """Return how many pictures a scene has; reads the head of its file only.
+
+        Raises:
+            DatasetError: no such scene, or a damaged file.
+        """
+        path = self.folder / _file_name(scene)
+        try:
+            with path.open("rb") as file:
+                return count_pictures(file, str(path))
+        except OSError as error:
+            raise DatasetError(f"{path}: cannot be read ({error.strerror})") from None
 
     def load(self, scene: str) -> list[PreparedSample]:
         """Return the samples of a scene in order of time.

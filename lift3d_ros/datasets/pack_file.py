@@ -1,8 +1,9 @@
 """One scene of a pack as bytes: the arrays of its samples one behind the other, as safetensors.
 
-Arrays with one row for each sample: `index`, `stamp_ns`, `has_pose`, `T_world_base`, `num_cameras`, `num_boxes`. Rows
-of cameras and of boxes follow each other over all samples. Pictures are `images` (uint8), or `webp` (bytes one
-behind the other) with `webp_ends` (where each one ends). The header holds the scene and the names of the cameras.
+Arrays with one row for each sample: `index`, `stamp_ns`, `has_pose`, `T_world_base`, `linear_velocity`,
+`angular_velocity` (both absent in older files, then unknown), `num_cameras`, `num_boxes`. Rows of cameras and of boxes
+follow each other over all samples. Pictures are `images` (uint8), or `webp` (bytes one behind the other) with
+`webp_ends` (where each one ends). The header holds the scene and the names of the cameras.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -28,8 +29,11 @@ MAX_DECODED_BYTES = 8 << 30
 
 _CAMERA_FIELDS = ("image_from_base", "cell_depths")
 _BOX_FIELDS = ("centers", "sizes", "yaws", "velocities", "labels", "visibility", "num_points")
+_VELOCITIES = ("linear_velocity", "angular_velocity")
 _MAX_BOX_ROWS = 10_000_000
+_MAX_HEADER_BYTES = 64 << 20
 _THREADS = 4
+_DAMAGED = "The file is damaged or from another pack: delete it and prepare that scene again"
 
 _Arrays = dict[str, NDArray[Any]]
 
@@ -54,6 +58,7 @@ def encode_samples(
         "stamp_ns": np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
         "has_pose": np.array([sample.has_pose for sample in samples], dtype=np.uint8),
         "T_world_base": np.stack([sample.T_world_base for sample in samples]).astype(np.float64),
+        **{name: np.stack([getattr(sample, name) for sample in samples]) for name in _VELOCITIES},
         "num_cameras": num_cameras,
         "num_boxes": num_boxes,
     }
@@ -80,6 +85,22 @@ def encode_samples(
     return bytes(save(arrays, metadata={"pack": json.dumps({"scene": scene, "cameras": names})}))
 
 
+def count_pictures(file: BinaryIO, label: str) -> int:
+    """Return how many pictures the file of a scene has, by its header.
+
+    Raises:
+        DatasetError: it is damaged.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes")
+        header = json.loads(json.loads(file.read(length))["__metadata__"]["pack"])
+        return sum(len(names) for names in header["cameras"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{label}: not readable ({error!r}). {_DAMAGED}") from None
+
+
 def decode_samples(content: bytes, scene: str, spec: InputSpec, num_classes: int, label: str) -> list[PreparedSample]:
     """Return the samples that :func:`encode_samples` put into a file.
 
@@ -92,21 +113,22 @@ def decode_samples(content: bytes, scene: str, spec: InputSpec, num_classes: int
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    damaged = "The file is damaged or from another pack: delete it and prepare that scene again"
     try:
         arrays: _Arrays = load(content)
         # The first eight bytes are the length of the header; 'load' has checked it against the file.
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         header = json.loads(metadata["pack"])
         if header["scene"] != scene:
-            raise DatasetError(f"{label}: holds scene '{header['scene']}'; expected '{scene}'. {damaged}")
+            raise DatasetError(f"{label}: holds scene '{header['scene']}'; expected '{scene}'. {_DAMAGED}")
         cameras = [tuple(map(str, names)) for names in header["cameras"]]
+        for name in _VELOCITIES:
+            arrays.setdefault(name, np.full((len(arrays["index"]), 3), np.nan))
         _check(arrays, spec, num_classes, label)
         if [len(names) for names in cameras] != arrays["num_cameras"].tolist():
-            raise DatasetError(f"{label}: names of cameras and pictures do not fit together. {damaged}")
+            raise DatasetError(f"{label}: names of cameras and pictures do not fit together. {_DAMAGED}")
         images = _pictures(arrays, spec, label)
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise DatasetError(f"{label}: not readable ({error!r}). {damaged}") from None
+        raise DatasetError(f"{label}: not readable ({error!r}). {_DAMAGED}") from None
     camera_ends, box_ends = np.cumsum(arrays["num_cameras"]), np.cumsum(arrays["num_boxes"])
     samples = []
     for i, names in enumerate(cameras):
@@ -119,6 +141,7 @@ def decode_samples(content: bytes, scene: str, spec: InputSpec, num_classes: int
                 stamp_ns=int(arrays["stamp_ns"][i]),
                 has_pose=bool(arrays["has_pose"][i]),
                 T_world_base=arrays["T_world_base"][i],
+                **{name: arrays[name][i] for name in _VELOCITIES},
                 cameras=names,
                 images=images[of_cameras],
                 **{name: arrays[name][of_cameras] for name in _CAMERA_FIELDS},
@@ -136,6 +159,7 @@ def _check(arrays: _Arrays, spec: InputSpec, num_classes: int, label: str) -> No
         "stamp_ns": ((count,), np.int64),
         "has_pose": ((count,), np.uint8),
         "T_world_base": ((count, 4, 4), np.float64),
+        **dict.fromkeys(_VELOCITIES, ((count, 3), np.float64)),
         "num_cameras": ((count,), np.int64),
         "num_boxes": ((count,), np.int64),
         "image_from_base": ((rows, 4, 4), np.float32),

@@ -27,11 +27,14 @@ class PreparedSample:
         scene, index: where the sample comes from; samples of a scene are in order of time.
         has_pose: whether `T_world_base` is known; without it the sample shares no memory with others.
         T_world_base: (4, 4) float64 pose of the base frame at `stamp_ns`, in a frame that does not jump in a scene.
+        linear_velocity, angular_velocity: (3,) float64 of the base frame along its axes, m/s and rad/s; NaN where
+            unknown.
         cameras: names of the N cameras.
         images: (N, 3, H, W) uint8 RGB.
         image_from_base: (N, 4, 4) float32; maps points of the base frame at `stamp_ns`, metres, to
             (u*depth, v*depth, depth, 1) of the prepared pixels. The motion between the captures is compensated.
-        cell_depths: (N, H/16, W/16) float16 metres, see :mod:`lift3d_ros.datasets.cell_depths`; inf where unknown.
+        cell_depths: (N, ceil(H/16), ceil(W/16)) float16 metres, see :mod:`lift3d_ros.datasets.cell_depths`; inf where
+            unknown.
         centers, sizes: (M, 3) float32 metres in the base frame: x y z of the middle; length, width, height.
         yaws: (M,) float32 radians about +z.
         velocities: (M, 2) float32 m/s over ground; NaN where unknown.
@@ -45,6 +48,8 @@ class PreparedSample:
     stamp_ns: int
     has_pose: bool
     T_world_base: Float64Array
+    linear_velocity: Float64Array
+    angular_velocity: Float64Array
     cameras: tuple[str, ...]
     images: UInt8Array
     image_from_base: Float32Array
@@ -64,7 +69,7 @@ def prepare_sample(
     """Decode, rectify, resize and crop the pictures of a set, and bring its labels into arrays.
 
     Args:
-        spec: size of the network input; a multiple of 16 px in both directions.
+        spec: size of the network input.
         class_names: classes of the network, in its order.
         index: place of the set in its scene.
         rig: names masks of the own vehicle, as for the detector.
@@ -105,6 +110,8 @@ def prepare_sample(
         stamp_ns=frame_set.stamp_ns,
         has_pose=ego is not None,
         T_world_base=np.eye(4) if ego is None else ego.T_world_base,
+        linear_velocity=_known(None if ego is None else ego.linear_velocity),
+        angular_velocity=_known(None if ego is None else ego.angular_velocity),
         cameras=tuple(frame_set.views),
         images=images,
         image_from_base=projections,
@@ -135,6 +142,10 @@ def labels_for(boxes: Boxes3D, class_names: Sequence[str], where: str) -> NDArra
             )
     table = np.array([index_of.get(name, -1) for name in boxes.class_names], dtype=np.int64)
     return np.asarray(table[boxes.labels], dtype=np.int64)
+
+
+def _known(velocity: Float64Array | None) -> Float64Array:
+    return np.full(3, np.nan) if velocity is None else np.asarray(velocity, dtype=np.float64)
 
 
 def _or_unknown(values: NDArray[np.float64] | NDArray[np.int64] | None, count: int, unknown: float) -> Float64Array:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Any
 from lift3d_ros.datasets.class_map import ClassMap, load_class_map
 from lift3d_ros.datasets.labelled import LabelledData
 from lift3d_ros.datasets.pack import PackFacts, PackReader, create_pack, write_pack
-from lift3d_ros.datasets.prepared import prepare_sample
+from lift3d_ros.datasets.prepared import PreparedSample, prepare_sample
 from lift3d_ros.datasets.simulated import SimulatedData, scene_name
-from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.errors import ConfigError, DatasetError, Lift3dError
+from lift3d_ros.images.preprocess import InputSpec
 from lift3d_ros.replay.labelled_data import open_labelled_data
 from lift3d_ros.simulation.settings import load_settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def pack_scenes(
         on_scene: called with scenes that are done and scenes in all.
 
     Raises:
-        DatasetError: the folder holds a pack with other facts, a scene is wrong, or there is none.
+        DatasetError: the folder holds a pack with other facts, there is no scene, or one is wrong, which is named.
         ConfigError: settings or seeds cannot be used.
     """
     if not 1 <= workers <= 256:
@@ -140,12 +144,41 @@ def pack_scenes(
     return len(missing)
 
 
+def prepare_scene(data: LabelledData, scene: str, spec: InputSpec, class_names: Sequence[str]) -> list[PreparedSample]:
+    """Return all samples of a scene.
+
+    Raises:
+        Lift3dError: whatever went wrong, with the name of the scene.
+    """
+    with naming_scene(scene):
+        return [
+            prepare_sample(data.load(scene, index), spec, class_names, index=index)
+            for index in range(data.num_frames(scene))
+        ]
+
+
+@contextmanager
+def naming_scene(scene: str) -> Iterator[None]:
+    """Let every error inside of a ``with`` block name the scene, and be one that is shown without traceback."""
+    try:
+        yield
+    except Lift3dError as error:
+        if scene in str(error):
+            raise
+        raise DatasetError(f"scene '{scene}': {error}") from None
+    except Exception as error:
+        logger.debug("scene '%s'", scene, exc_info=True)
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DatasetError(
+            f"scene '{scene}': cannot be prepared ({found}); leave it out, or prepare it alone with 'lift3d --verbose "
+            "train ... --workers 1' to see where this comes from"
+        ) from None
+
+
 def _pack_scene(data: LabelledData, scene: str, folder: Path, facts: PackFacts, quality: int | None) -> None:
-    samples = [
-        prepare_sample(data.load(scene, index), facts.spec, facts.class_names, index=index)
-        for index in range(data.num_frames(scene))
-    ]
-    write_pack(folder, scene, samples, quality)
+    samples = prepare_scene(data, scene, facts.spec, facts.class_names)
+    with naming_scene(scene):
+        write_pack(folder, scene, samples, quality)
 
 
 # What a worker process has opened; `stack` keeps it open until the process ends.
@@ -160,5 +193,6 @@ def _open_in_worker(source: Source, folder: Path, facts: PackFacts, quality: int
 def _pack_in_worker(scene: str) -> None:
     folder, facts, quality = _worker["arguments"]
     if "data" not in _worker:  # here and not in the initialiser, whose errors only break the pool
-        _worker["data"] = _worker["source"].open(facts.class_names, _worker["stack"])
+        with naming_scene(scene):
+            _worker["data"] = _worker["source"].open(facts.class_names, _worker["stack"])
     _pack_scene(_worker["data"], scene, folder, facts, quality)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.training.checkpoint import Checkpoint, check_facts, find_checkpoint, read_checkpoint
+from lift3d_ros.training.memory import is_out_of_memory
 from lift3d_ros.training.settings import RunSettings
 
 try:
@@ -106,7 +107,8 @@ def run(
     Raises:
         ConfigError: no limit of the run is given, or the checkpoint belongs to another configuration.
         WeightsError: the checkpoint is damaged.
-        Lift3dError: a loss is not finite; names the step and the file with the batch.
+        Lift3dError: a loss is not finite; names the step and the file with the batch. Or the memory is too small.
+        KeyboardInterrupt: Ctrl-C was pressed twice; the last checkpoint is there.
     """
     from lift3d_ros.training.bookkeeping import Bookkeeping
 
@@ -125,7 +127,14 @@ def run(
         rank = int(os.environ.get("RANK", "0"))
         validation = data.validation_batches(rank, num_ranks) if settings.validation_interval else None
         if not bookkeeping.is_done:
-            trainer.fit(module, data.train_batches(first, rank, num_ranks), validation)
+            try:
+                trainer.fit(module, data.train_batches(first, rank, num_ranks), validation)
+            except SystemExit:  # how Lightning ends when Ctrl-C was pressed again
+                raise KeyboardInterrupt from None
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise Lift3dError(_memory_text(error, settings, bookkeeping.step)) from None
     return RunResult(
         bookkeeping.step,
         bookkeeping.reason,
@@ -133,6 +142,17 @@ def run(
         tuple(bookkeeping.losses),
         bookkeeping.averaged.state(),
         rank == 0,
+    )
+
+
+def _memory_text(error: Exception, settings: RunSettings, step: int) -> str:
+    size = max(1, settings.batch_size // 2)
+    remedy = f"run.batch_size={size} run.accumulation={settings.accumulation * settings.batch_size // size}"
+    if not settings.has_gradient_checkpoints:
+        remedy += " run.has_gradient_checkpoints=true"
+    return (
+        f"step {step + 1}: there is too little memory for a batch of {settings.batch_size} "
+        f"({' '.join(str(error).split())[:160]}); start again with --set {remedy}, and a smaller data.memory_gb"
     )
 
 

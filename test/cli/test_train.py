@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from lift3d_ros.cli.main import main
 from lift3d_ros.models.dfa3d.config import preset
 from lift3d_ros.models.dfa3d.detector import build_detector
 from lift3d_ros.pipelines.bev_graph import load_network
+from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.weights.manifest import find_model
 
 
@@ -43,13 +46,49 @@ def test_a_training_says_how_to_go_on_and_what_it_has_written(
     assert "tensors taken" in capsys.readouterr().out
 
 
+def test_ctrl_c_ends_after_a_step_that_is_saved(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = Dfa3dModule.training_step
+
+    def interrupted(self: Dfa3dModule, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments)
+
+    out = tmp_path / "run"
+    command = ["train", "dfa3d", "--data", str(pack), "--out", str(out), "--set", *SMALL, "run.max_steps=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Dfa3dModule, "training_step", interrupted)
+        assert main(command) == 130
+    assert "stopped at step 1 (interrupted); go on with the same command and --resume" in capsys.readouterr().out
+    assert main([*command, "--resume"]) == 0
+    assert "finished at step 3" in capsys.readouterr().out
+
+
+def test_ctrl_c_twice_ends_at_once_without_traceback(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: Dfa3dModule, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Dfa3dModule, "training_step", interrupted)
+    command = ["train", "dfa3d", "--data", str(pack), "--out", str(tmp_path / "run"), "--set", *SMALL]
+    assert main(command) == 130
+    assert "lift3d: interrupted" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "{pack}"], "--out is missing"),
-        (["--data", "simulator", "--out", "{out}"], "add --pack DIR"),
-        (["--data", "nowhere", "--out", "{out}"], "nowhere: does not exist"),
-        (["--data", "{pack}", "--out", "{out}"], "field 'width' is 192; expected 704"),
+        (["--data", "simulator", "{pack}", "--out", "{out}"], "cannot be mixed with other data"),
+        (["--data", "{pack}", "--out", "{out}", "--set", "loss.frozen_stages=2"], "would start at random and stay so"),
+        (["--data", "nowhere", "--out", "{out}", "--set", "loss.frozen_stages=0"], "nowhere: does not exist"),
+        (
+            ["--data", "{pack}", "--out", "{out}", "--set", "loss.frozen_stages=0"],
+            "field 'width' is 192; expected 704",
+        ),
         (["--data", "{pack}", "--out", "{out}", "--config", "nowhere.yaml"], "nowhere.yaml: file not found"),
         (["--data", "{pack}", "--out", "{out}", "--set", "run.stepz=3"], "unknown name 'run.stepz'"),
         (["--data", "simulator", "--pack", "{out}", "--seeds", "9:3"], "expected A:B"),

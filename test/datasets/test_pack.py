@@ -35,6 +35,8 @@ def sample(index: int = 0, cameras: tuple[str, ...] = ("front", "back"), boxes: 
         stamp_ns=1_700_000_000_123_456_789 + index,
         has_pose=index != 1,
         T_world_base=np.eye(4) + 1e-13,
+        linear_velocity=rng.normal(size=3),
+        angular_velocity=np.full(3, np.nan),
         cameras=cameras,
         images=np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
         image_from_base=rng.normal(size=(len(cameras), 4, 4)).astype(np.float32),
@@ -125,6 +127,27 @@ def test_samples_that_do_not_fit_are_not_written(pack: Path) -> None:
     with pytest.raises(DatasetError, match=r"scene '..': its name"):
         write_pack(pack, "..", SAMPLES)
     assert [path.name for path in pack.iterdir()] == ["pack.json"]
+
+
+def test_files_from_before_velocities_were_kept_are_read(pack: Path) -> None:
+    path = write_pack(pack, "street / 1", SAMPLES)
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    arrays = {name: array for name, array in load(content).items() if not name.endswith("r_velocity")}
+    assert len(arrays) == len(load(content)) - 2
+    path.write_bytes(save(arrays, metadata=header))
+    found = PackReader(pack).load("street / 1")
+    assert np.isnan([(sample.linear_velocity, sample.angular_velocity) for sample in found]).all()
+    np.testing.assert_array_equal(found[0].centers, SAMPLES[0].centers)
+
+
+def test_pictures_need_no_whole_number_of_cells(tmp_path: Path) -> None:
+    create_pack(tmp_path, dataclasses.replace(FACTS, width=60, height=25))
+    odd = dataclasses.replace(SAMPLES[0], images=np.ascontiguousarray(SAMPLES[0].images[..., :25, :60]))
+    write_pack(tmp_path, "street / 1", [odd])
+    (found,) = PackReader(tmp_path, InputSpec(60, 25)).load("street / 1")
+    assert found.cell_depths.shape == (2, 2, 4)
+    assert found.images.shape == (2, 3, 25, 60)
 
 
 def rewritten(path: Path, **changes: Any) -> None:

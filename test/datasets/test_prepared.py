@@ -13,7 +13,7 @@ from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.datasets.frames import frame_set, read_scene
 from lift3d_ros.datasets.labelled import LabelledSet
 from lift3d_ros.datasets.prepared import PreparedSample, prepare_sample
-from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.errors import DatasetError
 from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.rigid import invert, make_transform
 from lift3d_ros.images.preprocess import ImagePreprocessor, InputSpec
@@ -204,9 +204,20 @@ def test_a_damaged_picture_names_scene_and_camera() -> None:
         prepare(dataclasses.replace(entry, image=image))
 
 
-def test_sizes_that_have_no_whole_cells_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"120x64.*multiples of 16"):
-        prepare_sample(labelled(), InputSpec(120, 64), CLASSES)
+def test_cells_at_the_border_may_be_incomplete() -> None:
+    """A picture of 120 x 60 px has half a column and three quarters of a row beyond its whole cells."""
+    entry = view(size=(240, 120))
+    small = InputSpec(120, 60)
+    points = np.array([[10.0, 0.0, 0.0], [2.0, 0.0, -0.2], [2.0, 0.0, -0.33]], np.float32)
+    whole = np.full((120, 240), 9.0, np.float32)
+    whole[118:] = 4.0
+    mapped = prepare_sample(labelled(entry, depth_maps={"front": whole}), small, CLASSES)
+    assert mapped.cell_depths.shape == (1, 4, 8)
+    assert (mapped.cell_depths[0, :3] == 9.0).all()
+    assert (mapped.cell_depths[0, 3] == 4.0).all(), "what lies beyond the picture does not count"
+    cast = prepare_sample(labelled(entry, points=points), small, CLASSES)
+    assert cast.cell_depths.shape == (1, 4, 8)
+    assert np.isfinite(cast.cell_depths).sum() == 1, "two points lie under the picture, one of them in its last row"
 
 
 def test_a_depth_map_may_be_smaller_than_the_calibration() -> None:

@@ -110,7 +110,7 @@ def test_classes_of_the_labels_are_mapped_by_a_table_or_refused(
     assert "class 'van' is not known" in capsys.readouterr().err
     table = tmp_path / "classes.yaml"
     table.write_text("van: car\n", encoding="utf-8")
-    figures = figures_of(tmp_path, "--classes-file", str(table))
+    figures = figures_of(tmp_path, "--classes", str(table))
     assert (figures["mAP"], figures["per_class"]["car"]["num_labels"]) == (pytest.approx(1.0), 1)
     assert "Labels of these classes are ignored: other (1)." in figures["notes"]
 

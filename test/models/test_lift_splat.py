@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from dfa3d_configs import SMALL  # noqa: E402
 
+from lift3d_ros.errors import ConfigError  # noqa: E402
 from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures  # noqa: E402
 from lift3d_ros.models.dfa3d.lift_splat import LiftSplat, RayCells, find_ray_cells  # noqa: E402
 from lift3d_ros.models.dfa3d.reference_points import project_anchors  # noqa: E402
@@ -65,6 +66,16 @@ def test_features_arrive_weighted_by_their_depth_score() -> None:
     assert result[3] == 0.25
     assert result[7] == 0.75
     assert result.sum() == 1.0
+
+
+def test_a_camera_that_is_left_out_fills_no_cell() -> None:
+    index = find_ray_cells(looking_ahead(), torch.tensor([-1]), 1, (2, 4), CONFIG).index
+    assert (index == CONFIG.num_cells).all()
+
+
+def test_without_depth_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"depth\.source is 'none'"):
+        LiftSplat(replace(CONFIG, depth=replace(CONFIG.depth, source="none")))
 
 
 def test_cameras_of_a_batch_fill_the_cells_of_their_own_sample() -> None:

@@ -10,6 +10,9 @@ from lift3d_ros.training.dfa3d.settings import Dfa3dTraining, load_recipe
 
 RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "dfa3d_cpu.yaml"
 SMALL = (
+    "preset=tiny",
+    "loss.frozen_stages=0",
+    "loss.backbone_rate=1",
     "run.max_minutes=0",
     "run.max_steps=20",
     "run.batch_size=2",

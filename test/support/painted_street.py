@@ -54,7 +54,7 @@ def painted_sample(
     )  # fmt: skip
     matrices = camera_matrices(num_cameras, width, height)
     images = np.full((num_cameras, height, width, 3), 90, dtype=np.uint8)
-    depths = np.full((num_cameras, height // 16, width // 16), np.inf, dtype=np.float16)
+    depths = np.full((num_cameras, -(-height // 16), -(-width // 16)), np.inf, dtype=np.float16)
     for matrix, image, cells in zip(matrices, images, depths, strict=True):
         image[: height // 2] = (150, 170, 200)
         for number in np.argsort(-np.linalg.norm(centers, axis=1)):
@@ -71,6 +71,8 @@ def painted_sample(
         stamp_ns=1_000_000_000 + 500_000_000 * index,
         has_pose=True,
         T_world_base=np.eye(4),
+        linear_velocity=np.full(3, np.nan),
+        angular_velocity=np.full(3, np.nan),
         cameras=tuple(f"camera{number}" for number in range(num_cameras)),
         images=np.ascontiguousarray(images.transpose(0, 3, 1, 2)),
         image_from_base=matrices.astype(np.float32),

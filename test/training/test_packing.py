@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from painted_scenes import PaintedSource
+from painted_street import HEIGHT, WIDTH
 
 from lift3d_ros.datasets.pack import PackFacts, PackReader
 from lift3d_ros.errors import ConfigError, DatasetError
@@ -52,6 +54,15 @@ def test_a_scene_that_is_wrong_is_named(folders: Path, tmp_path: Path) -> None:
     next((folders / "second").rglob("*.jpg"), next((folders / "second").rglob("*.png"), folders)).unlink()
     with pytest.raises(DatasetError, match="second"):
         pack_scenes(RecordedSource(folders, tmp_path / "classes.yaml"), tmp_path / "pack", FACTS, quality=80, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_any_kind_is_told_with_the_scene_and_without_traceback(tmp_path: Path, workers: int) -> None:
+    source = PaintedSource(num_scenes=3, faults=(("painted-1", "the lamp is broken"),))
+    facts = PackFacts(WIDTH, HEIGHT, NUSCENES_CLASSES, "painted")
+    with pytest.raises(DatasetError, match=r"scene 'painted-1'.*RuntimeError: the lamp is broken") as caught:
+        pack_scenes(source, tmp_path / "pack", facts, quality=None, workers=workers)  # type: ignore[arg-type]
+    assert "Traceback" not in str(caught.value)
 
 
 def test_seeds_of_the_evaluation_are_not_trained_on(tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ class Dfa3dDetector(nn.Module):
         values = [rows + camera + self.level_embedding[level] for level, rows in enumerate(map(_rows, maps))]
         levels = [(int(feature.shape[-2]), int(feature.shape[-1])) for feature in maps]
         score_rows = torch.cat([_rows(score) for score in scores], dim=1) if scores else None
+        if score_rows is not None and self.config.depth.score_gain != 1.0:
+            score_rows = score_rows * self.config.depth.score_gain
         return CameraFeatures(torch.cat(values, dim=1), score_rows, levels)
 
     def _camera_embedding(self, image_from_model: Tensor, camera_rows: Tensor | None) -> Tensor:
@@ -168,7 +170,7 @@ class Dfa3dDetector(nn.Module):
         if config.view_transform == "attention":
             return self.place_pillars(image_from_model, pair_camera, pair_cell, pairs_of_cell)
         num_samples = pairs_of_cell.shape[0] // config.num_cells
-        sample = pair_camera.new_zeros(image_from_model.shape[0])
+        sample = pair_camera.new_full((image_from_model.shape[0],), -1)  # of a camera that sees no cell
         sample = sample.scatter(0, pair_camera, pair_cell // config.num_cells)
         return find_ray_cells(image_from_model, sample, num_samples, levels[0], config)
 

@@ -29,6 +29,10 @@ class LiftSplat(nn.Module):
 
     def __init__(self, config: Dfa3dConfig) -> None:
         super().__init__()
+        if config.depth.source == "none":
+            raise ConfigError(
+                "view_transform 'lift_splat' needs depth, depth.source is 'none'; set light, aspp or lidar"
+            )
         if config.num_levels != 1:
             raise ConfigError(f"view_transform 'lift_splat' reads one level, num_levels is {config.num_levels}; set 1")
         dims = config.embed_dims
@@ -55,7 +59,7 @@ def find_ray_cells(
 
     Args:
         image_from_model: (N, 4, 4), as the detector takes it.
-        sample: (N,) int64, the sample that each camera belongs to.
+        sample: (N,) int64, the sample that each camera belongs to; negative for one that is left out.
         level: (height, width) of the feature map.
     """
     device = image_from_model.device
@@ -77,5 +81,5 @@ def find_ray_cells(
     row = (steps[..., 1] * config.bev_height).long().clamp(0, config.bev_height - 1)
     index = sample[:, None] * config.num_cells + row * config.bev_width + column
     outside = num_samples * config.num_cells
-    index = torch.where(is_inside, index, torch.full_like(index, outside))
+    index = torch.where(is_inside & (sample >= 0)[:, None], index, torch.full_like(index, outside))
     return RayCells(index.reshape(image_from_model.shape[0], rows * columns, -1))

@@ -33,7 +33,7 @@ from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs
 from lift3d_ros.training.dfa3d.order import Window, sample_rng
 from lift3d_ros.training.dfa3d.pairs import find_pairs
 from lift3d_ros.training.dfa3d.pictures import PictureChange, sampling_matrices
-from lift3d_ros.training.dfa3d.samples import Frames, PictureRows
+from lift3d_ros.training.dfa3d.samples import PictureRows, Pictures
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 from lift3d_ros.types import EgoMotion, Float64Array
 
@@ -41,7 +41,7 @@ from lift3d_ros.types import EgoMotion, Float64Array
 def assemble(
     windows: Sequence[Window],
     samples: Mapping[int, PreparedSample],
-    source: Frames,
+    source: Pictures,
     recipe: Dfa3dTraining,
     *,
     is_training: bool,
@@ -85,7 +85,7 @@ def _frame(
     numbers: Sequence[int],
     before: Sequence[int | None],
     samples: Mapping[int, PreparedSample],
-    source: Frames,
+    source: Pictures,
     changes: Sequence[SampleChange | None],
     recipe: Dfa3dTraining,
     T_base_model: Float64Array,
@@ -109,6 +109,8 @@ def _frame(
     rows = torch.from_numpy(is_kept.nonzero()[0])
     if isinstance(pictures, PictureRows):
         pictures = dataclasses.replace(pictures, rows=pictures.rows[rows])
+        if pictures.store.device.type == "cpu":
+            pictures = pictures.store.take(pictures.rows)
     elif not bool(is_kept.all()):
         pictures = pictures[rows]
     ego, valid, age = _motions(windows, found, before, samples, changes, recipe, T_base_model)
@@ -177,7 +179,9 @@ def _can_bus(now: PreparedSample, last: PreparedSample | None, network: Dfa3dCon
     def absolute(sample: PreparedSample | None) -> Float64Array:
         if sample is None or not sample.has_pose:
             return np.zeros(CAN_BUS_LENGTH)
-        ego = EgoMotion(sample.stamp_ns, sample.T_world_base)
+        velocities = (sample.linear_velocity, sample.angular_velocity)
+        known = [velocity if np.isfinite(velocity).all() else None for velocity in velocities]
+        ego = EgoMotion(sample.stamp_ns, sample.T_world_base, "world", *known)
         return absolute_can_bus(ego, ACCELERATION_AT_REST, repeats_quaternion_scalar=network.repeats_quaternion_scalar)
 
     return can_bus_difference(absolute(now), None if last is None else absolute(last), wraps_yaw=True)

@@ -104,7 +104,7 @@ def apply_changes(frame: FrameInputs) -> FrameInputs:
     return dataclasses.replace(
         frame,
         images=change_pictures(frame.images, frame.change),
-        cell_depths=change_depths(frame.cell_depths, frame.change),
+        cell_depths=change_depths(frame.cell_depths, frame.change, *frame.images.shape[-2:]),
         change=None,
     )
 

@@ -25,7 +25,7 @@ class Dfa3dData:
     """Training and validation batches from frames."""
 
     def __init__(
-        self, training: Frames, validation: Frames | None, recipe: Dfa3dTraining, device: torch.device
+        self, training: Frames | None, validation: Frames | None, recipe: Dfa3dTraining, device: torch.device
     ) -> None:
         """Make batches for `device` by a recipe."""
         self._training, self._validation, self._recipe, self._device = training, validation, recipe, device
@@ -51,6 +51,7 @@ class Dfa3dData:
 
     def _training_batches(self, first: int, rank: int, num_ranks: int) -> Iterator[Batch]:
         source, recipe = self._training, self._recipe
+        assert source is not None
         size = recipe.run.batch_size
         together = size * num_ranks
         windows = self._training_windows(first * together, together)
@@ -64,6 +65,7 @@ class Dfa3dData:
 
     def _training_windows(self, first: int, together: int) -> Iterator[Window]:
         source, recipe = self._training, self._recipe
+        assert source is not None
         seed = recipe.run.seed
         is_first = True
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.errors import DatasetError, Lift3dError
-from lift3d_ros.models.dfa3d.config import DepthConfig
+from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss, matching_costs, sigmoid_focal_loss
 
@@ -118,19 +119,49 @@ def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(numbers, device=device)
 
 
-def predicted_depth_loss(predicted: Tensor, cell_depths: Tensor, config: DepthConfig, weight: float) -> Tensor:
+def predicted_depth_loss(predicted: Tensor, cell_depths: Tensor, config: Dfa3dConfig, weight: float) -> Tensor:
     """Return the loss of the depth head.
 
     Args:
         predicted: (N, K, h, w) probabilities of the head, at its level.
-        cell_depths: (N, rows, columns) metres, 0 where unknown, of smaller or larger cells of the same pictures.
+        cell_depths: (N, rows, columns) metres, 0 where unknown, of cells of the pictures that enter the network.
     """
-    size = predicted.shape[-2:]
-    if cell_depths.shape[-2:] != size:
-        nearness = torch.where(cell_depths > 0, 1.0 / cell_depths.clamp(min=1e-3), torch.zeros_like(cell_depths))
-        nearest = F.adaptive_max_pool2d(nearness[:, None], size)[:, 0]
-        cell_depths = torch.where(nearest > 0, 1.0 / nearest.clamp(min=1e-6), torch.zeros_like(nearest))
-    return depth_loss(predicted, depth_labels(cell_depths, config, 1), weight)
+    level = (int(predicted.shape[-2]), int(predicted.shape[-1]))
+    depths = level_depths(cell_depths, level, config)
+    return depth_loss(predicted, depth_labels(depths, config.depth, 1), weight)
+
+
+def level_depths(cell_depths: Tensor, level: tuple[int, int], config: Dfa3dConfig) -> Tensor:
+    """Return (N, h, w), the nearest depth of the cells that each one of a pyramid level meets; 0 where unknown.
+
+    The network scales pictures and pads them, so a cell of the level may be no whole number of cells large.
+    """
+    ratios = [
+        padded / count / (CELL * scaled / size)
+        for padded, count, scaled, size in zip(
+            config.padded_size, level, config.scaled_size, (config.image_height, config.image_width), strict=True
+        )
+    ]
+    if ratios == [1.0, 1.0] and cell_depths.shape[-2:] == level:
+        return cell_depths
+    nearness = torch.where(cell_depths > 0, 1.0 / cell_depths.clamp(min=1e-3), 0.0)
+    nearness = F.pad(nearness, (0, 1, 0, 1))  # a last row and column where nothing is known, for what lies outside
+    for dim, (count, ratio) in enumerate(zip(level, ratios, strict=True), start=1):
+        index = _cells_of_level(count, ratio, nearness.shape[dim] - 1, nearness.device)
+        met = nearness.index_select(dim, index.reshape(-1))
+        nearness = met.reshape(*met.shape[:dim], count, -1, *met.shape[dim + 1 :]).amax(dim + 1)
+    return torch.where(nearness > 0, 1.0 / nearness.clamp(min=1e-6), 0.0)
+
+
+@functools.lru_cache(maxsize=16)
+def _cells_of_level(count: int, ratio: float, num_cells: int, device: torch.device) -> Tensor:
+    """Return (count, K) which cells each one of the level meets; `num_cells` where there are fewer than K."""
+    small = 1e-6  # sizes that are whole but for rounding
+    first = np.floor(np.arange(count) * ratio + small).astype(np.int64)
+    end = np.ceil(np.arange(1, count + 1) * ratio - small).astype(np.int64)
+    index = first[:, None] + np.arange(int((end - first).max()))
+    index = np.where((index < end[:, None]) & (index < num_cells), index, num_cells)
+    return torch.from_numpy(index).to(device)
 
 
 def check_targets(target_codes: Tensor, target_labels: Tensor, num_classes: int, names: Sequence[str]) -> None:

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from lift3d_ros.datasets.cell_depths import CELL
+from lift3d_ros.models.backbones.efficientnet_lite import EfficientNetLite
 from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.models.dfa3d.dense_losses import proposal_losses
 from lift3d_ros.models.dfa3d.depth_head import resize_scores, scores_of_codes
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
 from lift3d_ros.models.dfa3d.proposals import Proposals
 from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
+from lift3d_ros.training.dfa3d.folding import fold_where_nothing_is_trained
 from lift3d_ros.training.dfa3d.loss import decoder_losses, predicted_depth_loss
-from lift3d_ros.training.dfa3d.network import TrainedDetector
+from lift3d_ros.training.dfa3d.network import TrainedDetector, frozen_parts
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 from lift3d_ros.training.dfa3d.validation import Validation
 from lift3d_ros.training.run import TrainedModule
@@ -56,6 +59,8 @@ class Dfa3dModule(TrainedModule):
         for part in (network.backbone, network.neck, network.depth_head):
             if part is not None:
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(network.backbone, EfficientNetLite):
+            fold_where_nothing_is_trained(network.backbone)
         if recipe.run.has_gradient_checkpoints:
             _keep_less(network)
 
@@ -71,8 +76,7 @@ class Dfa3dModule(TrainedModule):
             for parameters, rate in zip((backbone, rest), rates, strict=True)
             if parameters
         ]
-        is_cuda = next(self.network.parameters()).is_cuda
-        return torch.optim.AdamW(groups, weight_decay=run.weight_decay, fused=True if is_cuda else None)
+        return torch.optim.AdamW(groups, weight_decay=run.weight_decay, fused=True)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Bring a batch to the device."""
@@ -109,9 +113,8 @@ class Dfa3dModule(TrainedModule):
         average = self._mean_over_processes(float(num_pairs))
         losses = decoder_losses(outputs.layers, codes, labels, self._loss, average)
         if outputs.depth_codes is not None:
-            depth = self.recipe.network.depth
             losses["loss_depth"] = predicted_depth_loss(
-                outputs.depth_codes, frame.cell_depths, depth, self.recipe.loss.depth
+                outputs.depth_codes, frame.cell_depths, self.recipe.network, self.recipe.loss.depth
             )
         weights = self.recipe.loss
         if outputs.proposals is not None:
@@ -177,11 +180,14 @@ class Dfa3dModule(TrainedModule):
         config = self.recipe.network
         if config.depth.source != "lidar":
             return None
-        height, width = config.padded_size
         depths = frame.cell_depths
-        step = config.image_height // depths.shape[-2]
-        maps = depths.new_zeros(len(depths), height, width)
-        maps[:, : depths.shape[-2] * step : step, : depths.shape[-1] * step : step] = depths
+        maps = depths.new_zeros(len(depths), *config.padded_size)
+        sizes = (config.image_height, config.image_width)
+        middles = [
+            ((torch.arange(count, device=depths.device) + 0.5) * (CELL * scaled / size)).long().clamp(max=scaled - 1)
+            for count, scaled, size in zip(depths.shape[-2:], config.scaled_size, sizes, strict=True)
+        ]
+        maps[:, middles[0][:, None], middles[1]] = depths
         return maps
 
 
@@ -204,8 +210,10 @@ def _keep_less(network: TrainedDetector) -> None:
         if isinstance(backbone, ResNet)
         else list(backbone.blocks)
     )
+    frozen = {id(part) for part in frozen_parts(backbone, network.frozen_stages)}  # of those nothing is kept anyway
     for part in parts:
-        part.forward = partial(checkpoint, part.forward, use_reentrant=False)
+        if id(part) not in frozen:
+            part.forward = partial(checkpoint, part.forward, use_reentrant=False)
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.types import Float64Array
 
 
@@ -47,15 +48,18 @@ def change_pictures(images: Tensor, change: PictureChange) -> Tensor:
     return (pictures * _grid_keep(change.grid, height, width)).clamp_(0.0, 255.0)
 
 
-def change_depths(cell_depths: Tensor, change: PictureChange) -> Tensor:
+def change_depths(cell_depths: Tensor, change: PictureChange, height: int, width: int) -> Tensor:
     """Return depths (N, h, w) float32 of the cells of the changed pictures, metres, 0 where unknown.
 
     Args:
-        cell_depths: (N, h, w), inf where unknown.
+        cell_depths: (N, h, w), inf where unknown; the last row and column may reach beyond the picture.
+        height, width: of the pictures, px.
     """
     rows, columns = cell_depths.shape[-2:]
     depths = known_depths(cell_depths)
-    grid = _sampling_grid(change.sampling, rows, columns)
+    share_x, share_y = CELL * columns / width, CELL * rows / height  # of what the cells cover, in pictures
+    grid = _sampling_grid(change.sampling, rows, columns, share_x, share_y)
+    grid = torch.stack([(grid[..., 0] + 1) / share_x - 1, (grid[..., 1] + 1) / share_y - 1], dim=-1)
     moved = F.grid_sample(depths[:, None], grid, mode="nearest", align_corners=False)[:, 0]
     return moved * change.depth_scale[:, None, None]
 
@@ -78,11 +82,15 @@ def sampling_matrices(warps: Float64Array, height: int, width: int) -> Float64Ar
     return np.asarray((normalise @ np.linalg.inv(warps) @ np.linalg.inv(normalise))[:, :2])
 
 
-def _sampling_grid(matrices: Tensor, rows: int, columns: int) -> Tensor:
-    """Return where each pixel of the changed map (rows, columns) lies in the map before, as grid_sample counts."""
+def _sampling_grid(matrices: Tensor, rows: int, columns: int, share_x: float = 1.0, share_y: float = 1.0) -> Tensor:
+    """Return where each pixel of the changed map (rows, columns) lies in the picture before, -1 to 1 at its borders.
+
+    Args:
+        share_x, share_y: how many pictures wide and high the map is.
+    """
     # Sums and not a matrix product, which a GPU rounds to ten bits where that is allowed.
-    x = (torch.arange(columns, device=matrices.device) * 2 + 1) / columns - 1
-    y = ((torch.arange(rows, device=matrices.device) * 2 + 1) / rows - 1)[:, None]
+    x = (torch.arange(columns, device=matrices.device) * 2 + 1) * (share_x / columns) - 1
+    y = ((torch.arange(rows, device=matrices.device) * 2 + 1) * (share_y / rows) - 1)[:, None]
     part = matrices[..., None, None]
     return torch.stack([part[:, i, 0] * x + part[:, i, 1] * y + part[:, i, 2] for i in range(2)], dim=-1)
 

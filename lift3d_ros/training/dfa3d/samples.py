@@ -21,11 +21,19 @@ from lift3d_ros.datasets.prepared import PreparedSample, prepare_sample
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.images.preprocess import InputSpec
 from lift3d_ros.training.dfa3d.order import SceneFrames, Window
+from lift3d_ros.training.memory import available_bytes
 
 logger = logging.getLogger(__name__)
 
 
-class Frames(Protocol):
+class Pictures(Protocol):
+    """Where the pictures of samples are taken from."""
+
+    def pictures(self, numbers: Sequence[int], samples: dict[int, PreparedSample]) -> Tensor | PictureRows:
+        """Return the pictures of some samples, one sample after the other."""
+
+
+class Frames(Pictures, Protocol):
     """Prepared samples by number; those of a scene follow each other."""
 
     @property
@@ -40,9 +48,6 @@ class Frames(Protocol):
 
     def load(self, windows: Iterator[list[Window]]) -> Iterator[tuple[list[Window], dict[int, PreparedSample]]]:
         """Yield each batch of windows with its samples."""
-
-    def pictures(self, numbers: Sequence[int], samples: dict[int, PreparedSample]) -> Tensor | PictureRows:
-        """Return the pictures of some samples, one sample after the other."""
 
     def labels(self) -> Sequence[Any] | None:
         """Return the labels of each sample, None where they are not known before loading."""
@@ -93,7 +98,7 @@ class PackedFrames:
         """Decode everything that is there.
 
         Raises:
-            DatasetError: a damaged file, more than fits into `memory_gb`, or no sample.
+            DatasetError: a damaged file, more than fits into `memory_gb` or into the machine, or no sample.
         """
         self._readers = list(readers)
         self._done: list[set[str]] = [set() for _ in readers]
@@ -128,33 +133,51 @@ class PackedFrames:
             wanted += [(reader, done, scene) for scene in reader.scenes if scene not in done]
         if not wanted or (self._store is not None and self._store.num_free == 0):
             return
+        if self._store is None:
+            self._store = self._new_store(sum(reader.num_pictures(scene) for reader, _, scene in wanted))
         hidden = True if self._is_quiet else None
         with ThreadPoolExecutor(max_workers=torch.get_num_threads() + 1) as pool:
             loaded = pool.map(lambda item: item[0].load(item[2]), wanted)
-            scenes = list(tqdm(loaded, "decoding", len(wanted), unit="scene", disable=hidden, file=sys.stderr))
-        count = sum(len(sample.images) for samples in scenes for sample in samples)
-        if self._store is None:
-            if count > self._limit:
-                size = 3 * scenes[0][0].images.shape[2] * scenes[0][0].images.shape[3]
+            shown = tqdm(loaded, "decoding", len(wanted), unit="scene", disable=hidden, file=sys.stderr)
+            for (_, done, scene), samples in zip(wanted, shown, strict=True):
+                if sum(len(sample.images) for sample in samples) > self._store.num_free:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    break
+                done.add(scene)
+                self._take_in(scene, samples, self._store)
+
+    def _new_store(self, count: int) -> PictureStore:
+        """Reserve memory for so many pictures, or for all that may come."""
+        spec, folder = self._readers[0].facts.spec, self._readers[0].folder
+        size = 3 * spec.width * spec.height
+        if count > self._limit:
+            raise DatasetError(
+                f"{folder}: {count} pictures need {count * size / 1e9:.1f} GB of memory, data.memory_gb allows "
+                f"{self._limit * size / 1e9:.1f}; raise it, or train on fewer scenes"
+            )
+        capacity = self._limit if self._grows else count
+        device = _with_room(self._device, size * capacity)
+        free = available_bytes() if device.type == "cpu" else None
+        if free is not None and size * capacity > free:
+            found = f"this machine has {free / 1e9:.1f} GB of memory left"
+            if self._grows:
                 raise DatasetError(
-                    f"{self._readers[0].folder}: {count} pictures need {count * size / 1e9:.1f} GB of memory, "
-                    f"data.memory_gb allows {self._limit * size / 1e9:.1f}; raise it, or train on fewer scenes"
+                    f"{folder}: data.memory_gb keeps {size * capacity / 1e9:.1f} GB for a pack that grows, {found}; "
+                    f"add --set data.memory_gb={max(0.1, 0.6 * free / 1e9):.1f}, or data.follows=false"
                 )
-            height, width = scenes[0][0].images.shape[2:]
-            capacity = self._limit if self._grows else count
-            device = _with_room(self._device, 3 * height * width * capacity)
-            self._store = PictureStore(capacity, height, width, device)
-        for (_, done, scene), samples in zip(wanted, scenes, strict=True):
-            if sum(len(sample.images) for sample in samples) > self._store.num_free:
-                break
-            done.add(scene)
-            first = len(self._samples)
-            for sample in samples:
-                self._rows.append((self._store.count, len(sample.images)))
-                self._store.add(sample.images)
-                self._samples.append(dataclasses.replace(sample, images=sample.images[:0].copy()))
-            stamps, has_pose = [sample.stamp_ns for sample in samples], [sample.has_pose for sample in samples]
-            self._scenes.append(SceneFrames(scene, first, stamps, has_pose))
+            raise DatasetError(
+                f"{folder}: {count} pictures need {size * count / 1e9:.1f} GB, {found}; train on fewer scenes"
+            )
+        return PictureStore(capacity, spec.height, spec.width, device)
+
+    def _take_in(self, scene: str, samples: Sequence[PreparedSample], store: PictureStore) -> None:
+        first = len(self._samples)
+        for sample in samples:
+            self._rows.append((store.count, len(sample.images)))
+            store.add(sample.images)
+            self._samples.append(dataclasses.replace(sample, images=sample.images[:0].copy()))
+        stamps, has_pose = [sample.stamp_ns for sample in samples], [sample.has_pose for sample in samples]
+        self._scenes.append(SceneFrames(scene, first, stamps, has_pose))
 
     def load(self, windows: Iterator[list[Window]]) -> Iterator[tuple[list[Window], dict[int, PreparedSample]]]:
         """Yield each batch of windows with its samples, whose pictures are in the store."""
@@ -163,11 +186,9 @@ class PackedFrames:
             yield batch, {number: self._samples[number] for number in numbers}
 
     def pictures(self, numbers: Sequence[int], samples: dict[int, PreparedSample]) -> Tensor | PictureRows:
-        """Return the pictures of some samples, or where they lie on the GPU."""
+        """Return where the pictures of some samples lie."""
         rows = np.concatenate([np.arange(first, first + count) for first, count in (self._rows[n] for n in numbers)])
         assert self._store is not None
-        if self._store.device.type == "cpu":
-            return self._store.take(torch.from_numpy(rows))
         return PictureRows(self._store, torch.from_numpy(rows))
 
     def labels(self) -> Sequence[Any] | None:
@@ -222,11 +243,16 @@ class StreamedFrames:
 
     def pictures(self, numbers: Sequence[int], samples: dict[int, PreparedSample]) -> Tensor | PictureRows:
         """Return the pictures of some samples."""
-        return torch.from_numpy(np.concatenate([samples[number].images for number in numbers]))
+        return prepared_pictures(numbers, samples)
 
     def labels(self) -> Sequence[Any] | None:
         """Labels are not known before loading."""
         return None
+
+
+def prepared_pictures(numbers: Sequence[int], samples: dict[int, PreparedSample]) -> Tensor:
+    """Return the pictures that samples hold themselves, one sample after the other."""
+    return torch.from_numpy(np.concatenate([samples[number].images for number in numbers]))
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -59,18 +59,24 @@ class DataSettings:
     balances_classes: bool = setting(False, "samples with rare classes come more often")
     memory_gb: float = setting(6.0, "pictures kept in memory", unit="GB", minimum=0.01, maximum=2000)
     keeps_on_gpu: bool = setting(True, "keep them in the memory of the GPU, where there is one")
+    stream_samples: int = setting(
+        300, "samples kept of scenes that are rendered while the network trains", minimum=1, maximum=1_000_000
+    )
     follows: bool = setting(False, "look for new scenes of the pack at the end of each epoch")
     validation_samples: int = setting(200, "at most so many samples are validated; 0: all", minimum=0)
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights of the losses; those of the matching are fixed."""
+    """Weights of the losses (those of the matching are fixed), and what of the backbone they change."""
 
     depth: float = setting(0.5, "of the predicted depth", minimum=0.0, maximum=100.0)
     proposals: float = setting(1.0, "of the dense heatmap and boxes, with heatmap queries", minimum=0.0, maximum=100.0)
     perspective: float = setting(0.5, "of the centres in the pictures; 0: not trained", minimum=0.0, maximum=100.0)
     backbone_rate: float = setting(1.0, "learning rate of the backbone, as a share", minimum=0.0, maximum=10.0)
+    frozen_stages: int = setting(
+        0, "so many first stages of the backbone, and its stem, keep their weights and statistics", minimum=0, maximum=4
+    )
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,9 @@ class Dfa3dTraining:
         return facts
 
 
-_FREE_DATA_SETTINGS = frozenset({"data.memory_gb", "data.keeps_on_gpu", "data.validation_samples", "data.follows"})
+_FREE_DATA_SETTINGS = frozenset(
+    {"data.memory_gb", "data.keeps_on_gpu", "data.validation_samples", "data.follows", "data.stream_samples"}
+)
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Dfa3dTraining:

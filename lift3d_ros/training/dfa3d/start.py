@@ -12,9 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lift3d_ros.errors import WeightsError
+from lift3d_ros.errors import ConfigError, WeightsError
 from lift3d_ros.training.checkpoint import read_checkpoint
+from lift3d_ros.training.dfa3d.network import TrainedDetector
 from lift3d_ros.weights.manifest import find_model, verified_weights_path
+
+_BACKBONE = "backbone."
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class InitReport:
         reshaped: names of tensors of another shape, which keep their random start; a class head for other classes.
         missing: tensors of the network that the weights do not have.
         unused: tensors of the weights that the network does not have.
+        is_backbone: whether the weights are those of a picture backbone alone.
     """
 
     source: str
@@ -33,10 +37,23 @@ class InitReport:
     reshaped: tuple[str, ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    is_backbone: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """Return what is odd about this start, None where most of the network was found."""
+        total = self.taken + len(self.reshaped) + len(self.missing)
+        if self.is_backbone or 2 * self.taken >= total:
+            return None
+        return (
+            f"{self.source}: only {self.taken} of the {total} tensors of the network were found in it, the rest starts "
+            "at random; is it of another preset? Name that one with --set preset=NAME"
+        )
 
     def describe(self) -> str:
         """Return a few lines for a person."""
-        lines = [f"started from {self.source}: {self.taken} tensors taken"]
+        what = ", of a picture backbone; the rest of the network starts at random" if self.is_backbone else ""
+        lines = [f"started from {self.source}: {self.taken} tensors taken{what}"]
         for title, names in (
             ("of another shape, starts at random", self.reshaped),
             ("not in these weights, starts at random", self.missing),
@@ -74,7 +91,23 @@ def start_from(network: nn.Module, name_or_file: str) -> InitReport:
         tuple(name for name, tensor in found.items() if name in own and own[name].shape != tensor.shape),
         tuple(name for name in own if name not in found),
         tuple(name for name in found if name not in own),
+        is_backbone=all(name.startswith(_BACKBONE) for name in found),
     )
+
+
+def check_frozen(network: TrainedDetector, report: InitReport | None) -> None:
+    """Refuse to freeze what starts at random, because it would stay so.
+
+    Raises:
+        ConfigError: names a tensor.
+    """
+    frozen = {name for name in network.frozen_names if not name.endswith("num_batches_tracked")}  # that is not used
+    random = frozen if report is None else frozen & {*report.missing, *report.reshaped}
+    if random:
+        raise ConfigError(
+            f"loss.frozen_stages is {network.frozen_stages}, and '{min(random)}' would start at random and stay so; "
+            "give --init-from a trained model or the .pth file of a published backbone, or --set loss.frozen_stages=0"
+        )
 
 
 def _read(name_or_file: str) -> Mapping[str, Tensor]:
@@ -107,4 +140,4 @@ def _published_backbone(path: Path) -> Mapping[str, Tensor]:
         raise WeightsError(f"{path}: cannot be read as weights ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise WeightsError(f"{path}: holds no table of tensors; expected the state of a published picture backbone")
-    return {f"backbone.{'.'.join(part.lstrip('_') for part in name.split('.'))}": found[name] for name in found}
+    return {f"{_BACKBONE}{'.'.join(part.lstrip('_') for part in name.split('.'))}": found[name] for name in found}

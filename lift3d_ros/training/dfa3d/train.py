@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,14 @@ from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.training.dfa3d.network import build_trained_detector, detector_weights
 from lift3d_ros.training.dfa3d.samples import Frames, PackedFrames, StreamedFrames
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
-from lift3d_ros.training.dfa3d.start import InitReport, start_from
+from lift3d_ros.training.dfa3d.start import InitReport, check_frozen, start_from
+from lift3d_ros.training.dfa3d.stream import StreamingData
 from lift3d_ros.training.export import write_weights
+from lift3d_ros.training.packing import SimulatorSource
 from lift3d_ros.training.run import RunResult, run
+from lift3d_ros.training.scene_stream import SceneStream
+
+logger = logging.getLogger(__name__)
 
 METHOD = "dfa3d"
 
@@ -46,7 +53,7 @@ class TrainResult:
 
 def train(
     recipe: Dfa3dTraining,
-    data: Sequence[Path],
+    data: Sequence[Path] | SimulatorSource,
     validation: Sequence[Path],
     out: Path,
     *,
@@ -59,7 +66,8 @@ def train(
     """Train until the run or the slice ends.
 
     Args:
-        data, validation: packs, or labelled data of any kind that the package reads.
+        data, validation: packs, or labelled data of any kind that the package reads; training scenes may also come
+            from a simulator while the network trains, and their order is then not repeatable.
         init_from: see :func:`start_from`; not looked at when a run goes on.
         is_half: write the weights as float16.
 
@@ -70,15 +78,28 @@ def train(
         raise ConfigError("data.follows: a growing pack cannot be followed by several processes; set it to false")
     _check_motion(recipe)
     device = _device(recipe.run.device)
-    network = build_trained_detector(recipe.network, recipe.run.seed)
-    report = start_from(network, init_from) if init_from is not None and not resume else None
-    training = open_frames(data, recipe, device, class_map, grows=recipe.data.follows, is_quiet=is_quiet)
+    network = build_trained_detector(recipe.network, recipe.run.seed, recipe.loss.frozen_stages)
+    report = None
+    if not resume:
+        report = None if init_from is None else start_from(network, init_from)
+        check_frozen(network, report)
+        if report is not None and report.warning is not None:
+            logger.warning("%s", report.warning)
     held_out = None
     if validation:
         held_out = open_frames(validation, recipe, device, class_map, grows=False, is_quiet=is_quiet)
     module = Dfa3dModule(network, recipe)
-    batches = Dfa3dData(training, held_out, recipe, device)
-    result = run(module, batches, recipe.run, out, method=METHOD, facts=recipe.facts, resume=resume, is_quiet=is_quiet)
+    with ExitStack() as stack:
+        batches: Dfa3dData
+        if isinstance(data, SimulatorSource):
+            stream = stack.enter_context(_open_stream(data, recipe, out))
+            batches = StreamingData(stream, held_out, recipe, device, is_quiet=is_quiet)
+        else:
+            training = open_frames(data, recipe, device, class_map, grows=recipe.data.follows, is_quiet=is_quiet)
+            batches = Dfa3dData(training, held_out, recipe, device)
+        result = run(
+            module, batches, recipe.run, out, method=METHOD, facts=recipe.facts, resume=resume, is_quiet=is_quiet
+        )
     if not result.is_first_process:
         return TrainResult(result, report)
     facts = {"method": METHOD, "preset": recipe.preset, "facts": json.dumps(recipe.facts), "step": str(result.step)}
@@ -117,6 +138,22 @@ def open_frames(
     return StreamedFrames(data, spec, names, recipe.run.workers)
 
 
+def _open_stream(source: SimulatorSource, recipe: Dfa3dTraining, out: Path) -> SceneStream:
+    """Return a stream in an order that differs from slice to slice of a run."""
+    checkpoint = find_checkpoint(out / "checkpoints", "last")
+    slice_seed = 0 if checkpoint is None else checkpoint.stat().st_mtime_ns % (1 << 31)
+    logger.info("scenes are rendered while the network trains; the order of samples cannot be repeated")
+    network = recipe.network
+    return SceneStream(
+        source,
+        InputSpec(network.image_width, network.image_height),
+        network.class_names,
+        workers=recipe.run.workers,
+        seed=(recipe.run.seed, slice_seed),
+        share=(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))),
+    )
+
+
 def _check_motion(recipe: Dfa3dTraining) -> None:
     """Refuse to turn frames of a network whose motion is told in words that cannot be turned with them."""
     options = recipe.augmentation
@@ -124,8 +161,8 @@ def _check_motion(recipe: Dfa3dTraining) -> None:
     if recipe.network.ego_input == "can_bus" and options.is_used and turns:
         raise ConfigError(
             "augmentation: this network reads the vehicle's motion as can_bus, which cannot be turned, mirrored or "
-            "scaled; add --set augmentation.turn_deg=0 augmentation.flip_x=0 augmentation.flip_y=0 "
-            "augmentation.scale=[1,1]"
+            "scaled; take config/training/dfa3d_finetune.yaml, or add --set augmentation.turn_deg=0 "
+            "augmentation.flip_x=0 augmentation.flip_y=0 augmentation.scale=[1,1]"
         )
 
 

@@ -107,9 +107,28 @@ def test_depths_follow_the_scale_and_the_pictures() -> None:
     change = draw(3, options)
     depths = torch.full((4, HEIGHT // 16, WIDTH // 16), float("inf"), dtype=torch.float16)
     depths[:, 2:4, 5:7] = 8.0  # the four cells in the middle
-    moved = change_depths(depths, tensors(change))
+    moved = change_depths(depths, tensors(change), HEIGHT, WIDTH)
     assert moved[0, 1:5, 4:8].numpy() == pytest.approx(8.0 * change.scale)
     assert int((moved[0] > 0).sum()) == 16
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_depths_of_incomplete_cells_move_by_pixels(flips: bool) -> None:
+    """A picture of 88 x 200 px; the picture moves by 32 px to the right, or is mirrored."""
+    height, width = 88, 200
+    warp = np.eye(3)
+    warp[0] = [-1.0, 0.0, width - 1.0] if flips else [1.0, 0.0, 32.0]
+    plain = tensors(draw(0))
+    change = plain._replace(
+        sampling=torch.from_numpy(sampling_matrices(warp[None], height, width)).float(), depth_scale=torch.ones(1)
+    )
+    depths = torch.full((1, 6, 13), float("inf"))
+    depths[0, 5, 2] = 7.0  # columns 32 to 47 of the last, half row
+    moved = change_depths(depths, change, height, width)
+    rows, columns = moved[0].nonzero().T.tolist()
+    assert set(rows) == {5}
+    # Mirrored, the cell covers columns 152 to 167: the halves of two cells, of which one has its middle in it.
+    assert columns in ([[9], [10]] if flips else [[4]])
 
 
 def test_flips_keep_motions_rigid_and_boxes_moving_with_their_world() -> None:

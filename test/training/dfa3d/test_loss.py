@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lift3d_ros.errors import DatasetError
-from lift3d_ros.models.dfa3d.config import DepthConfig
+from lift3d_ros.models.dfa3d.config import DepthConfig, Dfa3dConfig, preset
 from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
-from lift3d_ros.training.dfa3d.loss import check_targets, decoder_losses, predicted_depth_loss
+from lift3d_ros.training.dfa3d.loss import check_targets, decoder_losses, level_depths, predicted_depth_loss
 
 
 def predictions(
@@ -53,15 +53,33 @@ def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
 
 
 def test_depth_loss_takes_cells_of_another_size_than_the_head() -> None:
-    config = DepthConfig(num_bins=8, range=(2.0, 18.0))
+    depth = DepthConfig(num_bins=8, range=(2.0, 18.0))
+    config = Dfa3dConfig(image_width=128, image_height=96, depth=depth)
     predicted = torch.rand(2, 8, 3, 4).softmax(dim=1)
     cells = torch.zeros(2, 6, 8)
     cells[0, 2, 3], cells[0, 3, 2], cells[1, 5, 7] = 7.5, 5.0, 30.0
     nearest = torch.zeros(2, 3, 4)
     nearest[0, 1, 1] = 5.0  # the nearer one of two; 30 m is out of range
-    expected = depth_loss(predicted, depth_labels(nearest, config, 1), 0.5)
+    expected = depth_loss(predicted, depth_labels(nearest, depth, 1), 0.5)
     assert float(predicted_depth_loss(predicted, cells, config, 0.5)) == pytest.approx(float(expected), rel=1e-5)
     assert float(expected) > 0
+
+
+def test_cells_of_a_scaled_and_padded_picture_meet_those_of_the_level_that_show_the_same() -> None:
+    """The published small networks: 1600 x 900 px become 1280 x 736, a cell of stride 32 is 2.5 cells large."""
+    config = preset("dfa3d-small")
+    assert config is not None
+    for row, column in [(0, 0), (2, 2), (2, 4), (9, 52), (56, 99)]:
+        cells = torch.zeros(1, 57, 100)
+        cells[0, row, column] = 9.0
+        met = level_depths(cells, (23, 40), config)
+        rows, columns = met[0].nonzero().T.tolist()
+        expected = [
+            [i for i in range(count) if i * 40 < (cell + 1) * 16 and (i + 1) * 40 > cell * 16]
+            for cell, count in ((row, 23), (column, 40))
+        ]
+        assert (sorted(set(rows)), sorted(set(columns))) == tuple(expected)
+        assert met[met > 0].numpy() == pytest.approx(9.0)
 
 
 def test_wrong_labels_and_boxes_are_refused_by_the_name_of_their_sample() -> None:

@@ -118,9 +118,18 @@ def test_a_wrong_setting_is_refused_with_the_nearest_name(change: str, message: 
         load_recipe(RECIPE, [change])
 
 
-@pytest.mark.parametrize("name", ["dfa3d_cpu.yaml", "dfa3d_gpu.yaml"])
-def test_recipes_can_be_read_and_name_a_preset(name: str) -> None:
-    assert load_recipe(RECIPE.parent / name).is_plain_preset
+@pytest.mark.parametrize(
+    ("name", "preset", "frozen"),
+    [
+        ("dfa3d_cpu.yaml", "lift3d-bev-tiny", 2),
+        ("dfa3d_gpu.yaml", "lift3d-bev-tiny", 2),
+        ("dfa3d_finetune.yaml", "dfa3d-small", 1),
+    ],
+)
+def test_recipes_can_be_read_and_train_a_preset_that_can_be_named(name: str, preset: str, frozen: int) -> None:
+    recipe = load_recipe(RECIPE.parent / name)
+    assert recipe.is_plain_preset
+    assert (recipe.preset, recipe.loss.frozen_stages) == (preset, frozen)
 
 
 @pytest.mark.parametrize("depth", ["none", "lidar"])

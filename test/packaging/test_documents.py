@@ -1,0 +1,62 @@
+"""What the documents say about the tree and the command: rooms, files and options that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lift3d_ros.cli.main import build_parser
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = REPOSITORY / "lift3d_ros"
+ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "models" / "README.md"]
+
+
+def rooms_of_the_picture() -> set[str]:
+    picture = ARCHITECTURE.split("```")[1]
+    return {word for line in picture.splitlines() for word in re.split(r"\s{4,}", line.strip())[0].split()}
+
+
+def test_the_picture_of_the_rooms_shows_all_of_them() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists() and path.name != "msg"}
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert rooms_of_the_picture() == folders | files
+
+
+def test_files_that_the_architecture_names_without_their_ending_exist() -> None:
+    named = re.findall(r"(?<![\w./])((?:[a-z]\w*/)+\w+)(?![\w./])", ARCHITECTURE)
+    assert len(named) > 10
+    places = [(PACKAGE, ""), (PACKAGE, ".py"), (REPOSITORY, ""), (REPOSITORY, ".py")]
+    missing = [name for name in named if not any((base / f"{name}{ending}").exists() for base, ending in places)]
+    assert missing == []
+
+
+def test_names_that_the_architecture_seeks_in_a_file_are_there() -> None:
+    sought = re.findall(r"((?:`\w+`(?:, )?)+) (?:of|in) `([\w/]+\.py)`", ARCHITECTURE)
+    assert len(sought) > 3
+    for names, file in sought:
+        text = (PACKAGE / file).read_text(encoding="utf-8")
+        assert [name for name in re.findall(r"\w+", names) if not re.search(rf"\b{name}\b", text)] == [], file
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    """Return the lines that call the command, each with the name of its document."""
+    call = re.compile(r"^ *(?:\.venv/bin/)?(lift3d \S.*)$", re.MULTILINE)
+    lines = [(path.name, line) for path in DOCUMENTS for line in call.findall(path.read_text(encoding="utf-8"))]
+    return [(name, re.split(r" #| {2,}", line)[0]) for name, line in lines]  # what follows explains
+
+
+def test_commands_of_the_documents_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = documented_commands()
+    assert len(commands) > 20
+    misunderstood = []
+    for document, line in commands:
+        try:
+            build_parser().parse_args(shlex.split(line)[1:])
+        except SystemExit:
+            misunderstood.append(f"{document}: {line}: {capsys.readouterr().err.splitlines()[-1]}")
+    assert misunderstood == []

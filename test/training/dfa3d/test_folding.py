@@ -1,0 +1,55 @@
+"""Blocks with folded norms compute what they compute otherwise, and only where nothing is trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lift3d_ros.models.backbones.config import BackboneConfig
+from lift3d_ros.models.backbones.efficientnet_lite import EfficientNetLite
+from lift3d_ros.training.dfa3d.folding import fold_where_nothing_is_trained
+
+
+def backbone() -> EfficientNetLite:
+    torch.manual_seed(0)
+    network = EfficientNetLite(BackboneConfig(architecture="efficientnet_lite0"))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return network
+
+
+@pytest.mark.parametrize("size", [(96, 192), (90, 174), (61, 75)], ids=["even", "odd later", "odd"])
+def test_folded_norms_change_the_features_by_rounding_only(size: tuple[int, int]) -> None:
+    plain, folded = backbone().eval(), backbone().eval()
+    fold_where_nothing_is_trained(folded)
+    pictures = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        expected = plain(pictures)
+        for found, wanted in zip(folded(pictures), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    assert not torch.equal(folded(pictures)[0].detach(), torch.zeros_like(expected[0]))
+
+
+def test_blocks_that_are_trained_update_statistics_and_have_the_same_gradients() -> None:
+    plain, folded = backbone().train(), backbone().train()
+    fold_where_nothing_is_trained(folded)
+    pictures = torch.randn(2, 3, 64, 96)
+    for network in (plain, folded):
+        for block in network.blocks[:5]:  # type: ignore[union-attr]
+            block.requires_grad_(requires_grad=False).eval()
+        sum(feature.square().mean() for feature in network(pictures)).backward()  # type: ignore[union-attr]
+    assert torch.equal(plain.blocks[3].bn1.running_mean, folded.blocks[3].bn1.running_mean)
+    assert plain.blocks[3].project_conv.weight.grad is None
+    for name, parameter in folded.named_parameters():
+        other = plain.get_parameter(name)
+        if parameter.grad is not None and other.grad is not None and name.startswith("blocks.1"):
+            scale = float(other.grad.abs().max())
+            torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-2, atol=2e-3 * scale)
+    torch.testing.assert_close(
+        folded.blocks[7].bn1.running_mean, plain.blocks[7].bn1.running_mean, rtol=1e-3, atol=1e-4
+    )
+    assert not torch.equal(plain.blocks[7].bn1.running_mean, backbone().blocks[7].bn1.running_mean)
