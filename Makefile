@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test test-numpy2 lint format clean
+.PHONY: help setup demo demo-skeleton test test-numpy2 lint format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -16,6 +16,9 @@ setup: ## make .venv with all dependencies and the built interfaces
 
 demo: setup ## play the bundled street through the real node into a report page; DEMO_BAG=path adds your recording
 	@$(BIN)/python tools/demo.py
+
+demo-skeleton: setup ## lift the keypoints of people, or of motion made here, to 3D pictures; DEMO_WEIGHTS=file takes yours
+	@$(BIN)/python tools/demo_skeleton.py $(if $(DEMO_WEIGHTS),--weights $(DEMO_WEIGHTS))
 
 test: setup ## run the whole suite; the node tests run again with the field checks of older distributions
 	@$(BIN)/python tools/run_tests.py

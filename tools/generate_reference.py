@@ -1,4 +1,4 @@
-"""Writes what is derived from the code: config/bev_detection.yaml and the tables of README.md.
+"""Writes what is derived from the code: the parameter files of the nodes and the tables of their topics and parameters.
 
 Run it after changing a parameter: .venv/bin/python tools/generate_reference.py; a test compares the files.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lift3d_ros.config import Setting, iterate_settings
-from lift3d_ros.nodes.bev_detection_config import OUTPUT_TOPICS, BevDetectionNodeConfig
+from lift3d_ros.nodes import bev_detection_config, skeleton_lifting_config
+from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- generated: {name} -->", "<!-- end of {name} -->"
@@ -37,25 +39,31 @@ def main() -> int:
 
 def generated_files() -> dict[Path, str]:
     """Return path -> content of every generated file."""
-    readme = ROOT / "README.md"
-    files = {ROOT / "config" / "bev_detection.yaml": parameter_file()}
-    if readme.exists():
-        text = readme.read_text(encoding="utf-8")
-        text = with_section(text, "topics", topic_table())
-        files[readme] = with_section(text, "parameters", parameter_table())
+    files = {
+        ROOT / "config" / "bev_detection.yaml": parameter_file("bev_detection", BevDetectionNodeConfig),
+        ROOT / "config" / "skeleton_lifting.yaml": parameter_file("skeleton_lifting", SkeletonLiftingNodeConfig),
+    }
+    documents = (
+        (ROOT / "README.md", bev_topics(), BevDetectionNodeConfig),
+        (ROOT / "docs" / "skeleton_node.md", skeleton_topics(), SkeletonLiftingNodeConfig),
+    )
+    for path, topics, config_class in documents:
+        if path.exists():
+            text = with_section(path.read_text(encoding="utf-8"), "topics", topics)
+            files[path] = with_section(text, "parameters", parameter_table(config_class))
     return files
 
 
-def parameter_file() -> str:
-    """Return the YAML file of the node: every parameter with its default and what it means."""
+def parameter_file(node: str, config_class: type[Any]) -> str:
+    """Return the YAML file of a node: every parameter with its default and what it means."""
     lines = [
-        "# Parameters of the bev_detection node with their defaults; made by tools/generate_reference.py.",
+        f"# Parameters of the {node} node with their defaults; made by tools/generate_reference.py.",
         "# All are read at start. Doubles need a decimal point: 1.0, not 1.",
         "/**:",
         "  ros__parameters:",
     ]
     group = ""
-    for setting in iterate_settings(BevDetectionNodeConfig):
+    for setting in iterate_settings(config_class):
         *groups, name = setting.name.split(".")
         if groups and groups[0] != group:
             group = groups[0]
@@ -66,30 +74,51 @@ def parameter_file() -> str:
     return "\n".join(lines) + "\n"
 
 
-def parameter_table() -> str:
-    """Return the parameters as a Markdown table."""
+def parameter_table(config_class: type[Any]) -> str:
+    """Return the parameters of a node as a Markdown table."""
     rows = ["| parameter | default | meaning |", "|---|---|---|"]
     rows += [
         f"| `{setting.name}` | `{_yaml_value(setting.default)}` | {_description(setting)} |"
-        for setting in iterate_settings(BevDetectionNodeConfig)
+        for setting in iterate_settings(config_class)
     ]
     return "\n".join(rows)
 
 
-def topic_table() -> str:
-    """Return the topics of the node as a Markdown table."""
+def bev_topics() -> str:
+    """Return the topics of the bev_detection node as a Markdown table."""
     topics = BevDetectionNodeConfig().topics
     image, info = (pattern.format(camera="<camera>") for pattern in (topics.image, topics.camera_info))
-    rows = [
-        "| topic | type | what it carries |",
-        "|---|---|---|",
+    inputs = [
         f"| in: `{image}` | sensor_msgs/Image | pictures; `{image}/compressed` with `topics.is_compressed` |",
         f"| in: `{info}` | sensor_msgs/CameraInfo | calibration, once or with each picture, latched or not |",
         "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | mounting of the cameras, ego motion |",
         "| in: `odom` | nav_msgs/Odometry | ego motion, with `ego_motion: odometry`; or `odometry_topic` of the rig |",
     ]
-    rows += [f"| out: `~/{name}` | {kind} | {text} |" for name, (kind, text) in OUTPUT_TOPICS.items()]
-    rows.append("| out: `/diagnostics` | diagnostic_msgs/DiagnosticArray | health of cameras and pipeline, in words |")
+    return topic_table(inputs, bev_detection_config.OUTPUT_TOPICS, "cameras")
+
+
+def skeleton_topics() -> str:
+    """Return the topics of the skeleton_lifting node as a Markdown table."""
+    topics = SkeletonLiftingNodeConfig().topics
+    inputs = [
+        f"| in: `{topics.keypoints}` | lift3d_ros/Keypoints2DArray | 2D keypoints of one camera; with "
+        "`topics.keypoints_type: yolo_ros` yolo_msgs/DetectionArray |",
+        f"| in: `{topics.camera_info}` | sensor_msgs/CameraInfo | its calibration, once or with each picture, latched "
+        "or not |",
+        "| in: `topics.depth` | sensor_msgs/Image | optional: depth registered to the pictures of the keypoints |",
+        "| in: `topics.boxes` | lift3d_ros/BevDetectionArray | optional: detected 3D boxes |",
+        "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | optional: direction of gravity, `output_frame` |",
+    ]
+    return topic_table(inputs, skeleton_lifting_config.OUTPUT_TOPICS, "inputs")
+
+
+def topic_table(inputs: list[str], outputs: Mapping[str, tuple[str, str]], watched: str) -> str:
+    """Return a Markdown table of topics; `watched` is whose health the diagnostics tell."""
+    rows = ["| topic | type | what it carries |", "|---|---|---|", *inputs]
+    rows += [f"| out: `~/{name}` | {kind} | {text} |" for name, (kind, text) in outputs.items()]
+    rows.append(
+        f"| out: `/diagnostics` | diagnostic_msgs/DiagnosticArray | health of {watched} and pipeline, in words |"
+    )
     return "\n".join(rows)
 
 

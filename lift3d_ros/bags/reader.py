@@ -24,7 +24,7 @@ from lift3d_ros.bags.storage import Storage, open_storages, reading_errors
 from lift3d_ros.errors import BagError, nearest_name_hint
 from lift3d_ros.resources import find_resource
 
-_OWN_TYPES = ("BevDetection", "CameraUse", "BevDetectionArray")
+_OWN_TYPES = ("BevDetection", "CameraUse", "BevDetectionArray", "Keypoints2D", "Keypoints2DArray")
 _IDL_SEPARATOR = "=" * 80 + "\n"
 
 logger = logging.getLogger(__name__)

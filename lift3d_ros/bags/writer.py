@@ -1,4 +1,4 @@
-"""Writes recordings (rosbag2) of cameras, transforms, odometry, labels and points."""
+"""Writes recordings (rosbag2) of cameras, transforms, odometry, labels, keypoints and points."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, TF_MESSAGE
+from lift3d_ros.bags.keypoint_messages import KEYPOINTS
 from lift3d_ros.bags.motion import ODOMETRY
 from lift3d_ros.bags.reader import package_typestore
 from lift3d_ros.bags.storage import METADATA
 from lift3d_ros.errors import BagError, nearest_name_hint
 from lift3d_ros.geometry.rotations import matrix_to_quaternion, yaw_matrix
+from lift3d_ros.pipelines.keypoint_sets import StampedKeypoints
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float32Array, Float64Array, UInt8Array
 
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
@@ -216,6 +218,37 @@ class BagWriter:
             temporal_state=0,
         )
         self._write(topic, DETECTIONS, message, log_ns, _qos())
+
+    def keypoints(self, topic: str, keypoints: StampedKeypoints, log_ns: int) -> None:
+        """Write keypoints as our array, with joint names, edges and sides; joints that are not visible have score 0."""
+        instances = []
+        for entry in keypoints.instances:
+            skeleton = keypoints.skeletons[entry.skeleton].skeleton
+            assert entry.confidence is not None
+            assert entry.is_visible is not None
+            instances.append(
+                self._new(
+                    "lift3d_ros/msg/Keypoints2D",
+                    skeleton=skeleton.name,
+                    joint_names=list(skeleton.joint_names),
+                    points=entry.points.astype(np.float32).reshape(-1),
+                    scores=np.where(entry.is_visible, entry.confidence, 0.0).astype(np.float32),
+                    edges=skeleton.edges.astype(np.uint16).reshape(-1),
+                    # SIDE_MIDDLE 0, SIDE_LEFT 1, SIDE_RIGHT 2
+                    sides=np.where(skeleton.sides < 0, 2, skeleton.sides).astype(np.uint8),
+                    category=entry.category,
+                    instance_id=entry.instance_id,
+                    track_id=entry.track_id,
+                )
+            )
+        message = self._new(
+            KEYPOINTS,
+            header=self._header(keypoints.stamp_ns, keypoints.frame_id),
+            width=keypoints.width,
+            height=keypoints.height,
+            instances=instances,
+        )
+        self._write(topic, KEYPOINTS, message, log_ns, _qos())
 
     def points(
         self, topic: str, xyz: Float32Array, intensity: UInt8Array, frame_id: str, stamp_ns: int, log_ns: int

@@ -36,7 +36,12 @@ def write_report(path: Path, command: Sequence[str], device: str, figures: Mappi
 
 def table(figures: Mapping[str, Any]) -> str:
     """Return the figures as lines of text."""
-    return "\n".join([*_operator_lines(figures.get("operator", [])), *_detector_lines(figures.get("detector", []))])
+    lines = (
+        *_operator_lines(figures.get("operator", [])),
+        *_detector_lines(figures.get("detector", [])),
+        *_lifter_lines(figures.get("lifter", [])),
+    )
+    return "\n".join(lines)
 
 
 def _operator_lines(cases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -71,3 +76,13 @@ def _detector_lines(detectors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"  {name:40} {time} {memory:>10} {entry['relative_rms_error']:8.1e}"
         for name, stages in detector["torch_stages_median_ms"].items():
             yield f"  {name}: " + ", ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in stages.items())
+
+
+def _lifter_lines(lifters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for lifter in lifters:
+        names = list(lifter["cases"][0]["times"])
+        yield f"{lifter['preset']}, median milliseconds"
+        yield f"  {'instances':>9} {'joints':>6} " + " ".join(f"{name:>30}" for name in names)
+        for case in lifter["cases"]:
+            times = " ".join(f"{case['times'][name]['median_ms']:>30.2f}" for name in names)
+            yield f"  {case['instances']:>9} {case['joints']:>6} {times}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     from lift3d_ros.pipelines.bev_engine import EngineConfig
 
 DESCRIPTION = """\
+Measure models on this machine, all in one run, and write the figures with a description of the machine.
+
+  lift3d bench dfa3d --out bench.json       the BEV detector and its operator: time, memory, accuracy
+  lift3d bench lfm --out lifter.json        the skeleton lifter: time over instances and joints
+
+'lift3d bench METHOD --help' explains each method.
+"""
+
+DFA3D_DESCRIPTION = """\
 Measure time, memory and accuracy, all in one run, and write the figures with a description of the machine.
 
   lift3d bench dfa3d --out bench.json                               operator, and the model 'tiny' with each backend
@@ -22,20 +32,57 @@ The operator is compared with sampling the product volume of features and depth 
 with four plain samples of each point. A form that does not fit into memory is not run; its size is computed.
 """
 
+LFM_DESCRIPTION = """\
+Measure the skeleton lifter over the number of instances and joints, and write the times with a description of the
+machine: the network alone, and the whole pipeline (checking, undoing the lens, network, placing by perspective).
+
+  lift3d bench lfm --out lifter.json                                       with each backend
+  lift3d bench lfm --instances 20 --joints 17 133 --threads 2 --out lifter.json
+  lift3d bench lfm --backend torch --device cuda --out gpu.json
+
+Weights are random: they do not change the time.
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
-    parser = subparsers.add_parser(
-        "bench",
-        help="measure operators and models on this machine",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = _add(subparsers, "bench", "measure operators and models on this machine", DESCRIPTION)
+    methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
+    _add_dfa3d_options(_add(methods, "dfa3d", "the BEV detector and its operator", DFA3D_DESCRIPTION))
+    _add_lfm_options(_add(methods, "lfm", "the skeleton lifter", LFM_DESCRIPTION))
+
+
+def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("method", choices=["dfa3d"], help="which method to measure")
+    return parser
+
+
+def _add_dfa3d_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operator-only", action="store_true", help="leave out the whole models")
     parser.add_argument(
         "--config", nargs="+", default=["tiny"], metavar="NAME", help="configurations of the model (default tiny)"
     )
+    parser.add_argument("--cameras", type=int, default=6, help="cameras of the model (default %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile of the operator")
+    _add_common_options(parser)
+    parser.set_defaults(run=run_dfa3d)
+
+
+def _add_lfm_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", nargs="+", default=["lift3d-lfm"], metavar="NAME", help="configurations (default lift3d-lfm)"
+    )
+    parser.add_argument(
+        "--instances", type=int, nargs="+", default=[1, 5, 20, 100], metavar="N", help="objects in one picture"
+    )
+    parser.add_argument("--joints", type=int, nargs="+", default=[17, 33, 133], metavar="N", help="of each object")
+    _add_common_options(parser)
+    parser.set_defaults(run=run_lfm)
+
+
+def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         nargs="+",
@@ -43,36 +90,55 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME",
         help="backends of the model: onnxruntime, torch (default: those that can use the device and the type)",
     )
-    parser.add_argument("--cameras", type=int, default=6, help="cameras of the model (default %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the number alone (default)")
     parser.add_argument("--device", default="cpu", help="for example cpu or cuda (default %(default)s)")
     parser.add_argument(
         "--dtype",
         choices=["float32", "float16", "bfloat16"],
         default="float32",
-        help="type of features, depth scores and weights; locations stay float32 (default %(default)s)",
+        help="type of features and weights; coordinates stay float32 (default %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=7, help="timed calls of each form (default %(default)s)")
-    parser.add_argument("--compile", action="store_true", help="also measure torch.compile of the operator")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="file to write")
-    parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, print and write."""
+def run_lfm(args: argparse.Namespace) -> int:
+    """Measure the lifter, print and write."""
+    _check(args, (("instances", args.instances, 1, 10_000), ("joints", args.joints, 4, 2048)))
+    from lift3d_ros.bench.lifter import LifterBench, bench_lifter
+    from lift3d_ros.bench.operator import check_device
+    from lift3d_ros.bench.report import table, write_report
+    from lift3d_ros.pipelines.skeleton_graph import untrained_lfm
+
+    check_device(args.device)
+    for name in args.config:
+        untrained_lfm(name)  # an unknown one is named before anything is measured
+    bench = LifterBench(_engines(args, has_graphs=False), tuple(args.instances), tuple(args.joints), args.rounds)
+    figures = {"lifter": [bench_lifter(name, bench) for name in args.config]}
+    print(table(figures))
+    write_report(args.out, ["lift3d", *sys.argv[1:]], args.device, figures)
+    print(f"wrote {args.out}")
+    return 0
+
+
+def _check(args: argparse.Namespace, ranges: Sequence[tuple[str, Sequence[int], int, int]]) -> None:
+    """Refuse values out of range, another ending, and a machine without torch, before anything is measured."""
     from lift3d_ros.errors import ConfigError, EngineError
 
-    for name, value, lowest, highest in (
-        ("threads", args.threads, 0, 256),
-        ("rounds", args.rounds, 1, 1000),
-        ("cameras", args.cameras, 1, 12),
-    ):
-        if not lowest <= value <= highest:
-            raise ConfigError(f"--{name} {value}: expected {lowest} to {highest}")
+    common = (("threads", [args.threads], 0, 256), ("rounds", [args.rounds], 1, 1000))
+    for name, values, lowest, highest in (*common, *ranges):
+        for value in values:
+            if not lowest <= value <= highest:
+                raise ConfigError(f"--{name} {value}: expected {lowest} to {highest}")
     if args.out.suffix != ".json":
         raise ConfigError(f"--out '{args.out}': expected a file name that ends in .json")
     if importlib.util.find_spec("torch") is None:
         raise EngineError("'lift3d bench' needs torch, which is not installed; 'pip install torch'")
+
+
+def run_dfa3d(args: argparse.Namespace) -> int:
+    """Measure the detector and its operator, print and write."""
+    _check(args, (("cameras", [args.cameras], 1, 12),))
     from lift3d_ros.bench.operator import OperatorBench, bench_operator, check_device
     from lift3d_ros.bench.report import table, write_report
 
@@ -92,8 +158,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _engines(args: argparse.Namespace) -> tuple[EngineConfig, ...]:
-    """Return the engines to compare; on a GPU with and without a recorded graph."""
+def _engines(args: argparse.Namespace, *, has_graphs: bool = True) -> tuple[EngineConfig, ...]:
+    """Return the engines to compare; on a GPU with and without a recorded graph, where the model has one."""
     from lift3d_ros.pipelines.bev_engine import EngineConfig
 
     is_plain = args.device == "cpu" and args.dtype == "float32"
@@ -103,6 +169,6 @@ def _engines(args: argparse.Namespace) -> tuple[EngineConfig, ...]:
         if backend == "onnxruntime":
             engines.append(EngineConfig("onnxruntime", threads=args.threads))
             continue
-        graphs = (True, False) if args.device.startswith("cuda") else (False,)
+        graphs = (True, False) if has_graphs and args.device.startswith("cuda") else (False,)
         engines += [EngineConfig("torch", args.device, args.dtype, graph, args.threads) for graph in graphs]
     return tuple(engines)

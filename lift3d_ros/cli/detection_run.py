@@ -42,10 +42,10 @@ class RunConfig:
     engine: EngineConfig = group(EngineConfig)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that both verbs have."""
+def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS) -> None:
+    """Add the options that both verbs have; `tasks` are those that the verb can run, the default one first."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, pictures, report")
-    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="what to run (default %(default)s)")
+    parser.add_argument("--task", choices=tasks, default=tasks[0], help="what to run (default %(default)s)")
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
     parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")

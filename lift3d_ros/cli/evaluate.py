@@ -1,4 +1,4 @@
-"""`lift3d evaluate`: measure a detector on labelled scenes with the metrics of the field."""
+"""`lift3d evaluate`: measure a detector or a lifter on labelled data with the metrics of the field."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.cli import evaluate_skeletons
+
 if TYPE_CHECKING:
     from lift3d_ros.cli.detection_run import RunConfig
     from lift3d_ros.evaluation.robustness import RobustnessChoice
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
+Measure a model on labelled data, and write metrics.json and a report page.
+
+  lift3d evaluate bev_detection --data scenes --out results           3D boxes on labelled scenes
+  lift3d evaluate skeleton_lifting --data keypoints --out results     3D skeletons on files with true joints
+
+'lift3d evaluate TASK --help' explains each task.
+"""
+
+BEV_DESCRIPTION = """\
 Measure a detector on labelled scenes: replay each one, and score the boxes with nuscenes-devkit.
 
   lift3d evaluate bev_detection --data scenes --out results                      folders in the layout of 'simulate'
@@ -44,15 +55,23 @@ _TABLES = {
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
+    parser = _add(subparsers, "evaluate", "measure a detector or a lifter on labelled data", DESCRIPTION)
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    _add_bev_options(_add(tasks, "bev_detection", "3D boxes on labelled scenes", BEV_DESCRIPTION))
+    lifting = _add(tasks, "skeleton_lifting", "3D skeletons on files with true joints", evaluate_skeletons.DESCRIPTION)
+    evaluate_skeletons.add_options(lifting)
+
+
+def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def _add_bev_options(parser: argparse.ArgumentParser) -> None:
     from lift3d_ros.replay.run import FrameRange
 
-    parser = subparsers.add_parser(
-        "evaluate",
-        help="measure a detector on labelled scenes",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("task", choices=["bev_detection"], help="what to evaluate")
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="labelled scenes, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics, report, detections")
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
@@ -80,11 +99,11 @@ def add_parser(subparsers: Any) -> None:
     existing.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     existing.add_argument("--overwrite", action="store_true", help="replace the results in DIR")
     parser.add_argument("--no-report", action="store_true", help="do not write the report page")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run_bev)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluate, write and print."""
+def run_bev(args: argparse.Namespace) -> int:
+    """Evaluate a detector, write and print."""
     from lift3d_ros.cli import detection_run
     from lift3d_ros.datasets.class_map import ClassMap, load_class_map
     from lift3d_ros.errors import ConfigError

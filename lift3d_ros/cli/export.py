@@ -7,53 +7,76 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.models.dfa3d.config import PRESETS
+from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS
 
 _CONFIGS = [name for name in PRESETS if "gtdepth" not in name]
 
 DESCRIPTION = """\
 Export a model as an ONNX graph, compare it with PyTorch and write it.
 
-Cells and cameras that see them are inputs of the graph, with room fixed at export: with --rig for that rig and a
-quarter more, otherwise for any usual rig. Calibration may change and cameras may fail without a new export.
+  lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx      the BEV detector
+  lift3d export lfm --model lift3d-lfm --out lifter.onnx            the skeleton lifter
 
 The graph holds the weights, the model's facts and its declared tensors, so that a machine with only
-onnxruntime can run it: give its path as model.
+onnxruntime can run it: give its path as model. 'lift3d export METHOD --help' explains each method.
+"""
+
+DFA3D_DESCRIPTION = """\
+Export a BEV detector as an ONNX graph, compare it with PyTorch and write it.
+
+Cells and cameras that see them are inputs of the graph, with room fixed at export: with --rig for that rig and a
+quarter more, otherwise for any usual rig. Calibration may change and cameras may fail without a new export.
 
   lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx
   lift3d export dfa3d --model my_model --rig my_car.yaml --out bev.onnx
   lift3d replay BAG --model bev.onnx --out results
 """
 
+LFM_DESCRIPTION = """\
+Export a skeleton lifter as an ONNX graph, compare it with PyTorch at several sizes and write it.
+
+Instances and joints may be any number in each run, so one graph serves every skeleton. It gives what the network
+gives, shapes in a frame of their own; 'lift3d lift', the node and replay place them in front of the camera.
+
+  lift3d export lfm --model lift3d-lfm --out lifter.onnx
+  lift3d export lfm --weights run/best.safetensors --out lifter.onnx
+  lift3d lift KEYPOINTS.json --model lifter.onnx --out lifted
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
-    parser = subparsers.add_parser(
-        "export",
-        help="write a model as an ONNX graph",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("method", choices=["dfa3d"], help="which method to export")
-    which = parser.add_mutually_exclusive_group()
+    parser = _add(subparsers, "export", "write a model as an ONNX graph", DESCRIPTION)
+    methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
+
+    dfa3d = _add(methods, "dfa3d", "the BEV detector", DFA3D_DESCRIPTION)
+    which = dfa3d.add_mutually_exclusive_group()
     which.add_argument("--model", default="dfa3d_tiny", help="model name of a manifest (default %(default)s)")
     which.add_argument("--config", choices=_CONFIGS, help="a configuration with random weights, to measure it")
-    size = parser.add_mutually_exclusive_group()
+    size = dfa3d.add_mutually_exclusive_group()
     size.add_argument("--cameras", type=int, default=6, help="camera slots of the graph (default %(default)s)")
     size.add_argument("--rig", type=Path, metavar="RIG.yaml", help="rig file: its cameras decide slots and room")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write")
-    parser.set_defaults(run=run)
+    _add_out(dfa3d)
+    dfa3d.set_defaults(run=run_dfa3d)
+
+    lfm = _add(methods, "lfm", "the skeleton lifter", LFM_DESCRIPTION)
+    which = lfm.add_mutually_exclusive_group()
+    which.add_argument("--model", default="lift3d-lfm", help="model name of a manifest (default %(default)s)")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
+    which.add_argument("--config", choices=LFM_PRESETS, help="a configuration with random weights, to measure it")
+    _add_out(lfm)
+    lfm.set_defaults(run=run_lfm)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Export and say what was written."""
+def run_dfa3d(args: argparse.Namespace) -> int:
+    """Export a detector and say what was written."""
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.geometry.rig import load_rig
     from lift3d_ros.pipelines.bev_graph import export_graph, model_config, untrained_entry
     from lift3d_ros.pipelines.rig_capacity import rig_capacity
     from lift3d_ros.weights.manifest import find_model
 
-    if args.out.suffix != ".onnx":
-        raise ConfigError(f"--out '{args.out}': expected a file name that ends in .onnx")
+    _check_out(args.out)
     name = args.config or args.model
     entry = untrained_entry(args.config) if args.config else find_model(args.model)
     cameras, capacity = args.cameras, None
@@ -66,9 +89,54 @@ def run(args: argparse.Namespace) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         model = export_graph(name, entry, cameras, args.out, capacity)
     except OSError as error:
-        raise ConfigError(
-            f"--out {args.out}: cannot be written ({error}); check permissions and free space, or give another file"
-        ) from None
-    size_mb = args.out.stat().st_size / 1e6
-    print(f"wrote {args.out} ({size_mb:.1f} MB, {cameras} camera slots): {model.description}")
+        raise _cannot_write(args.out, error) from None
+    print(f"wrote {args.out} ({_megabytes(args.out)} MB, {cameras} camera slots): {model.description}")
     return 0
+
+
+def run_lfm(args: argparse.Namespace) -> int:
+    """Export a lifter and say what was written."""
+    from lift3d_ros.errors import WeightsError
+    from lift3d_ros.pipelines.skeleton_graph import WEIGHTS_ENDING, export_lfm_graph, find_lfm, untrained_lfm
+
+    _check_out(args.out)
+    if args.weights is not None and args.weights.suffix != WEIGHTS_ENDING:
+        raise WeightsError(f"--weights '{args.weights}': expected a file name that ends in {WEIGHTS_ENDING}")
+    source = untrained_lfm(args.config) if args.config else find_lfm(str(args.weights or args.model))
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        model = export_lfm_graph(source, args.out)
+    except OSError as error:
+        raise _cannot_write(args.out, error) from None
+    print(f"wrote {args.out} ({_megabytes(args.out)} MB, any number of instances and joints): {model.description}")
+    return 0
+
+
+def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write")
+
+
+def _check_out(out: Path) -> None:
+    from lift3d_ros.errors import ConfigError
+
+    if out.suffix != ".onnx":
+        raise ConfigError(f"--out '{out}': expected a file name that ends in .onnx")
+
+
+def _cannot_write(out: Path, error: OSError) -> Exception:
+    from lift3d_ros.errors import ConfigError
+
+    return ConfigError(
+        f"--out {out}: cannot be written ({error}); check permissions and free space, or give another file"
+    )
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f}"

@@ -8,8 +8,11 @@ from typing import Any
 
 from lift3d_ros.cli import detection_run
 
+SKELETON_LIFTING = "skeleton_lifting"
+
 DESCRIPTION = """\
-Detect 3D boxes in a recording (rosbag2 mcap or sqlite3, or ROS 1), with the code that runs in the node.
+Run a task on a recording (rosbag2 mcap or sqlite3, or ROS 1), with the code that runs in the node. Default: detect 3D
+boxes.
 
 Cameras, calibration, transforms and ego motion are found by themselves; 'lift3d bag info BAG' shows what. A rig file
 overrides them or gives what the recording lacks. The same recording gives the same detections, byte for byte.
@@ -22,6 +25,12 @@ overrides them or gives what the recording lacks. The same recording gives the s
 
 DIR receives detections.jsonl, sets.jsonl, timing.jsonl, pictures/, report.html, and metrics.json where the
 recording has labels (/ground_truth/boxes).
+
+  lift3d replay walk.mcap --task skeleton_lifting --out lifted
+
+lifts recorded 2D keypoints (lift3d_ros/Keypoints2DArray, or the detections of yolo_ros) to 3D skeletons. Calibration
+is that in the frame of the keypoints; --params names topics, depth, boxes, gravity_frame and known lengths as in
+config/skeleton_lifting.yaml. DIR receives skeletons.jsonl, timing.jsonl and pictures/.
 """
 
 
@@ -41,12 +50,16 @@ def add_parser(subparsers: Any) -> None:
         metavar="M",
         help="take cameras without a known mounting to look straight ahead from this height, metres",
     )
-    detection_run.add_options(parser)
+    detection_run.add_options(parser, (*detection_run.TASKS, SKELETON_LIFTING))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
+    if args.task == SKELETON_LIFTING:
+        from lift3d_ros.cli.lifting_run import run_lifting
+
+        return run_lifting(args)
     from lift3d_ros.bags.discover import discover
     from lift3d_ros.bags.reader import open_bag
     from lift3d_ros.errors import ConfigError

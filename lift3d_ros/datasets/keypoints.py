@@ -19,6 +19,7 @@ ViewRange = Literal["upright", "frontal", "so3"]
 
 NON_COMMERCIAL_PREFIX = "nc_"
 _LARGEST_JOINTS = 512
+_ARRAYS = ("joints", "edges", "names", "side", "valid", "subject", "split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +110,14 @@ def read_keypoint_set(path: Path, *, view_range: ViewRange = "upright", group: s
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            content = {key: file[key] for key in ("joints", "edges", "names", "side", "valid", "subject", "split")}
+            if absent := [key for key in _ARRAYS if key not in file]:
+                raise DatasetError(
+                    f"{path}: has no array '{absent[0]}' but {', '.join(file) or 'none'}; expected the format of "
+                    "docs/skeletons.md"
+                )
+            content = {key: file[key] for key in _ARRAYS}
     except FileNotFoundError:
         raise DatasetError(f"{path}: file not found; give an .npz file of the documented format") from None
-    except KeyError as error:
-        raise DatasetError(f"{path}: has no array {error}; expected the format of docs/skeletons.md") from None
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())[:200]})") from None
     valid = content["valid"].astype(bool)

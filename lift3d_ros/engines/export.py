@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,14 +37,18 @@ def export_onnx(
     example: Mapping[str, NDArray[Any]],
     path: Path,
     align: Callable[[Arrays, Arrays], Arrays] = lambda expected, found: found,
+    others: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> None:
-    """Export `module` with static shapes to `path`, atomically, after comparing it with PyTorch.
+    """Export `module` to `path`, atomically, after comparing it with PyTorch.
 
     Args:
-        example: one value for each declared input; used for tracing and for the comparison.
+        signature: a size that is None there may differ from run to run in the graph; all others are fixed.
+        example: one value for each declared input; used for tracing and for the comparison. No two sizes that may
+            differ independently should be equal in it, and none of them 1.
         facts: plain data stored in the graph (model name, weights hash, configuration).
         align: brings outputs of the graph into the order of the expected ones, where their order means nothing and
             rounding may change it.
+        others: further inputs to compare with, of other sizes where sizes may differ.
 
     Raises:
         EngineError: the graph deviates from PyTorch by more than 1e-3 (RMS error over RMS value).
@@ -54,7 +58,7 @@ def export_onnx(
         draft = Path(folder) / path.name
         logger.info("tracing the network; large ones take minutes")
         _write(module, signature, facts, example, draft)
-        worst = _largest_relative_error(module, signature, example, draft, align)
+        worst = _largest_relative_error(module, signature, [example, *others], draft, align)
         if worst > MAX_RELATIVE_ERROR:
             raise EngineError(
                 f"{path}: the exported graph deviates from PyTorch by {worst:.2g} (RMS error over RMS value); "
@@ -86,12 +90,23 @@ def _write(
             dynamo=True,
             external_data=False,
             verbose=False,
+            dynamic_shapes=_dynamic_shapes(signature, names),
         )
     graph = onnx.load(str(path))
     for key, document in ((SIGNATURE_KEY, signature.to_json()), (FACTS_KEY, dict(facts))):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(document)
     onnx.save(graph, str(path))
+
+
+def _dynamic_shapes(signature: EngineSignature, names: Sequence[str]) -> dict[str, Any] | None:
+    """Return what the exporter has to know of sizes that are not fixed, for the inputs `names`; None without any."""
+    sizes = {spec.name: spec.shape for spec in signature.inputs}
+    free = {
+        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(sizes.get(name, ())) if size is None} or None
+        for name in names
+    }
+    return free if any(free.values()) else None
 
 
 @contextlib.contextmanager
@@ -113,19 +128,24 @@ def _quiet_exporter() -> Iterator[None]:
 def _largest_relative_error(
     module: torch.nn.Module,
     signature: EngineSignature,
-    example: Mapping[str, NDArray[Any]],
+    examples: Sequence[Mapping[str, NDArray[Any]]],
     path: Path,
     align: Callable[[Arrays, Arrays], Arrays],
 ) -> float:
-    """Run both engines on consecutive frames and return the worst RMS error over RMS value."""
+    """Run both engines on consecutive frames and return the worst RMS error over RMS value.
+
+    Without state one frame of each example is enough.
+    """
     engines: tuple[Engine, ...] = (TorchEngine(module, signature, "cpu", 0), OnnxRuntimeEngine(path, 0))
-    states = [engine.new_state() for engine in engines]
+    frames = _COMPARED_FRAMES if signature.states else 1
     worst = 0.0
-    for frame in range(_COMPARED_FRAMES):
-        logger.info("comparing frame %d of %d with PyTorch", frame + 1, _COMPARED_FRAMES)
-        expected, found = (engine.run(example, state) for engine, state in zip(engines, states, strict=True))
-        found = align(expected, found)
-        for name, reference in expected.items():
-            scale = float(np.sqrt(np.mean(np.square(reference)))) or 1.0
-            worst = max(worst, float(np.sqrt(np.mean(np.square(found[name] - reference)))) / scale)
+    for number, example in enumerate(examples):
+        states = [engine.new_state() for engine in engines]
+        for frame in range(frames):
+            logger.info("comparing frame %d of %d with PyTorch", number * frames + frame + 1, len(examples) * frames)
+            expected, found = (engine.run(example, state) for engine, state in zip(engines, states, strict=True))
+            found = align(expected, found)
+            for name, reference in expected.items():
+                scale = float(np.sqrt(np.mean(np.square(reference)))) or 1.0
+                worst = max(worst, float(np.sqrt(np.mean(np.square(found[name] - reference)))) / scale)
     return worst

@@ -26,9 +26,10 @@ from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
 from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
+from lift3d_ros.bags.keypoint_messages import KEYPOINTS
 from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_typestore
 from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
-from lift3d_ros.msg import BevDetectionArray
+from lift3d_ros.msg import BevDetectionArray, Skeleton3DArray
 from lift3d_ros.nodes.messages import time_msg
 
 _FIRST_RESULT_S = 180.0
@@ -45,13 +46,17 @@ class BagPlayer(Node):
 
         Args:
             topics: what is played.
-            wait_for: topic of detections; the next picture of a camera is held back until the result of the last
-                one has come. Empty: do not wait.
+            wait_for: topic of detections or skeletons; the next picture of a camera, or the next keypoints, are held
+                back until the result of the last ones has come. Empty: do not wait.
         """
         super().__init__("bag_player")
         self._store = package_typestore()
         self._is_ros1 = reader.is_ros1
-        self._pictures = {topic.name for topic in reader.topics_of(IMAGE, COMPRESSED_IMAGE) if topic.name in topics}
+        pictures, keypoints = reader.topics_of(IMAGE, COMPRESSED_IMAGE), reader.topics_of(KEYPOINTS)
+        has_skeletons = wait_for.endswith("/skeletons")
+        # What results are made of: skeletons of keypoints, boxes of pictures.
+        sources = keypoints if has_skeletons or not pictures else pictures
+        self._paced = {topic.name for topic in sources if topic.name in topics}
         self._outputs: dict[str, Publisher] = {}
         for topic in reader.topics:
             if topic.name not in topics:
@@ -69,16 +74,17 @@ class BagPlayer(Node):
         self._timeout_s = timeout_s
         self._wait_for = wait_for
         if wait_for:
-            self.create_subscription(BevDetectionArray, wait_for, self._count_result, 100, raw=True)
+            kind = Skeleton3DArray if has_skeletons else BevDetectionArray
+            self.create_subscription(kind, wait_for, self._count_result, 100, raw=True)
 
     def wait_for_subscribers(self, timeout_s: float) -> None:
-        """Wait until somebody listens to every picture topic.
+        """Wait until somebody listens to every topic that results are made of.
 
         Raises:
             BagError: nobody does within the time; names the topics.
         """
         end_s = time.monotonic() + timeout_s
-        while alone := [name for name in self._pictures if not self._outputs[name].get_subscription_count()]:
+        while alone := [name for name in self._paced if not self._outputs[name].get_subscription_count()]:
             if time.monotonic() > end_s:
                 raise BagError(
                     f"nobody subscribed to {', '.join(sorted(alone))} within {timeout_s:g} s; start the node first, "
@@ -94,7 +100,7 @@ class BagPlayer(Node):
         """Publish one message, after the result that it has to wait for."""
         if message.topic not in self._outputs:
             return
-        if self._wait_for and message.topic in self._pictures:
+        if self._wait_for and message.topic in self._paced:
             if message.topic in self._pending:
                 self.wait_for_result()
             self._pending.add(message.topic)
@@ -152,10 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loops", type=int, default=1, help="how often the recording is played (default 1)")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these topics")
     parser.add_argument("--without", nargs="+", metavar="TOPIC", default=[], help="leave these topics out")
-    parser.add_argument("--wait-for", default="", metavar="TOPIC", help="pace by the detections on this topic")
+    parser.add_argument(
+        "--wait-for", default="", metavar="TOPIC", help="pace by the detections or skeletons on this topic"
+    )
     parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one result, s (default 30)")
     parser.add_argument("--clock", action="store_true", help="publish the log time on /clock")
-    parser.add_argument("--no-wait", action="store_true", help="start although nobody listens to the pictures")
+    parser.add_argument("--no-wait", action="store_true", help="start although nobody listens")
     return parser
 
 

@@ -76,7 +76,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.is_autostarted = requested_autostart(self)
         self._config_error: ConfigError | None = None
         try:
-            self.config = declare_parameters(self, config_class)
+            self.config = declare_parameters(self, config_class, f"config/{name}.yaml")
         except ConfigError as error:
             self._config_error = error
         self.diagnostics = Diagnostics(self)
@@ -270,7 +270,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         if self._worker is None or silence_s < _WAITING_LINE_S:
             return
         reasons = ([self._worker_note] if self._worker_note else []) + self.waiting_for()
-        text = "waiting for: " + ("; ".join(reasons) or "the detector to finish")
+        text = "waiting for: " + ("; ".join(reasons) or "the model to finish")
         self.get_logger().info(text)
         level = Level.ERROR if "cannot be opened" in self._worker_note else Level.WARN
         self.diagnostics.set("pipeline", Status(level, f"no result for {silence_s:.0f} s; {text}"))

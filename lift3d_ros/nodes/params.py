@@ -22,8 +22,13 @@ _FOREIGN_NAMES = ("use_sim_time", "start_type_description_service")
 _FOREIGN_PREFIXES = ("qos_overrides.",)
 
 
-def declare_parameters(node: Node, config_class: type[ConfigT]) -> ConfigT:
+def declare_parameters(
+    node: Node, config_class: type[ConfigT], parameter_file: str = "config/bev_detection.yaml"
+) -> ConfigT:
     """Check the overrides given to `node`, declare every setting as a read-only parameter, return the configuration.
+
+    Args:
+        parameter_file: where all names are, for the error of an unknown one.
 
     Raises:
         ConfigError: unknown name (with the nearest one), wrong type or value out of range.
@@ -34,8 +39,7 @@ def declare_parameters(node: Node, config_class: type[ConfigT]) -> ConfigT:
     for name in values:
         if name not in settings:
             raise ConfigError(
-                f"{where}: unknown name '{name}'{nearest_name_hint(name, settings)}; all names are in "
-                "config/bev_detection.yaml"
+                f"{where}: unknown name '{name}'{nearest_name_hint(name, settings)}; all names are in {parameter_file}"
             )
         _refuse_integer_for_double(settings[name], values[name], where)
     config = from_mapping(config_class, _nested(values), where)

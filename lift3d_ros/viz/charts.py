@@ -96,6 +96,48 @@ def distance_chart(edges_m: Float64Array, lines: Mapping[str, Float64Array], yla
         return _svg(figure)
 
 
+def ratio_chart(rows: Mapping[str, Mapping[str, float]], reference: str) -> bytes:
+    """Return bars of ratios, one row for each name; a dashed line stands at 1.
+
+    Args:
+        rows: name -> what -> ratio, NaN where there is none; each name has the same keys, the first drawn as a bar and
+            the others as marks.
+        reference: what the ratio divides by, for the axis.
+    """
+    plt = _pyplot()
+    names, marks = list(rows), ("D", "o", "v", "s", "^", "x")
+    keys = list(next(iter(rows.values())))
+    place = np.arange(len(names))[::-1]
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(11.0, 0.24 * len(names) + 1.2))
+        for number, key in enumerate(keys):
+            values = np.array([rows[name][key] for name in names])
+            if number == 0:
+                axis.barh(place, values, height=0.62, color=_SHADES[0], label=key)
+            else:
+                axis.plot(values, place, marks[(number - 1) % len(marks)], markersize=4, label=key)
+        axis.axvline(1.0, color="black", linewidth=1.0, linestyle="--")
+        axis.set(xlabel=f"error / {reference}", ylim=(-0.7, len(names) - 0.3), xlim=(0, None))
+        axis.set_yticks(place, names)
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return _svg(figure)
+
+
+def reliability_chart(panels: Mapping[str, Line]) -> bytes:
+    """Return a panel for each quantity: found over stated values, (K,) each, and the line on which they are equal."""
+    plt = _pyplot()
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, max(3, len(panels)), figsize=(11.0, 3.2), squeeze=False)
+        for axis in axes[0, len(panels) :]:
+            axis.set_axis_off()
+        for axis, (name, (stated, found)) in zip(axes[0], panels.items(), strict=False):
+            ends = [min(stated.min(), found.min()), max(stated.max(), found.max())]
+            axis.plot(ends, ends, color="black", linewidth=1.0, linestyle="--")
+            axis.plot(stated, found, marker="o", markersize=4, color=_SHADES[2])
+            axis.set(title=name, xlabel="stated", ylabel="found")
+        return _svg(figure)
+
+
 def check_charts() -> None:
     """Say at once what would prevent charts later; raises Lift3dError where matplotlib is missing."""
     _pyplot()

@@ -56,3 +56,39 @@ def test_the_operator_alone_is_measured_printed_and_written(
     printed = capsys.readouterr().out
     assert "four_nearest" in printed
     assert f"wrote {path}" in printed
+
+
+def run_lfm(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    bench.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["bench", "lfm", *arguments])
+    return int(args.run(args))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.txt"], "--out 'x.txt': expected a file name that ends in .json"),
+        (["--out", "x.json", "--instances", "5", "0"], "--instances 0: expected 1 to 10000"),
+        (["--out", "x.json", "--joints", "3"], "--joints 3: expected 4 to 2048"),
+        (["--out", "x.json", "--config", "lift3d-lmf"], "did you mean 'lift3d-lfm'"),
+    ],
+)
+def test_wrong_use_of_the_lifter_is_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_lfm(*arguments)
+
+
+def test_the_lifter_is_measured_over_instances_and_joints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lifter.json"
+    sizes = ("--instances", "1", "2", "--joints", "8", "300", "--rounds", "1", "--threads", "1")
+    assert run_lfm("--config", "lift3d-lfm-small", "--backend", "torch", *sizes, "--out", str(path)) == 0
+    document: dict[str, Any] = json.loads(path.read_text())
+    assert {"command", "machine", "lifter"} <= set(document)
+    (lifter,) = document["lifter"]
+    assert [(case["instances"], case["joints"]) for case in lifter["cases"]] == [(1, 8), (2, 8), (1, 300), (2, 300)]
+    for case in lifter["cases"]:
+        assert set(case["times"]) == {"torch cpu float32, network", "torch cpu float32, pipeline"}
+        assert all(time["min_ms"] > 0 for time in case["times"].values())
+        assert case["relative_rms_error"] == {"torch cpu float32": 0.0}
+    assert f"wrote {path}" in capsys.readouterr().out

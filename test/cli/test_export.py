@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,32 @@ def test_a_graph_of_an_untrained_model_is_written_and_called_so(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"wrote {out} (")
     assert line.endswith("1 camera slots): dfa3d_tiny (untrained weights)")
+
+
+def test_a_graph_of_a_lifter_lifts_keypoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    out = tmp_path / "lifter.onnx"
+    assert lift3d(["export", "lfm", "--config", "lift3d-lfm-small", "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("any number of instances and joints): lift3d-lfm-small (untrained weights)")
+    keypoints = tmp_path / "keypoints.json"
+    flat = [value for joint in range(17) for value in (100.0 + 37 * joint % 90, 50.0 + 11 * joint, 1.0)]
+    keypoints.write_text(json.dumps([{"image_id": 1, "keypoints": flat}]))
+    arguments = [str(keypoints), "--model", str(out), "--no-pictures", "--out", str(tmp_path / "lifted")]
+    assert lift3d(["lift", *arguments]) == 0
+    assert "1 skeletons of 1 pictures (lift3d-lfm-small (untrained weights))" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "x.onx"], "--out 'x.onx': expected a file name that ends in .onnx"),
+        (["--weights", "missing.safetensors", "--out", "x.onnx"], "missing.safetensors': no such file"),
+        (["--weights", "best.ckpt", "--out", "x.onnx"], "expected a file name that ends in .safetensors"),
+        (["--model", "lift3d-lmf-no-such", "--out", "x.onnx"], "model 'lift3d-lmf-no-such' is not in"),
+    ],
+)
+def test_wrong_use_is_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["export", "lfm", *arguments]) == 2
+    assert words in capsys.readouterr().err

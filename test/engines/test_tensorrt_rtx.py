@@ -1,7 +1,8 @@
-"""Exported detectors build as TensorRT-RTX engines ahead of time, on a machine without a GPU."""
+"""Exported detectors and lifters build as TensorRT-RTX engines ahead of time, on a machine without a GPU."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,35 @@ from lift3d_ros.geometry.rig import load_rig  # noqa: E402
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset  # noqa: E402
 from lift3d_ros.models.dfa3d.detector import build_detector  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import default_capacity  # noqa: E402
+from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS  # noqa: E402
 from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export_graph, untrained_entry  # noqa: E402
 from lift3d_ros.pipelines.rig_capacity import rig_capacity  # noqa: E402
+from lift3d_ros.pipelines.skeleton_graph import example_instances, export_lfm_graph, untrained_lfm  # noqa: E402
 
 LOGGER = trt.Logger(trt.Logger.WARNING)  # the first logger of a process serves all builders
 TARGETS = ("SM86", "SM89", "SM120")
 
 
-def build(graph: Path) -> bytes:
-    """Return the engine for three generations of GPUs."""
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def build(graph: Path, sizes: tuple[Shapes, Shapes, Shapes] | None = None) -> bytes:
+    """Return the engine for three generations of GPUs.
+
+    Args:
+        sizes: smallest, usual and largest shapes of the inputs, where they may differ.
+    """
     builder = trt.Builder(LOGGER)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, LOGGER)
     is_parsed = parser.parse_from_file(str(graph))
     assert is_parsed, [str(parser.get_error(i)) for i in range(parser.num_errors)]
     config = builder.create_builder_config()
+    if sizes is not None:
+        profile = builder.create_optimization_profile()
+        for name in sizes[0]:
+            profile.set_shape(name, *(shapes[name] for shapes in sizes))
+        config.add_optimization_profile(profile)
     config.num_compute_capabilities = len(TARGETS)
     for index, target in enumerate(TARGETS):
         config.set_compute_capability(getattr(trt.ComputeCapability, target), index)
@@ -52,6 +67,16 @@ def test_a_detector_of_every_kind_builds(tmp_path: Path, config: Dfa3dConfig) ->
         path,
     )
     assert len(build(path)) > 100_000
+
+
+@pytest.mark.parametrize("name", LFM_PRESETS)
+def test_a_lifter_builds_for_any_number_of_instances_and_joints(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.onnx"
+    export_lfm_graph(untrained_lfm(name), path)
+    sizes = [
+        {key: value.shape for key, value in example_instances(*size).items()} for size in ((1, 3), (20, 17), (64, 144))
+    ]
+    assert len(build(path, (sizes[0], sizes[1], sizes[2]))) > 100_000
 
 
 @pytest.mark.slow

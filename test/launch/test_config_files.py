@@ -1,20 +1,23 @@
-"""Files that other programs read parse: RViz, Fast DDS, and the parameter file of the node."""
+"""Files that other programs read parse: RViz, Fast DDS, and the parameter files of the nodes."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from lift3d_ros.config import iterate_settings
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FAST_DDS = "{http://www.eprosima.com}"
 RVIZ_FILES = sorted((CONFIG / "rviz").iterdir())
 DDS_FILES = sorted((CONFIG / "dds").glob("fastdds*.xml"))
+MARKERS = {"bev_detection.rviz": "bev_detection/markers", "skeletons.rviz": "skeleton_lifting/markers"}
 YAML_FILES = sorted(CONFIG.rglob("*.yaml"))
 
 
@@ -23,12 +26,16 @@ def test_yaml_files_hold_a_mapping(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
 
 
+def test_there_are_rviz_files() -> None:
+    assert {path.name for path in RVIZ_FILES} == set(MARKERS)
+
+
 @pytest.mark.parametrize("path", RVIZ_FILES, ids=lambda path: path.name)
-def test_rviz_shows_boxes_in_a_fixed_frame(path: Path) -> None:
+def test_rviz_shows_markers_in_a_fixed_frame(path: Path) -> None:
     manager = yaml.safe_load(path.read_text(encoding="utf-8"))["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"]
     displays = {display["Class"]: display for display in manager["Displays"]}
-    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == "bev_detection/markers"
+    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == MARKERS[path.name]
     assert all(":" not in name and name.count("/") == 1 for name in displays)
 
 
@@ -62,10 +69,14 @@ def test_the_dds_profile_replaces_the_small_default_segment_and_keeps_the_networ
     assert {"SHM", "UDPv4"} <= set(kinds)
 
 
-def test_the_parameter_file_names_every_parameter_and_no_other() -> None:
-    content = yaml.safe_load((CONFIG / "bev_detection.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("node", "config_class"),
+    [("bev_detection", BevDetectionNodeConfig), ("skeleton_lifting", SkeletonLiftingNodeConfig)],
+)
+def test_a_parameter_file_names_every_parameter_of_its_node_and_no_other(node: str, config_class: type[Any]) -> None:
+    content = yaml.safe_load((CONFIG / f"{node}.yaml").read_text(encoding="utf-8"))
     parameters = content["/**"]["ros__parameters"]
     names = set()
     for name, value in parameters.items():
         names |= {f"{name}.{inner}" for inner in value} if isinstance(value, dict) else {name}
-    assert names == {setting.name for setting in iterate_settings(BevDetectionNodeConfig)}
+    assert names == {setting.name for setting in iterate_settings(config_class)}

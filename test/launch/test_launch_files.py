@@ -68,7 +68,7 @@ def of_kind(entities: list[Recorded], kind: str) -> list[Recorded]:
 
 
 def test_there_are_launch_files() -> None:
-    assert REPOSITORY / "launch/bev_detection.launch.py" in FILES
+    assert {"bev_detection.launch.py", "skeleton_lifting.launch.py"} <= {path.name for path in FILES}
 
 
 @pytest.mark.usefixtures("stub")
@@ -132,6 +132,38 @@ def test_the_detector_is_started_with_the_arguments() -> None:
     parameter_file, overrides = node.named["parameters"]
     assert Path(parameter_file).is_file()
     assert overrides == {"engine.backend": "onnxruntime", "autostart": False}
+
+
+@pytest.mark.usefixtures("stub")
+def test_the_skeleton_lifter_is_started_with_the_arguments() -> None:
+    entities = described(REPOSITORY / "launch/skeleton_lifting.launch.py")
+    context = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    context |= {"keypoints": "/front/keypoints", "gravity_frame": "odom", "use_sim_time": "true"}
+    function, _ = of_kind(entities, "OpaqueFunction")
+    (node,) = function.named["function"](context)
+    assert (node.kind, node.named["name"]) == ("LifecycleNode", "skeleton_lifting")
+    assert (REPOSITORY / "scripts" / node.named["executable"]).is_file()
+    parameter_file, overrides = node.named["parameters"]
+    assert Path(parameter_file).name == "skeleton_lifting.yaml"
+    assert overrides == {
+        "topics.keypoints": "/front/keypoints",
+        "input.gravity_frame": "odom",
+        "use_sim_time": True,
+    }
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize(
+    ("arguments", "frame"),
+    [({}, []), ({"output_frame": "map"}, ["-f", "map"]), ({"output_frame": "map", "fixed_frame": "a"}, ["-f", "a"])],
+)
+def test_rviz_shows_skeletons_in_the_frame_that_there_is(arguments: dict[str, str], frame: list[str]) -> None:
+    entities = described(REPOSITORY / "launch/skeleton_lifting.launch.py")
+    context = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    _, function = of_kind(entities, "OpaqueFunction")
+    (viewer,) = function.named["function"](context | arguments)
+    assert Path(viewer.named["arguments"][1]).name == "skeletons.rviz"
+    assert viewer.named["arguments"][2:] == frame
 
 
 @pytest.mark.usefixtures("stub")

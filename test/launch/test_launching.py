@@ -8,10 +8,12 @@ import pytest
 
 from lift3d_ros.config import iterate_settings
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.launching import bev_detection_overrides, node_environment
+from lift3d_ros.launching import bev_detection_overrides, node_environment, skeleton_lifting_overrides
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 UNSET = dict.fromkeys(("rig", "model", "output_frame", "backend", "autostart", "use_sim_time"), "")
+OF_SKELETONS = ("keypoints", "keypoints_type", "camera_info", "depth", "boxes", "gravity_frame")
 OF_ROS = {"use_sim_time"}  # a parameter of every node, declared by rclpy
 
 
@@ -33,6 +35,15 @@ def test_arguments_set_only_parameters_that_the_node_has() -> None:
     every_argument = dict.fromkeys(UNSET, "true")
     declared = {setting.name for setting in iterate_settings(BevDetectionNodeConfig)}
     assert bev_detection_overrides(every_argument).keys() <= declared | OF_ROS
+
+
+def test_arguments_of_the_skeleton_lifter_set_only_parameters_that_it_has() -> None:
+    every_argument = dict.fromkeys((*UNSET, *OF_SKELETONS), "true")
+    declared = {setting.name for setting in iterate_settings(SkeletonLiftingNodeConfig)}
+    overrides = skeleton_lifting_overrides(every_argument)
+    assert overrides.keys() <= declared | OF_ROS
+    assert {"topics.keypoints_type", "input.gravity_frame", "engine.backend"} <= overrides.keys()
+    assert skeleton_lifting_overrides(dict.fromkeys(every_argument, "")) == {}
 
 
 @pytest.mark.parametrize(

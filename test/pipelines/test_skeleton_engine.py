@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from known_shapes import COCO17, frame_of, seen_person
 
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
-from lift3d_ros.pipelines.skeleton_engine import load_lfm_network, open_lfm_engine
+from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine
+from lift3d_ros.pipelines.skeleton_graph import load_lfm_network, untrained_lfm
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig, open_skeleton_lifter
-from lift3d_ros.weights.manifest import ModelEntry, find_model
+from lift3d_ros.weights.manifest import find_model
 
 pytest.importorskip("torch")
 
@@ -30,7 +32,7 @@ models:
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from safetensors.torch import save_file
 
-    network, _ = load_lfm_network("x", ModelEntry("lfm", "lift3d-lfm-small", "", "", seed=8))
+    network, _ = load_lfm_network(dataclasses.replace(untrained_lfm("lift3d-lfm-small"), seed=8))
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, tmp_path / "w.safetensors")
     sha256 = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
     (tmp_path / "manifest.yaml").write_text(MANIFEST.replace("SHA", sha256))
@@ -74,8 +76,10 @@ def test_trained_weights_are_loaded_and_known_by_their_hash(models: Path) -> Non
 def test_what_is_no_lifter_is_refused(models: Path) -> None:
     with pytest.raises(WeightsError, match="is not a skeleton lifter"):
         open_lfm_engine("other", EngineConfig())
-    with pytest.raises(EngineError, match="runs exported graphs, and 'small_lifter' is a model name"):
-        open_lfm_engine("small_lifter", EngineConfig(backend="onnxruntime"))
+    with pytest.raises(WeightsError, match="header names method 'none'"):
+        open_lfm_engine(str(models / "w.safetensors"), EngineConfig())
+    with pytest.raises(WeightsError, match=r"nothing\.safetensors': no such file"):
+        open_lfm_engine("nothing.safetensors", EngineConfig())
     with pytest.raises(EngineError, match="no such file"):
         open_lfm_engine("nothing.onnx", EngineConfig())
     with pytest.raises(EngineError, match="cannot run the exported graph"):

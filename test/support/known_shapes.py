@@ -12,7 +12,8 @@ from lift3d_ros.engines.protocol import Arrays, EngineState, check_inputs
 from lift3d_ros.geometry.rotations import rotation_vectors_to_matrices
 from lift3d_ros.geometry.skeleton import SkeletonFacts, load_skeleton
 from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
-from lift3d_ros.pipelines.skeleton_engine import LFM_SIGNATURE, LfmEngine
+from lift3d_ros.pipelines.skeleton_engine import LfmEngine
+from lift3d_ros.pipelines.skeleton_graph import LFM_SIGNATURE
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLifter, SkeletonLiftingConfig
 from lift3d_ros.types import CameraModel, Keypoints2D, ModelIdentity
 

@@ -10,7 +10,13 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
-from lift3d_ros.viz.charts import distance_chart, histogram_chart, precision_recall_chart
+from lift3d_ros.viz.charts import (
+    distance_chart,
+    histogram_chart,
+    precision_recall_chart,
+    ratio_chart,
+    reliability_chart,
+)
 
 RECALL = np.linspace(0, 1, 101)
 NOTHING = np.zeros(101)
@@ -31,7 +37,16 @@ def recall() -> bytes:
     return distance_chart(np.array([0.0, 5.0, 10.0]), lines, "recall")
 
 
-@pytest.mark.parametrize("draw", [curves, errors, recall])
+def ratios() -> bytes:
+    rows = {name: {"clean": 0.3, "damaged": 0.6, "near": np.nan} for name in ("horse.npz", "chair.npz")}
+    return ratio_chart(rows, "flat guess")
+
+
+def reliability() -> bytes:
+    return reliability_chart({"probability": (np.array([0.5, 0.9]), np.array([0.6, 0.8]))})
+
+
+@pytest.mark.parametrize("draw", [curves, errors, recall, ratios, reliability])
 def test_a_chart_is_a_picture_of_the_same_bytes_each_time(draw: Callable[[], bytes]) -> None:
     svg = draw()
     assert svg == draw()

@@ -34,7 +34,9 @@ def graph_features(adjacency: Tensor, exists: Tensor) -> GraphFeatures:
         exists: (B, J) bool, false for padding.
     """
     both = exists[:, :, None] & exists[:, None, :]
-    own = torch.eye(adjacency.shape[-1], dtype=torch.bool, device=adjacency.device)
+    # Compared and summed below: TensorRT takes torch.eye and torch.diagonal for fixed sizes only.
+    number = torch.arange(adjacency.shape[-1], device=adjacency.device)
+    own = number[:, None] == number[None, :]
     links = ((adjacency | adjacency.transpose(1, 2)) & both) | own
     weights = links.float()
     degree = weights.sum(-1, keepdim=True)
@@ -44,7 +46,7 @@ def graph_features(adjacency: Tensor, exists: Tensor) -> GraphFeatures:
     walk6, walk8 = walk3 @ walk3, walk4 @ walk4
     walk16 = walk8 @ walk8
     walks = (walk2, walk3, walk4, walk6, walk8, walk8 @ walk3, walk8 @ walk6, walk16)
-    back = torch.stack([torch.diagonal(walk, dim1=-2, dim2=-1) for walk in walks], dim=-1)
+    back = torch.stack([(walk * own).sum(-1) for walk in walks], dim=-1)
     # About -1..1 for skeletons of usual size.
     nodes = torch.cat([0.5 * _logarithm(back) + 1.0, 0.5 * (degree - 3.0)], dim=-1)
     pairs = 0.25 * _logarithm(torch.stack((step, walk2, walk4, walk8, walk16), dim=-1)) + 1.0

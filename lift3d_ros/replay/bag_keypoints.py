@@ -1,0 +1,193 @@
+"""Turns a recording into sets of keypoints, through the same code as the node; arrival times are log times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lift3d_ros.bags.discover import CAMERA_INFO, DETECTIONS, IMAGE, TF_MESSAGE, TF_MESSAGE_ROS1
+from lift3d_ros.bags.keypoint_messages import (
+    KEYPOINTS,
+    YOLO_DETECTIONS,
+    keypoints_from_msg,
+    keypoints_from_yolo_msg,
+    stamped_boxes_from_msg,
+)
+from lift3d_ros.bags.messages import add_transforms, camera_model_from_msg, image_from_msg
+from lift3d_ros.bags.reader import BagMessage, BagReader, BagTopic
+from lift3d_ros.config import setting
+from lift3d_ros.errors import BagError, CalibrationError, ImageError, TransformError, nearest_name_hint
+from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.pipelines.keypoint_sets import (
+    TRANSFORM_HISTORY_S,
+    TRANSFORM_TOLERANCE_S,
+    KeypointInputConfig,
+    KeypointSet,
+    KeypointSets,
+    KeypointSyncConfig,
+    StampedKeypoints,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedTopics:
+    """Which topics of a recording are used."""
+
+    keypoints: str = setting("", "2D keypoints; empty: the only topic of them")
+    camera_info: str = setting("", "calibration; empty: the one in the frame of the keypoints, else none")
+    depth: str = setting("", "depth pictures registered to the pictures of the keypoints, for scale; empty: none")
+    boxes: str = setting("", "detected 3D boxes (lift3d_ros/BevDetectionArray), for scale; empty: none")
+
+
+class BagKeypoints:
+    """The keypoints of one camera in a recording, with what belongs to them."""
+
+    def __init__(
+        self,
+        reader: BagReader,
+        topics: RecordedTopics,
+        config: KeypointInputConfig,
+        sync: KeypointSyncConfig,
+        max_joints: int,
+    ) -> None:
+        """Find the topics of an open recording.
+
+        Raises:
+            BagError: no keypoints, several topics of them and none named, or a topic that is named is not there.
+            ConfigError: a skeleton file or a known length is wrong.
+        """
+        self._reader, self._config, self._sync = reader, config, sync
+        self._topic = self._keypoints_topic(topics.keypoints)
+        self._read = self._message_reader(max_joints)
+        self._info_topic = self._calibration_topic(topics.camera_info)
+        self._depth_topic = self._named("depth", topics.depth, IMAGE)
+        self._boxes_topic = self._named("boxes", topics.boxes, DETECTIONS)
+        config.lengths()
+
+    @property
+    def name(self) -> str:
+        """Short name for titles: that of the recording."""
+        return self._reader.path.stem
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """What is used: input -> topic, empty where there is none."""
+        return {
+            "keypoints": self._topic.name,
+            "camera_info": self._info_topic,
+            "depth": self._depth_topic,
+            "boxes": self._boxes_topic,
+        }
+
+    @property
+    def expected_sets(self) -> int:
+        """About how many sets there will be."""
+        return self._topic.count
+
+    def sets(self) -> Iterator[KeypointSet]:
+        """Yield the sets in order."""
+        tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
+        sets = KeypointSets(
+            tree, self._config, self._sync, has_depth=bool(self._depth_topic), has_boxes=bool(self._boxes_topic)
+        )
+        tf = [topic.name for topic in self._reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
+        static = [name for name in tf if name.endswith("tf_static")]
+        add = partial(add_transforms, tree, on_problem=_warn, reported=set[tuple[str, str]]())
+        # Mountings and the first calibration may be recorded after the first keypoints.
+        for message in self._reader.messages(static) if static else ():
+            add(message.message, message.topic, is_static=True)
+        if self._info_topic:
+            self._take_info(sets, self._reader.first_messages([self._info_topic])[self._info_topic])
+        else:
+            logger.warning("no calibration in the frame of the keypoints: skeletons are normalised, not in metres")
+        wanted = [*filter(None, self.topics.values()), *(name for name in tf if name not in static)]
+        told_gravity = ""
+        for message in self._reader.messages(wanted):
+            if message.topic == self._topic.name:
+                yield from sets.add_keypoints(self._read(message.message), message.log_ns)
+                if tf and sets.gravity_note.startswith("not known") and not told_gravity:
+                    told_gravity = sets.gravity_note
+                    logger.warning("gravity is %s", told_gravity)
+            elif message.topic == self._info_topic:
+                self._take_info(sets, message)
+            elif message.topic in tf:
+                add(message.message, message.topic, is_static=False)
+            else:
+                self._take_scale(sets, message)
+        for reason, count in sorted(sets.collector.drops.items()):
+            logger.warning("left out: %d messages (%s)", count, reason)
+
+    def _take_info(self, sets: KeypointSets, message: BagMessage) -> None:
+        try:
+            sets.camera = camera_model_from_msg(
+                message.message, "camera", message.topic, is_rectified=self._config.is_rectified
+            )
+        except CalibrationError as error:
+            sets.camera = None
+            logger.warning("%s", error)
+
+    def _take_scale(self, sets: KeypointSets, message: BagMessage) -> None:
+        try:
+            if message.topic == self._depth_topic:
+                sets.add_depth(image_from_msg(message.message, "depth", message.topic), message.log_ns)
+            else:
+                sets.add_boxes(stamped_boxes_from_msg(message.message), message.log_ns)
+        except (ImageError, TransformError) as error:
+            logger.warning("topic '%s': left out: %s", message.topic, error)
+
+    def _keypoints_topic(self, wanted: str) -> BagTopic:
+        found = self._reader.topics_of(KEYPOINTS, YOLO_DETECTIONS)
+        if wanted:
+            named = [topic for topic in found if topic.name == wanted]
+            if not named:
+                names = [topic.name for topic in found]
+                raise BagError(
+                    f"{self._reader.path}: topics.keypoints is '{wanted}', which holds no keypoints"
+                    f"{nearest_name_hint(wanted, names)} (topics of keypoints: {', '.join(names) or 'none'})"
+                )
+            return named[0]
+        # Detections of yolo_ros are there without keypoints, too.
+        own = [topic for topic in found if topic.type == KEYPOINTS] or list(found)
+        if len(own) != 1:
+            listed = ", ".join(topic.name for topic in own) or "none"
+            raise BagError(
+                f"{self._reader.path}: topics of keypoints: {listed}; expected one of type {KEYPOINTS} or "
+                f"{YOLO_DETECTIONS}. " + ("Name it as topics.keypoints in --params" if own else "Record one")
+            )
+        return own[0]
+
+    def _message_reader(self, max_joints: int) -> Callable[[Any], StampedKeypoints]:
+        source = self._topic.name
+        if self._topic.type == YOLO_DETECTIONS:
+            return partial(keypoints_from_yolo_msg, facts=self._config.yolo_facts(), source=source)
+        return partial(keypoints_from_msg, book=self._config.book(max_joints), source=source)
+
+    def _calibration_topic(self, wanted: str) -> str:
+        if wanted:
+            return self._named("camera_info", wanted, CAMERA_INFO)
+        first = self._reader.first_messages([self._topic.name])[self._topic.name].message
+        frame_id = str(first.header.frame_id).lstrip("/")
+        names = [topic.name for topic in self._reader.topics_of(CAMERA_INFO)]
+        infos = self._reader.first_messages(names) if names else {}
+        frames = {name: str(info.message.header.frame_id).lstrip("/") for name, info in infos.items()}
+        fitting = [name for name, frame in frames.items() if frame_id in ("", frame)]
+        return fitting[0] if len(fitting) == 1 else ""
+
+    def _named(self, field: str, wanted: str, kind: str) -> str:
+        """Return the name of a topic that the user chose; raises BagError where there is none of that type."""
+        known = [topic.name for topic in self._reader.topics_of(kind)]
+        if wanted and wanted not in known:
+            raise BagError(
+                f"{self._reader.path}: topics.{field} is '{wanted}', which is no topic of type {kind} here"
+                f"{nearest_name_hint(wanted, known)} (of this type: {', '.join(known) or 'none'})"
+            )
+        return wanted
+
+
+def _warn(problem: str) -> None:
+    logger.warning("transform left out: %s", problem)

@@ -1,0 +1,144 @@
+"""Exported skeleton lifters: equal to PyTorch at any size, found again in the cache, without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from lift3d_ros.engines.torch_engine import TorchEngine
+from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.models.lfm.config import LfmConfig
+from lift3d_ros.pipelines import skeleton_graph
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine, open_lfm_source
+from lift3d_ros.pipelines.skeleton_graph import (
+    LFM_SIGNATURE,
+    LfmSource,
+    example_instances,
+    export_lfm_graph,
+    exported_lfm_graph,
+    load_lfm_network,
+    untrained_lfm,
+)
+from lift3d_ros.training.export import write_weights
+
+SMALL = LfmSource("small", LfmConfig(width=32, num_layers=2, num_heads=2), seed=5)
+SIZES = ((1, 1), (1, 4), (2, 133), (20, 17), (7, 40))
+
+
+def write_small(path: Path, changes: Mapping[str, object] | None = None) -> Path:
+    """Write weights as a training does."""
+    network, _ = load_lfm_network(SMALL)
+    values = {**dataclasses.asdict(SMALL.config), **(changes or {})}
+    facts = {f"network.{name}": value for name, value in values.items()}
+    write_weights(path, network.state_dict(), {"method": "lfm", "facts": json.dumps(facts)}, is_half=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("graph") / "lifter.onnx"
+    export_lfm_graph(SMALL, path)
+    return path
+
+
+def test_one_graph_equals_torch_for_any_number_of_instances_and_joints(graph: Path) -> None:
+    network, _ = load_lfm_network(SMALL)
+    torch_engine = TorchEngine(network, LFM_SIGNATURE, "cpu", 1)
+    engine = OnnxRuntimeEngine(graph, 1)
+    assert engine.signature == LFM_SIGNATURE
+    for size in SIZES:
+        inputs = example_instances(*size)
+        expected = torch_engine.run(inputs, torch_engine.new_state())
+        found = engine.run(inputs, engine.new_state())
+        for name, array in expected.items():
+            assert found[name].shape == array.shape
+            np.testing.assert_allclose(found[name], array, atol=2e-5, err_msg=f"{name} of {size}")
+
+
+def test_a_graph_says_whose_weights_it_holds(graph: Path) -> None:
+    opened = open_lfm_engine(str(graph), EngineConfig(threads=1))
+    assert (opened.identity.name, opened.identity.is_trained) == ("small", False)
+    assert opened.identity.backend == "onnxruntime"
+    assert opened.identity.weights_sha256 == load_lfm_network(SMALL)[1].weights_sha256
+
+
+def test_weights_of_a_training_open_by_their_path_with_the_network_that_their_header_names(tmp_path: Path) -> None:
+    path = write_small(tmp_path / "best.safetensors")
+    opened = open_lfm_engine(str(path), EngineConfig(threads=1))
+    assert (opened.identity.name, opened.identity.is_trained, opened.identity.backend) == ("best", True, "torch")
+    inputs = example_instances(2, 9)
+    network, _ = load_lfm_network(SMALL)
+    expected = TorchEngine(network, LFM_SIGNATURE, "cpu", 1)
+    np.testing.assert_array_equal(
+        opened.engine.run(inputs, opened.engine.new_state())["shape"],
+        expected.run(inputs, expected.new_state())["shape"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"width": 64}, "does not fit model"), ({"wide": 1}, "belongs to another release")]
+)
+def test_a_header_that_does_not_fit_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    path = write_small(tmp_path / "best.safetensors", changes)
+    with pytest.raises(WeightsError, match=words):
+        open_lfm_engine(str(path), EngineConfig())
+
+
+def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match="cannot be read as safetensors"):
+        open_lfm_engine(str(path), EngineConfig())
+
+
+def test_onnxruntime_exports_a_model_once_and_finds_it_again(
+    tmp_path: Path, graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
+    exports = []
+
+    def export(source: LfmSource, path: Path) -> None:
+        exports.append(source.name)
+        path.write_bytes(graph.read_bytes())
+
+    monkeypatch.setattr(skeleton_graph, "export_lfm_graph", export)
+    for _ in range(2):
+        opened = open_lfm_source(SMALL, EngineConfig("onnxruntime", threads=1))
+        assert opened.identity.backend == "onnxruntime"
+    assert exports == ["small"]
+    other = dataclasses.replace(SMALL, seed=6)
+    assert exported_lfm_graph(other) != exported_lfm_graph(SMALL)
+    assert exports == ["small", "small"]
+
+
+def test_a_graph_runs_where_torch_is_not_installed(graph: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from lift3d_ros.pipelines.bev_engine import EngineConfig\n"
+        "from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine\n"
+        f"opened = open_lfm_engine({str(graph)!r}, EngineConfig(threads=1))\n"
+        "from lift3d_ros.pipelines.skeleton_graph import example_instances\n"
+        "print(opened.engine.run(example_instances(3, 12), opened.engine.new_state())['shape'].shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "(3, 12, 3)", done.stderr
+
+
+def test_an_unknown_configuration_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lift3d-lfm-small'"):
+        untrained_lfm("lift3d-lfm-smal")
