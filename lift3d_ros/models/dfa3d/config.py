@@ -188,8 +188,9 @@ def preset(name: str) -> Dfa3dConfig | None:
             return Dfa3dConfig(
                 image_mean=(127.0, 127.0, 127.0),
                 image_std=(128.0, 128.0, 128.0),
-                backbone=BackboneConfig(architecture="efficientnet_lite0"),
+                backbone=BackboneConfig(architecture="efficientnet_lite0", has_frozen_norms=True),
                 depth=DepthConfig(score_gain=56.0),
+                dropout=0.0,
                 bev_height=100,
                 bev_width=100,
                 num_decoder_layers=2,

@@ -258,6 +258,11 @@ def _initialise_heads(decoder: Decoder) -> None:
             assert isinstance(box, nn.Linear)
             assert box.out_features == CODE_SIZE
             nn.init.normal_(head.weight, std=1.0 / math.sqrt(head.in_features))
-            nn.init.constant_(head.bias, -2.5)
             nn.init.normal_(box.weight, std=0.1 / math.sqrt(box.in_features))
-            box.bias.copy_(car_code)
+            if decoder.proposals is None:
+                nn.init.constant_(head.bias, -2.5)
+                box.bias.copy_(car_code)
+            else:  # what proposals say is added
+                nn.init.normal_(head.weight, std=0.1 / math.sqrt(head.in_features))
+                nn.init.zeros_(head.bias)
+                nn.init.zeros_(box.bias)
