@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -115,10 +116,9 @@ def run(
     if not settings.max_steps and not settings.max_minutes:
         raise ConfigError("run: neither max_steps nor max_minutes is given; set one of them, --set run.max_steps=1000")
     start = _start(out, method, facts, resume=resume)
-    torch.set_float32_matmul_precision("high")
     bookkeeping = Bookkeeping(module, settings, out, method, facts, start, is_quiet=is_quiet)
     num_ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _short_products(settings):
         # Lightning's advice on loaders and loggers is not for these.
         warnings.filterwarnings("ignore", module="lightning")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -143,6 +143,22 @@ def run(
         bookkeeping.averaged.state(),
         rank == 0,
     )
+
+
+@contextmanager
+def _short_products(settings: RunSettings) -> Iterator[None]:
+    """Let products be rounded while training: to TF32 on a GPU; where bfloat16 is asked for, to that on a CPU."""
+    is_short = settings.precision == "bfloat16"
+    matrices, convolutions = torch.get_float32_matmul_precision(), getattr(torch.backends.mkldnn, "conv", None)
+    torch.set_float32_matmul_precision("medium" if is_short else "high")
+    if convolutions is not None:  # torch 2.9 and later
+        former, convolutions.fp32_precision = convolutions.fp32_precision, "bf16" if is_short else "none"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matrices)
+        if convolutions is not None:
+            convolutions.fp32_precision = former
 
 
 def _memory_text(error: Exception, settings: RunSettings, step: int) -> str:

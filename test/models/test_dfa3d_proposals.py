@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from lift3d_ros.models.dfa3d.box_code import encode_boxes  # noqa: E402
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig  # noqa: E402
+from lift3d_ros.models.dfa3d.decoder import Decoder  # noqa: E402
 from lift3d_ros.models.dfa3d.dense_losses import PerspectiveHead, draw_heatmaps, heatmap_loss, proposal_losses  # noqa: E402
 from lift3d_ros.models.dfa3d.proposals import DenseProposals  # noqa: E402
 
@@ -45,6 +46,21 @@ def test_a_neighbour_of_a_stronger_cell_starts_no_query_unless_its_class_stands_
     columns = [(found.reference[0, :2, 0] * 30).floor().tolist() for found in (cars, people)]
     assert columns[0][1] != 6.0
     assert columns[1] == [5.0, 6.0]
+
+
+def test_decoder_layers_add_to_what_the_maps_say_in_the_cells_of_the_queries() -> None:
+    decoder = Decoder(CONFIG).eval()
+    for branch in (*decoder.cls_branches, *decoder.reg_branches):
+        last = list(branch.children())[-1]
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    bev = torch.randn(1, CONFIG.num_cells, CONFIG.embed_dims)
+    found = decoder.proposals(bev)
+    for logits, codes in decoder(bev, found):
+        torch.testing.assert_close(logits, found.logits)
+        torch.testing.assert_close(codes[..., 5:], found.code[..., 5:])
+    best = found.logits[0, 0].max()
+    torch.testing.assert_close(best, found.heatmap.max())
 
 
 def test_the_heatmap_of_an_object_is_one_in_its_cell_only() -> None:

@@ -17,7 +17,8 @@ class BackboneConfig:
         deformable_stages: stages (1 to 4) whose 3x3 convolutions are modulated deformable ones.
         output_stages: stages that feed the pyramid; stage s has stride 2 ** (s + 1).
         has_frozen_norms: batch norms always use stored statistics and have no gradient.
-        architecture: ``efficientnet_lite0`` is small and fast on a CPU; of the others it uses `output_stages` only.
+        architecture: ``efficientnet_lite0`` is small and fast on a CPU; of the others it uses
+            `output_stages` and `has_frozen_norms` only.
     """
 
     depth: Literal[18, 34, 50, 101] = 18

@@ -6,6 +6,8 @@ Source: EfficientNet (arXiv 1905.11946), table 1; the Lite variant has ReLU6 and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,8 +90,12 @@ class EfficientNetLite(nn.Module):
                 channels = width
             if any(_LAST_GROUP_OF_STAGE[stage] == group for stage in config.output_stages):
                 outputs[len(self.blocks) - 1] = channels
-        self._outputs = tuple(outputs)
+        self.outputs = tuple(outputs)
         self.out_channels = tuple(outputs.values())
+        self.has_frozen_norms = config.has_frozen_norms
+        if config.has_frozen_norms:
+            for norm in self._norms():
+                norm.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Map pictures (N, 3, H, W) to the features of the output stages, finest first."""
@@ -97,6 +103,17 @@ class EfficientNetLite(nn.Module):
         features = []
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in self._outputs:
+            if number in self.outputs:
                 features.append(x)
         return features
+
+    def train(self, mode: bool = True) -> EfficientNetLite:
+        """Switch to training; frozen norms stay with their stored statistics."""
+        super().train(mode)
+        if self.has_frozen_norms:
+            for norm in self._norms():
+                norm.eval()
+        return self
+
+    def _norms(self) -> Iterator[nn.Module]:
+        return (module for module in self.modules() if isinstance(module, nn.BatchNorm2d))

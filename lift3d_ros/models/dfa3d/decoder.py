@@ -75,18 +75,21 @@ class Decoder(nn.Module):
         Args:
             proposals: of this map, where they are known already.
         """
+        found: Proposals | None = None
         if self.proposals is None:
             position, query = self.query_embedding.weight[None].expand(bev.shape[0], -1, -1).chunk(2, dim=-1)
             reference = self.reference_points(position).sigmoid()
         else:
             found = self.proposals(bev) if proposals is None else proposals
             query, position, reference = found.query, found.position, found.reference
-        return [
-            (classify(query), self._metric(code, refined))
-            for classify, (query, refined, code) in zip(
-                self.cls_branches, self.refine(query, position, bev, reference), strict=True
-            )
-        ]
+        outputs = []
+        layers = self.refine(query, position, bev, reference)
+        for classify, (refined_query, refined, code) in zip(self.cls_branches, layers, strict=True):
+            logits = classify(refined_query)
+            if found is not None:
+                logits, code = logits + found.logits, code + found.code
+            outputs.append((logits, self._metric(code, refined)))
+        return outputs
 
     def refine(
         self, query: Tensor, position: Tensor, bev: Tensor, reference: Tensor

@@ -62,8 +62,7 @@ class BevGrid(nn.Module):
         self.register_buffer("size", size, persistent=False)
         # Normalised cell centres (Q, 2), row by row, 0 and 1 at the borders of the grid.
         self.register_buffer("references", references, persistent=False)
-        points = F.pad(F.pad(low + references * size, (0, 1)), (0, 1), value=1.0)
-        self.register_buffer("ground_points", points, persistent=False)  # (Q, 4) metres, at z = 0
+        self.register_buffer("ground_points", low + references * size, persistent=False)  # (Q, 2) metres
         self.register_buffer("from_center", corners - torch.tensor(self.rotation_center), persistent=False)
 
     def align_rigidly(self, history: Tensor, T_history_current: Tensor) -> Tensor:
@@ -72,7 +71,10 @@ class BevGrid(nn.Module):
         Args:
             T_history_current: (B, 4, 4) points of the current model frame into that of the last frame.
         """
-        before = (self.ground_points @ T_history_current.transpose(1, 2))[..., :2]
+        x, y = self.ground_points.unbind(-1)
+        # Sums and not a matrix product, which hardware may round to a few bits where that is allowed.
+        turned = x[:, None] * T_history_current[:, None, :2, 0] + y[:, None] * T_history_current[:, None, :2, 1]
+        before = turned + T_history_current[:, None, :2, 3]
         grid = ((before - self.low) / self.size) * 2 - 1
         picture = history.transpose(1, 2).reshape(history.shape[0], -1, self.height, self.width)
         sampled = F.grid_sample(picture, grid[:, None], mode="bilinear", padding_mode="zeros", align_corners=False)

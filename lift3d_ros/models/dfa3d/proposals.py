@@ -26,6 +26,8 @@ class Proposals(NamedTuple):
         codes: (B, 10, H, W) box codes; the centre is an offset from that of the cell, in metres.
         query, position: (B, Q, C).
         reference: (B, Q, 3) normalised x, y, z.
+        logits, code: (B, Q, classes) and (B, Q, 10) of the maps in the cells of the queries, for decoder layers to
+            add to; detached.
     """
 
     heatmap: Tensor
@@ -33,6 +35,8 @@ class Proposals(NamedTuple):
     query: Tensor
     position: Tensor
     reference: Tensor
+    logits: Tensor
+    code: Tensor
 
 
 class DenseProposals(nn.Module):
@@ -51,6 +55,7 @@ class DenseProposals(nn.Module):
         self.shared = nn.Sequential(
             nn.Conv2d(dims, dims, 3, padding=1, bias=False), nn.BatchNorm2d(dims), nn.ReLU(inplace=True)
         )
+        self.surroundings = _Surroundings(dims)
         self.heatmap = nn.Conv2d(dims, num_classes, 3, padding=1)
         self.codes = nn.Conv2d(dims, CODE_SIZE, 3, padding=1)
         self.class_embedding = nn.Embedding(num_classes, dims)
@@ -75,6 +80,7 @@ class DenseProposals(nn.Module):
         """Map the BEV map (B, cells, C) to proposals."""
         batch, cells, dims = bev.shape
         features = self.shared(bev.transpose(1, 2).reshape(batch, dims, self.height, self.width))
+        features = features + self.surroundings(features)
         heatmap, codes = self.heatmap(features), self.codes(features)
         scores = heatmap.detach().float().sigmoid()
         is_peak = (F.max_pool2d(scores, 3, 1, 1) == scores) | self.is_crowded
@@ -83,9 +89,25 @@ class DenseProposals(nn.Module):
         label, cell = place // cells, place % cells
         query = _take(features.flatten(2).transpose(1, 2), cell) + self.class_embedding(label)
         code = _take(codes.detach().flatten(2).transpose(1, 2), cell).float()
+        logits = _take(heatmap.detach().flatten(2).transpose(1, 2), cell).float()
         center = torch.cat([self.cell_centers[cell] + code[..., :2], code[..., 4:5]], dim=-1)
         reference = ((center - self.range_min) / self.range_size).clamp(0.0, 1.0)
-        return Proposals(heatmap, codes, query, self.position(reference[..., :2]), reference)
+        return Proposals(heatmap, codes, query, self.position(reference[..., :2]), reference, logits, code)
+
+
+class _Surroundings(nn.Module):
+    """Looks at the map at half the resolution, so that a cell knows of all of a long vehicle."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv2d(dims, dims, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(dims), nn.ReLU(inplace=True),
+            nn.Conv2d(dims, dims, 3, padding=1, bias=False), nn.BatchNorm2d(dims), nn.ReLU(inplace=True),
+        )  # fmt: skip
+
+    def forward(self, features: Tensor) -> Tensor:
+        coarse = self.convs(features)
+        return F.interpolate(coarse, size=features.shape[-2:])
 
 
 def _take(rows: Tensor, index: Tensor) -> Tensor:

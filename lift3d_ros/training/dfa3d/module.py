@@ -20,7 +20,7 @@ from lift3d_ros.models.dfa3d.depth_head import resize_scores, scores_of_codes
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
 from lift3d_ros.models.dfa3d.proposals import Proposals
 from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
-from lift3d_ros.training.dfa3d.folding import fold_where_nothing_is_trained
+from lift3d_ros.training.dfa3d.folding import fold_stored_norms
 from lift3d_ros.training.dfa3d.loss import decoder_losses, predicted_depth_loss
 from lift3d_ros.training.dfa3d.network import TrainedDetector, frozen_parts
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
@@ -60,7 +60,7 @@ class Dfa3dModule(TrainedModule):
             if part is not None:
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(network.backbone, EfficientNetLite):
-            fold_where_nothing_is_trained(network.backbone)
+            fold_stored_norms(network.backbone, is_short=recipe.run.precision == "bfloat16")
         if recipe.run.has_gradient_checkpoints:
             _keep_less(network)
 
@@ -121,9 +121,10 @@ class Dfa3dModule(TrainedModule):
             dense = proposal_losses(outputs.proposals, codes, labels, self.recipe.network)
             losses |= {name: weights.proposals * value for name, value in dense.items()}
         if outputs.perspective is not None:
-            seen = self.network.perspective.loss(
-                outputs.perspective, frame.image_from_model, frame.sample, codes, labels
-            )
+            with _exact_products():
+                seen = self.network.perspective.loss(
+                    outputs.perspective, frame.image_from_model, frame.sample, codes, labels
+                )
             losses["loss_perspective"] = weights.perspective * seen
         return losses
 
@@ -152,18 +153,19 @@ class Dfa3dModule(TrainedModule):
     def run_frame(self, frame: FrameInputs, history: Tensor, *, has_boxes: bool = True) -> FrameOutputs:
         """Run the network on one frame of every sample."""
         network, config = self.network, self.recipe.network
-        is_short = self.recipe.run.precision == "bfloat16"
+        # On a CPU the backward pass of bfloat16 is the slower one: see fold_stored_norms for what is short there.
+        is_short = self.recipe.run.precision == "bfloat16" and self.device.type != "cpu"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_short):
             pictures = network.image_input(frame.images).contiguous(memory_format=torch.channels_last)
             maps = network.neck(network.backbone(pictures))
-            codes = None if network.depth_head is None else network.depth_head(maps[config.depth.level])
+            codes = network.predict_depth(maps, frame.image_from_model)
         maps = [level.float() for level in maps]
         if codes is not None:
             codes = codes.float()
             found = scores_of_codes(codes, config.depth)
             scores = [resize_scores(found, int(level.shape[-2]), int(level.shape[-1])) for level in maps]
         else:
-            scores = network.depth_scores(maps, self._measured(frame))
+            scores = network.depth_scores(maps, frame.image_from_model, self._measured(frame))
         cameras = network.embed_cameras(maps, scores, frame.image_from_model, frame.camera_rows)
         with _exact_products():
             pairs = frame.pairs
