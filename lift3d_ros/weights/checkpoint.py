@@ -1,7 +1,8 @@
-"""Reads the weights of a published checkpoint (``.pth`` of torch.save) without running anything that is in it.
+"""Reads the weights of a published checkpoint without running anything that is in it.
 
-A checkpoint is a pickle. Before torch reads it, with `weights_only`, its instructions are listed: they may name
-nothing but tensors, ordered dictionaries and numpy scalars, and no tensor larger than the file.
+Files of safetensors hold nothing that runs. A checkpoint of torch.save (``.pth``, ``.ckpt``) is a pickle. Before torch
+reads it, with `weights_only`, its instructions are listed: they may name nothing but tensors, ordered dictionaries and
+numpy scalars, and no tensor larger than the file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -40,14 +41,20 @@ _AGAIN = "get it again from where it was published"
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights of a checkpoint under their published names, on the CPU; `ignored` names what else the file holds."""
+    """Weights of a checkpoint under their published names, on the CPU.
+
+    Args:
+        ignored: names of what else the file holds.
+        settings: what the file says of its network, where it holds that as ``kwargs``.
+    """
 
     tensors: Mapping[str, Tensor]
     ignored: tuple[str, ...]
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path, on_bytes: Callable[[int], object] = lambda count: None) -> Checkpoint:
-    """Read the weights of a checkpoint: a state dict, or a dict that holds one as ``state_dict``.
+    """Read the weights of a checkpoint: a state dict, or a dict that holds one as ``state_dict`` or ``weights``.
 
     Weights stay in the file (memory mapped) where its format allows that.
 
@@ -58,6 +65,8 @@ def read_checkpoint(path: Path, on_bytes: Callable[[int], object] = lambda count
         WeightsError: the file is missing, cut short, no checkpoint, or holds more than weights.
     """
     try:
+        if _is_safetensors(path):
+            return _read_safetensors(path, on_bytes)
         is_zip = _check_file(path, on_bytes)
         content = _load(path, is_mapped=is_zip)
     except OSError as error:
@@ -71,6 +80,30 @@ def shown(text: object) -> str:
     if not name.isprintable():
         name = ascii(name)
     return name if len(name) <= 120 else f"{name[:117]}..."
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as safetensors do: the length of a JSON header, then the header."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+
+
+def _read_safetensors(path: Path, on_bytes: Callable[[int], object]) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        size = path.stat().st_size
+        raise WeightsError(f"{path}: is cut short or damaged ({_reason(error)}; {size} bytes); {_AGAIN}") from None
+    if not tensors:
+        raise WeightsError(f"{path}: holds no weights; {_AGAIN}")
+    on_bytes(path.stat().st_size)
+    return Checkpoint(tensors, ())
 
 
 def _check_file(path: Path, on_bytes: Callable[[int], object]) -> bool:
@@ -218,15 +251,19 @@ def _weights_of(content: object, path: Path) -> Checkpoint:
     from torch import Tensor, strided
 
     ignored: tuple[str, ...] = ()
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        ignored = tuple(shown(key) for key in content if key != "state_dict")
-        content = content["state_dict"]
+    settings: Mapping[str, object] = {}
+    for wrapper in ("state_dict", "weights"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            ignored = tuple(shown(key) for key in content if key != wrapper)
+            settings = content["kwargs"] if isinstance(content.get("kwargs"), dict) else {}
+            content = content[wrapper]
+            break
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         keys = [shown(key) for key in list(content)[:8]] if isinstance(content, dict) else []
         found = f"a dictionary of {', '.join(keys) or 'nothing'}" if isinstance(content, dict) else type(content)
         raise WeightsError(
             f"{path}: expected a state dict (names of weights and tensors), or a dictionary that holds one as "
-            f"'state_dict'; found {found}. Save the state dict alone with torch.save and import that"
+            f"'state_dict' or 'weights'; found {found}. Save the state dict alone with torch.save and import that"
         )
     tensors = {}
     for key, value in content.items():
@@ -236,4 +273,4 @@ def _weights_of(content: object, path: Path) -> Checkpoint:
         tensors[key] = value.detach()
     if all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    return Checkpoint(tensors, ignored)
+    return Checkpoint(tensors, ignored, settings)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lift3d_ros.errors import WeightsError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import PRESETS, preset
 from lift3d_ros.models.dfa3d.published_keys import is_known_surplus, our_key, published_key
+from lift3d_ros.models.lrm import config as lrm_config
+from lift3d_ros.models.lrm import published_keys as lrm_keys
 from lift3d_ros.weights.checkpoint import shown
 
 Shape = tuple[int, ...]
 
 _DFA3D_LICENCE = "IDEA License 1.0, non-commercial research only; trained on nuScenes, non-commercial"
 _BEVFORMER_LICENCE = "Apache-2.0 as code; weights trained on nuScenes, non-commercial"
-# Configurations whose weights others published, with the licence of those weights (fact sheet DFA3D, section 1).
+_OPENLRM_LICENCE = "CC BY-NC 4.0, non-commercial"
+# Configurations whose weights others published, with the licence of those weights (fact sheets DFA3D, section 1, and
+# LRM, section 12).
 PUBLISHED_LICENCES: Mapping[str, str] = {
     "dfa3d-small": _DFA3D_LICENCE,
     "dfa3d-base": _DFA3D_LICENCE,
@@ -23,6 +28,7 @@ PUBLISHED_LICENCES: Mapping[str, str] = {
     "bevformer-tiny": _BEVFORMER_LICENCE,
     "bevformer-small": _BEVFORMER_LICENCE,
     "bevformer-base": _BEVFORMER_LICENCE,
+    **{name: "MIT" if layout == "triposr" else _OPENLRM_LICENCE for name, layout in lrm_keys.LAYOUTS.items()},
 }
 _LISTED = 6
 
@@ -72,13 +78,29 @@ def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, ha
         expected: our name -> shape.
         has_depth_head: false for the variant that is given measured depth, whose depth head is stored all the same.
     """
+    return _compare(
+        found,
+        expected,
+        our_key,
+        published_key,
+        functools.partial(is_known_surplus, has_depth_head=has_depth_head),
+    )
+
+
+def _compare(
+    found: Mapping[str, Shape],
+    expected: Mapping[str, Shape],
+    our_name: Callable[[str], str | None],
+    published_name: Callable[[str], str | None],
+    is_surplus: Callable[[str], bool],
+) -> StateReport:
     matches: dict[str, str] = {}
     surplus: list[str] = []
     unexpected: list[str] = []
     wrong_shapes: list[tuple[str, Shape, Shape]] = []
     for name, shape in found.items():
-        ours = our_key(name)
-        if is_known_surplus(name, has_depth_head=has_depth_head):
+        ours = our_name(name)
+        if is_surplus(name):
             surplus.append(name)
         elif ours is None or ours not in expected or ours in matches:
             unexpected.append(name)
@@ -86,7 +108,7 @@ def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, ha
             matches[ours] = name
             if tuple(shape) != tuple(expected[ours]):
                 wrong_shapes.append((name, tuple(shape), tuple(expected[ours])))
-    missing = tuple(published_key(ours) or ours for ours in expected if ours not in matches)
+    missing = tuple(published_name(ours) or ours for ours in expected if ours not in matches)
     fitting = set(matches.values()) - {name for name, _, _ in wrong_shapes}
     return StateReport(
         {ours: name for ours, name in matches.items() if name in fitting},
@@ -104,6 +126,8 @@ def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
     Raises:
         WeightsError: there is no such configuration.
     """
+    if preset_name in lrm_keys.LAYOUTS:
+        return _check_lrm(found, preset_name)
     config = preset(preset_name)
     if config is None or preset_name not in PUBLISHED_LICENCES:
         raise WeightsError(
@@ -115,7 +139,14 @@ def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
 
 def fitting_presets(found: Mapping[str, Shape]) -> tuple[str, ...]:
     """Return the published configurations that the weights of a checkpoint fit completely."""
-    return tuple(name for name in PUBLISHED_LICENCES if check_preset(found, name).fits)
+    return tuple(
+        name for name in PUBLISHED_LICENCES if _has_name_of(method_of(name), found) and check_preset(found, name).fits
+    )
+
+
+def method_of(preset_name: str) -> str:
+    """Return the method that a published configuration belongs to."""
+    return "lrm" if preset_name in lrm_keys.LAYOUTS else "dfa3d"
 
 
 def network_shapes(preset_name: str) -> Mapping[str, Shape]:
@@ -136,6 +167,46 @@ def network_shapes(preset_name: str) -> Mapping[str, Shape]:
     with torch.device("meta"):
         network = Dfa3dDetector(config)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+@functools.lru_cache
+def lrm_shapes(preset_name: str) -> Mapping[str, Shape]:
+    """Return the weights of an LRM configuration's network as :func:`network_shapes` does.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    import torch
+
+    from lift3d_ros.models.lrm.network import Lrm
+
+    config = lrm_config.preset(preset_name)
+    if config is None:
+        known = lrm_config.PRESETS
+        raise WeightsError(
+            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, known)}; known: {', '.join(known)}"
+        )
+    with torch.device("meta"):
+        network = Lrm(config)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _check_lrm(found: Mapping[str, Shape], preset_name: str) -> StateReport:
+    layout = lrm_keys.LAYOUTS[preset_name]
+    return _compare(
+        found,
+        lrm_shapes(preset_name),
+        functools.partial(lrm_keys.our_key, layout=layout),
+        functools.partial(lrm_keys.published_key, layout=layout),
+        lrm_keys.is_known_surplus,
+    )
+
+
+def _has_name_of(method: str, found: Mapping[str, Shape]) -> bool:
+    """Return whether a name is one of a method at all; networks are not built in vain."""
+    if method == "dfa3d":
+        return any(our_key(name) for name in found)
+    return any(lrm_keys.our_key(name, layout) for name in found for layout in set(lrm_keys.LAYOUTS.values()))
 
 
 def _listing(what: str, names: Sequence[str], texts: Sequence[str]) -> list[str]:

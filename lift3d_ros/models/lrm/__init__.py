@@ -1,0 +1,1 @@
+"""One picture of an object to a triplane radiance field: OpenLRM, TripoSR and our own small model."""
