@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lift3d_ros.errors import WeightsError
 from lift3d_ros.weights.checkpoint import Checkpoint, read_checkpoint, shown
 from lift3d_ros.weights.manifest import ModelEntry, sha256_of
-from lift3d_ros.weights.published import StateReport, check_preset, fitting_presets
+from lift3d_ros.weights.published import METHODS, StateReport, check_preset, fitting_presets
 from lift3d_ros.weights.store import check_place, store_model
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def import_checkpoint(
         raise WeightsError(_misfit(checkpoint, preset_name, found, report))
     tensors = _arrays(checkpoint, content, report, on_progress)
     source_sha256 = sha256_of(checkpoint, lambda count: on_progress("hashing", count, size))
-    entry = ModelEntry("dfa3d", preset_name, licence, shown(checkpoint.name), source_sha256=source_sha256)
+    entry = ModelEntry(METHODS[preset_name], preset_name, licence, shown(checkpoint.name), source_sha256=source_sha256)
     total = sum(array.nbytes for array in tensors.values())
     entry, path = store_model(
         name,

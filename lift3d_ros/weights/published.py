@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lift3d_ros.errors import WeightsError, nearest_name_hint
-from lift3d_ros.models.dfa3d.config import PRESETS, preset
+from lift3d_ros.models.dfa3d.config import PRESETS as DFA3D_PRESETS
+from lift3d_ros.models.dfa3d.config import preset
 from lift3d_ros.models.dfa3d.published_keys import is_known_surplus, our_key, published_key
+from lift3d_ros.models.i2p_mae import published_keys as point_keys
+from lift3d_ros.models.i2p_mae.config import PRESETS as POINT_PRESETS
+from lift3d_ros.models.i2p_mae.config import preset as point_preset
 from lift3d_ros.weights.checkpoint import shown
 
 Shape = tuple[int, ...]
 
 _DFA3D_LICENCE = "IDEA License 1.0, non-commercial research only; trained on nuScenes, non-commercial"
 _BEVFORMER_LICENCE = "Apache-2.0 as code; weights trained on nuScenes, non-commercial"
-# Configurations whose weights others published, with the licence of those weights (fact sheet DFA3D, section 1).
+_POINT_LICENCE = "none stated by who published them; trained on ShapeNet and the named data set, research only"
+# Configurations whose weights others published, with the licence of those weights (fact sheets DFA3D and I2P-MAE,
+# section 1).
 PUBLISHED_LICENCES: Mapping[str, str] = {
     "dfa3d-small": _DFA3D_LICENCE,
     "dfa3d-base": _DFA3D_LICENCE,
@@ -23,7 +29,10 @@ PUBLISHED_LICENCES: Mapping[str, str] = {
     "bevformer-tiny": _BEVFORMER_LICENCE,
     "bevformer-small": _BEVFORMER_LICENCE,
     "bevformer-base": _BEVFORMER_LICENCE,
+    **{name: _POINT_LICENCE for name in POINT_PRESETS if not name.startswith("lift3d-")},
 }
+# Method of every configuration that a network can be made of.
+METHODS: Mapping[str, str] = {**dict.fromkeys(DFA3D_PRESETS, "dfa3d"), **dict.fromkeys(POINT_PRESETS, "i2p_mae")}
 _LISTED = 6
 
 
@@ -65,20 +74,34 @@ class StateReport:
 
 
 def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, has_depth_head: bool) -> StateReport:
-    """Compare the weights of a checkpoint with those of a network.
+    """Compare the weights of a checkpoint with those of a BEV detector.
 
     Args:
         found: published name -> shape.
         expected: our name -> shape.
         has_depth_head: false for the variant that is given measured depth, whose depth head is stored all the same.
     """
+    names = _Names(our_key, published_key, lambda name: is_known_surplus(name, has_depth_head=has_depth_head))
+    return _compare(found, expected, names)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """How the names of a method's checkpoints are read."""
+
+    our_key: Callable[[str], str | None]
+    published_key: Callable[[str], str | None]
+    is_known_surplus: Callable[[str], bool]
+
+
+def _compare(found: Mapping[str, Shape], expected: Mapping[str, Shape], names: _Names) -> StateReport:
     matches: dict[str, str] = {}
     surplus: list[str] = []
     unexpected: list[str] = []
     wrong_shapes: list[tuple[str, Shape, Shape]] = []
     for name, shape in found.items():
-        ours = our_key(name)
-        if is_known_surplus(name, has_depth_head=has_depth_head):
+        ours = names.our_key(name)
+        if names.is_known_surplus(name):
             surplus.append(name)
         elif ours is None or ours not in expected or ours in matches:
             unexpected.append(name)
@@ -86,7 +109,7 @@ def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, ha
             matches[ours] = name
             if tuple(shape) != tuple(expected[ours]):
                 wrong_shapes.append((name, tuple(shape), tuple(expected[ours])))
-    missing = tuple(published_key(ours) or ours for ours in expected if ours not in matches)
+    missing = tuple(names.published_key(ours) or ours for ours in expected if ours not in matches)
     fitting = set(matches.values()) - {name for name, _, _ in wrong_shapes}
     return StateReport(
         {ours: name for ours, name in matches.items() if name in fitting},
@@ -104,13 +127,22 @@ def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
     Raises:
         WeightsError: there is no such configuration.
     """
-    config = preset(preset_name)
-    if config is None or preset_name not in PUBLISHED_LICENCES:
+    if preset_name not in PUBLISHED_LICENCES:
         raise WeightsError(
             f"'{preset_name}' is not a published configuration{nearest_name_hint(preset_name, PUBLISHED_LICENCES)}; "
             f"known: {', '.join(PUBLISHED_LICENCES)}"
         )
-    return check_state(found, network_shapes(preset_name), has_depth_head=config.depth.source != "lidar")
+    expected = network_shapes(preset_name)
+    points = point_preset(preset_name)
+    if points is not None:
+        head = points.head
+        names = _Names(
+            point_keys.our_key, point_keys.published_key, lambda name: point_keys.is_known_surplus(name, head)
+        )
+        return _compare(found, expected, names)
+    config = preset(preset_name)
+    assert config is not None
+    return check_state(found, expected, has_depth_head=config.depth.source != "lidar")
 
 
 def fitting_presets(found: Mapping[str, Shape]) -> tuple[str, ...]:
@@ -127,14 +159,20 @@ def network_shapes(preset_name: str) -> Mapping[str, Shape]:
     import torch
 
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
+    from lift3d_ros.models.i2p_mae.build import build
 
-    config = preset(preset_name)
-    if config is None:
+    config, points = preset(preset_name), point_preset(preset_name)
+    if config is None and points is None:
         raise WeightsError(
-            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, PRESETS)}; known: {', '.join(PRESETS)}"
+            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, METHODS)}; known: {', '.join(METHODS)}"
         )
     with torch.device("meta"):
-        network = Dfa3dDetector(config)
+        network: torch.nn.Module
+        if points is not None:
+            network = build(points)
+        else:
+            assert config is not None
+            network = Dfa3dDetector(config)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 

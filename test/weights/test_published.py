@@ -9,6 +9,7 @@ import pytest
 from lift3d_ros.errors import WeightsError
 from lift3d_ros.models.dfa3d.published_keys import our_key, published_key
 from lift3d_ros.weights.published import (
+    METHODS,
     PUBLISHED_LICENCES,
     check_preset,
     check_state,
@@ -17,6 +18,7 @@ from lift3d_ros.weights.published import (
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
+DETECTORS = [name for name in PUBLISHED_LICENCES if METHODS[name] == "dfa3d"]
 
 FOUND = {
     "img_backbone.conv1.weight": (64, 3, 7, 7),
@@ -71,14 +73,14 @@ def test_a_report_of_thousands_of_weights_stays_readable() -> None:
 
 
 def test_our_names_of_published_weights_turn_back(key_table: Callable[[str], Shapes]) -> None:
-    for preset in PUBLISHED_LICENCES:
+    for preset in DETECTORS:
         for name in key_table(preset):
             ours = our_key(name)
             assert ours is None or published_key(ours) == name
     assert published_key("no_published_detector.has_this") is None
 
 
-@pytest.mark.parametrize("preset", PUBLISHED_LICENCES)
+@pytest.mark.parametrize("preset", DETECTORS)
 def test_every_published_key_table_fits_its_network_completely(preset: str, key_table: Callable[[str], Shapes]) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     report = check_preset(key_table(preset), preset)
