@@ -194,7 +194,7 @@ def _run_stages(network: Dfa3dDetector, inputs: dict[str, Tensor], history: Tens
     camera_rows = inputs.get("camera_rows")
     maps = network.extract(inputs["images"])
     watch.note("features")
-    scores = network.depth_scores(maps)
+    scores = network.depth_scores(maps, inputs["image_from_model"])
     watch.note("depth")
     cameras = network.embed_cameras(maps, scores, inputs["image_from_model"], camera_rows)
     pairs = network.place_pillars(

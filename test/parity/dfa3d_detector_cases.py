@@ -94,7 +94,7 @@ def run_detector(case: Case, arrays: Arrays) -> Result:
             else:
                 maps = maps_of(arrays, f"feat_t{frame}_l")
             measured = arrays["in.depth_map"][frame, 0, :, 0] if "in.depth_map" in arrays else None
-            scores = detector.depth_scores(maps, measured)
+            scores = detector.depth_scores(maps, arrays["in.lidar2img"][frame], measured)
             ego = torch.tensor(can_bus[None].astype(np.float32))
             history = encode(detector, maps, scores, arrays["in.lidar2img"][frame][None], ego, history)
             layers = detector.decoder(history)

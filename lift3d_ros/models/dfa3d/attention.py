@@ -18,7 +18,14 @@ class DeformableAttention(nn.Module):
     plain 2D attention into depth-aware 3D attention. There is no output projection inside.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, *, has_depth: bool) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, *, has_depth: bool, spread: float = 1.0
+    ) -> None:
+        """Make the layer.
+
+        Args:
+            spread: how far apart points lie before training, in feature cells; they move slowly.
+        """
         super().__init__()
         self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
         samples = num_heads * num_levels * num_points
@@ -26,10 +33,10 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets_depth = nn.Linear(embed_dims, samples) if has_depth else None
         self.attention_weights = nn.Linear(embed_dims, samples)
         self.value_proj = nn.Linear(embed_dims, embed_dims)
-        self._initialise()
+        self._initialise(spread)
 
-    def _initialise(self) -> None:
-        offsets = spread_offsets(self.num_heads, self.num_levels, self.num_points)
+    def _initialise(self, spread: float) -> None:
+        offsets = spread * spread_offsets(self.num_heads, self.num_levels, self.num_points)
         with torch.no_grad():
             self.sampling_offsets.weight.zero_()
             self.sampling_offsets.bias.copy_(offsets.reshape(-1))

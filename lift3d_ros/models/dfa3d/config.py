@@ -47,6 +47,8 @@ class DepthConfig:
         channels: hidden channels of the ``aspp`` head.
         bins_per_code: the ``aspp`` head predicts codes that stand for so many bins each; empty for one code per bin.
         repeats_code_probability: published habit: a code's probability is given to each of its bins undivided.
+        focal_px: the ``light`` head counts depth as a camera of this focal length would (what is enlarged looks near),
+            px of the padded pictures, and is told where the ground is: z = 0 of the model frame. Zero: neither.
         bin_tolerance: bins to each side of the measured one that count as hit, for labels and ``lidar``.
         score_gain: attention sees scores times this. Of many bins each scores little, above all before training, so
             that features hardly reach the cells; the number of bins gives scores relative to equal ones. One in the
@@ -60,6 +62,7 @@ class DepthConfig:
     channels: int = 256
     bins_per_code: tuple[int, ...] = ()
     repeats_code_probability: bool = False
+    focal_px: float = 0.0
     bin_tolerance: int = 0
     score_gain: float = 1.0
 
@@ -90,7 +93,9 @@ class Dfa3dConfig:
         view_transform: ``attention`` lets cells look into the pictures; ``lift_splat`` sums picture features into
             cells along their rays, to be compared with it.
         num_points: sampling points of each head and level in spatial attention; a multiple of the anchors.
-        num_temporal_points: the same in temporal attention and in the decoder.
+        point_spread: how far apart the points of spatial attention lie before training, in feature cells (half as many
+            depth bins). They move slowly: with one, a short training looks beside the anchors for most of its time.
+        num_temporal_points: sampling points of each head in temporal attention and in the decoder.
         query_source: ``learned`` queries are the same for every frame; ``heatmap`` queries start at the peaks of a
             dense class heatmap of the BEV map.
         crowded_classes: objects of these classes may stand in neighbouring cells: heatmap queries may, too.
@@ -136,6 +141,7 @@ class Dfa3dConfig:
     pillar_heights: tuple[float, ...] = (-0.5, 0.5, 1.5, 2.5)
     view_transform: Literal["attention", "lift_splat"] = "attention"
     num_points: int = 4
+    point_spread: float = 1.0
     num_temporal_points: int = 4
     num_encoder_layers: int = 2
     num_decoder_layers: int = 3
@@ -189,10 +195,11 @@ def preset(name: str) -> Dfa3dConfig | None:
                 image_mean=(127.0, 127.0, 127.0),
                 image_std=(128.0, 128.0, 128.0),
                 backbone=BackboneConfig(architecture="efficientnet_lite0", has_frozen_norms=True),
-                depth=DepthConfig(score_gain=56.0),
+                depth=DepthConfig(focal_px=560.0, score_gain=56.0),
                 dropout=0.0,
                 bev_height=100,
                 bev_width=100,
+                point_spread=0.25,
                 num_decoder_layers=2,
                 query_source="heatmap",
                 reads_history_age=True,

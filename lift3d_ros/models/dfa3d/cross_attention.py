@@ -49,7 +49,12 @@ class SpatialCrossAttention(nn.Module):
         super().__init__()
         dims = config.embed_dims
         self.deformable_attention = DeformableAttention(
-            dims, config.num_heads, config.num_levels, config.num_points, has_depth=config.depth.source != "none"
+            dims,
+            config.num_heads,
+            config.num_levels,
+            config.num_points,
+            has_depth=config.depth.source != "none",
+            spread=config.point_spread,
         )
         self.output_proj = nn.Linear(dims, dims)
         self.dropout = nn.Dropout(config.dropout)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lift3d_ros.models.dfa3d.camera_views import NUM_FACTS, CameraViews
 from lift3d_ros.models.dfa3d.config import DepthConfig
 from lift3d_ros.ops.deformable_convolution import DeformableConv2d
 
@@ -16,7 +17,7 @@ def build_depth_head(in_channels: int, config: DepthConfig) -> LightDepthHead | 
     """Return the head that `config.source` names; None where depth is measured or not used."""
     match config.source:
         case "light":
-            return LightDepthHead(in_channels, config.num_bins)
+            return LightDepthHead(in_channels, config)
         case "aspp":
             return AsppDepthHead(in_channels, config)
         case _:
@@ -44,17 +45,64 @@ def resize_scores(scores: Tensor, height: int, width: int) -> Tensor:
 
 
 class LightDepthHead(nn.Module):
-    """Two convolutions and a softmax over bins."""
+    """Two convolutions and a softmax over bins; knows cameras and ground where `config.focal_px` is given."""
 
-    def __init__(self, channels: int, num_bins: int) -> None:
+    def __init__(self, channels: int, config: DepthConfig) -> None:
         super().__init__()
         self.reduce_conv = _conv_bn_relu(channels)
-        self.depth_conv = nn.Sequential(_conv_bn_relu(channels), nn.Conv2d(channels, num_bins, 1))
+        self.depth_conv = nn.Sequential(_conv_bn_relu(channels), nn.Conv2d(channels, config.num_bins, 1))
+        self.prior = _GroundPrior(channels, config) if config.focal_px else None
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features (N, C, H, W) to depth scores (N, bins, H, W) that sum to one."""
-        logits: Tensor = self.depth_conv(self.reduce_conv(features))
+    def forward(self, features: Tensor, views: CameraViews | None = None) -> Tensor:
+        """Map features (N, C, H, W) to depth scores (N, bins, H, W) that sum to one.
+
+        Args:
+            views: of the cameras, for a head that knows them.
+        """
+        hidden = self.reduce_conv(features)
+        if self.prior is None or views is None:
+            logits: Tensor = self.depth_conv(hidden)
+            return logits.softmax(dim=1)
+        hidden, expected = self.prior(hidden, views)
+        logits = self.prior.in_own_bins((self.depth_conv(hidden) + expected).float(), views.zoom)
         return logits.softmax(dim=1)
+
+
+class _GroundPrior(nn.Module):
+    """Tells the head how its camera stands, and which bins lie on the ground or below it, where nothing can be seen."""
+
+    def __init__(self, channels: int, config: DepthConfig) -> None:
+        super().__init__()
+        last = nn.Linear(channels, 2 * channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.view = nn.Sequential(nn.Linear(NUM_FACTS, channels), nn.ReLU(inplace=True), last)
+        self.reduce = nn.Conv2d(2 * config.num_bins, channels, 1)
+        self.gains = nn.Parameter(torch.tensor([[1.5], [-2.0]]).repeat(1, config.num_bins))
+        self._range, self._num_bins = config.range, config.num_bins
+
+    def forward(self, hidden: Tensor, views: CameraViews) -> tuple[Tensor, Tensor]:
+        """Return features (N, C, h, w) with what is known added, and what the ground alone says of the logits."""
+        gain, shift = self.view(views.facts)[..., None, None].chunk(2, dim=1)
+        ground = torch.exp(-((views.heights / 0.5) ** 2))
+        below = (-views.heights - 0.3).clamp(0.0, 2.0)
+        hidden = hidden * (1 + gain) + shift + self.reduce(torch.cat([ground, below], dim=1))
+        gains = self.gains[..., None, None]
+        return hidden, gains[0] * ground + gains[1] * below
+
+    def in_own_bins(self, logits: Tensor, zoom: Tensor) -> Tensor:
+        """Turn logits (N, bins, h, w) over bins of the reference camera into those of cameras with `zoom` (N,).
+
+        An object that is twice as far looks the same through twice the focal length. Two neighbouring bins share each
+        by nearness; beyond the range stands its last bin.
+        """
+        near, far = self._range
+        width = (far - near) / self._num_bins
+        index = torch.arange(self._num_bins, device=zoom.device, dtype=zoom.dtype)
+        depth = near + (index + 0.5) * width
+        place = ((depth / zoom[:, None] - near) / width - 0.5).clamp(0, self._num_bins - 1)
+        weights = (1 - (place[..., None] - index).abs()).clamp(min=0)
+        return torch.bmm(weights, logits.flatten(2)).reshape(logits.shape)
 
 
 class AsppDepthHead(nn.Module):

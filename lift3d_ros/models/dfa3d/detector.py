@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.efficientnet_lite import EfficientNetLite
 from lift3d_ros.models.backbones.resnet import ResNet
+from lift3d_ros.models.dfa3d.camera_views import camera_views
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import CODE_SIZE, Dfa3dConfig
 from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures, PillarPairs
@@ -96,7 +97,7 @@ class Dfa3dDetector(nn.Module):
             Class logits (B, Q, classes); box codes (B, Q, 10) as in ``decode_boxes``; BEV map (B, cells, C).
         """
         maps = self.extract(images)
-        scores = self.depth_scores(maps, depth_maps)
+        scores = self.depth_scores(maps, image_from_model, depth_maps)
         cameras = self.embed_cameras(maps, scores, image_from_model, camera_rows)
         places = self.place(image_from_model, pair_camera, pair_cell, pairs_of_cell, cameras.levels)
         bev = self.encode(cameras, places, ego, history_valid, history, history_age)
@@ -108,13 +109,29 @@ class Dfa3dDetector(nn.Module):
         levels: list[Tensor] = self.neck(self.backbone(self.image_input(images)))
         return levels
 
-    def depth_scores(self, maps: Sequence[Tensor], depth_maps: Tensor | None = None) -> list[Tensor]:
+    def predict_depth(self, maps: Sequence[Tensor], image_from_model: Tensor) -> Tensor | None:
+        """Return code probabilities (N, codes, h, w) of the depth head at its level, None where there is none."""
+        if self.depth_head is None:
+            return None
+        features = maps[self.config.depth.level]
+        if not self.config.depth.focal_px:
+            views = None
+        else:
+            level = (int(features.shape[-2]), int(features.shape[-1]))
+            views = camera_views(image_from_model, level, self.config)
+        codes: Tensor = self.depth_head(features) if views is None else self.depth_head(features, views)
+        return codes
+
+    def depth_scores(
+        self, maps: Sequence[Tensor], image_from_model: Tensor, depth_maps: Tensor | None = None
+    ) -> list[Tensor]:
         """Return depth scores (N, bins, h, w) for each level; none for plain 2D attention."""
         depth = self.config.depth
         if depth.source == "none":
             return []
-        if self.depth_head is not None:
-            scores = scores_of_codes(self.depth_head(maps[depth.level]), depth)
+        codes = self.predict_depth(maps, image_from_model)
+        if codes is not None:
+            scores = scores_of_codes(codes, depth)
         elif depth_maps is not None:
             stride = round(self.config.padded_size[0] / maps[depth.level].shape[-2])
             scores = depth_scores_from_lidar(depth_maps, depth, stride)

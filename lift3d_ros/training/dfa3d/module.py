@@ -158,14 +158,14 @@ class Dfa3dModule(TrainedModule):
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_short):
             pictures = network.image_input(frame.images).contiguous(memory_format=torch.channels_last)
             maps = network.neck(network.backbone(pictures))
-            codes = None if network.depth_head is None else network.depth_head(maps[config.depth.level])
+            codes = network.predict_depth(maps, frame.image_from_model)
         maps = [level.float() for level in maps]
         if codes is not None:
             codes = codes.float()
             found = scores_of_codes(codes, config.depth)
             scores = [resize_scores(found, int(level.shape[-2]), int(level.shape[-1])) for level in maps]
         else:
-            scores = network.depth_scores(maps, self._measured(frame))
+            scores = network.depth_scores(maps, frame.image_from_model, self._measured(frame))
         cameras = network.embed_cameras(maps, scores, frame.image_from_model, frame.camera_rows)
         with _exact_products():
             pairs = frame.pairs
