@@ -1,6 +1,6 @@
 """Writes the card of every model of the package that has words for one (models/NAME.card.yaml).
 
-  python tools/write_cards.py            after weights or stored results have changed
+python tools/write_cards.py            after weights or stored results have changed
 """
 
 from __future__ import annotations

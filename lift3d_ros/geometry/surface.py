@@ -185,7 +185,7 @@ def _coarse_levels(grid: _Grid, *, is_dense: bool) -> tuple[Float32Array, BoolAr
 
 def _fine_level(grid: _Grid, coarse: Float32Array, is_cell: BoolArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return vertices in units of fine cells, and faces."""
-    from skimage.measure import marching_cubes  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from skimage.measure import marching_cubes
 
     side = grid.num_cells + 1
     thickness = max(2, 2 * (_NODES_AT_ONCE // side**2 // 2))

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lift3d_ros.errors import WeightsError, nearest_name_hint
-from lift3d_ros.models.dfa3d.config import PRESETS
 from lift3d_ros.weights.checkpoint import shown
 from lift3d_ros.weights.manifest import ModelEntry
-from lift3d_ros.weights.published import network_shapes
+from lift3d_ros.weights.published import METHODS, network_shapes
 from lift3d_ros.weights.store import check_place, store_model
 from lift3d_ros.weights.verify import check_tensors
 
@@ -34,9 +33,9 @@ def add_weights(
     absent = [package for package in ("torch", "safetensors") if importlib.util.find_spec(package) is None]
     if absent:
         raise WeightsError(f"adding weights needs {' and '.join(absent)}; 'pip install {' '.join(absent)}'")
-    if preset_name not in PRESETS:
-        hint = nearest_name_hint(preset_name, PRESETS)
-        raise WeightsError(f"'{preset_name}' is no configuration{hint}; known: {', '.join(PRESETS)}")
+    if preset_name not in METHODS:
+        hint = nearest_name_hint(preset_name, METHODS)
+        raise WeightsError(f"'{preset_name}' is no configuration{hint}; known: {', '.join(METHODS)}")
     check_place(name, folder, overwrite=overwrite)
     if not weights.is_file():
         raise WeightsError(f"{weights}: file not found; give the weights.safetensors of a training")
@@ -50,5 +49,5 @@ def add_weights(
                 f"{weights}: '{shown(key)}' holds values that are not finite numbers; its training failed, take "
                 "another checkpoint"
             )
-    entry = ModelEntry("dfa3d", preset_name, licence, shown(weights.name))
+    entry = ModelEntry(METHODS[preset_name], preset_name, licence, shown(weights.name))
     return store_model(name, entry, tensors, folder, overwrite=overwrite)

@@ -36,6 +36,9 @@ _MAX_PICKLE_BYTES = 64_000_000
 _MAX_REPEATS = 4
 _LEGACY_PICKLES = 5
 _CHUNK = 1 << 22
+# Under which names checkpoints hold their weights beside other things; Point-M2AE and I2P-MAE use the second and
+# third, OpenLRM the last.
+_HOLDERS = ("state_dict", "base_model", "model_state_dict", "weights")
 _AGAIN = "get it again from where it was published"
 
 
@@ -54,7 +57,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, on_bytes: Callable[[int], object] = lambda count: None) -> Checkpoint:
-    """Read the weights of a checkpoint: a state dict, or a dict that holds one as ``state_dict`` or ``weights``.
+    """Read the weights of a checkpoint: a state dict, or a dict that holds one, most often as ``state_dict``.
 
     Weights stay in the file (memory mapped) where its format allows that.
 
@@ -252,18 +255,19 @@ def _weights_of(content: object, path: Path) -> Checkpoint:
 
     ignored: tuple[str, ...] = ()
     settings: Mapping[str, object] = {}
-    for wrapper in ("state_dict", "weights"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            ignored = tuple(shown(key) for key in content if key != wrapper)
-            settings = content["kwargs"] if isinstance(content.get("kwargs"), dict) else {}
-            content = content[wrapper]
-            break
+    outer = content if isinstance(content, dict) else {}
+    holder = next((name for name in _HOLDERS if isinstance(outer.get(name), dict)), None)
+    if holder is not None:
+        ignored = tuple(shown(key) for key in outer if key != holder)
+        settings = outer["kwargs"] if isinstance(outer.get("kwargs"), dict) else {}
+        content = outer[holder]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         keys = [shown(key) for key in list(content)[:8]] if isinstance(content, dict) else []
         found = f"a dictionary of {', '.join(keys) or 'nothing'}" if isinstance(content, dict) else type(content)
         raise WeightsError(
             f"{path}: expected a state dict (names of weights and tensors), or a dictionary that holds one as "
-            f"'state_dict' or 'weights'; found {found}. Save the state dict alone with torch.save and import that"
+            f"{' or '.join(map(repr, _HOLDERS))}; found {found}. Save the state dict alone with torch.save and import "
+            "that"
         )
     tensors = {}
     for key, value in content.items():

@@ -12,7 +12,7 @@ from lift3d_ros.errors import WeightsError
 from lift3d_ros.weights.checkpoint import Checkpoint, read_checkpoint, shown
 from lift3d_ros.weights.lrm_settings import check_lrm_settings
 from lift3d_ros.weights.manifest import ModelEntry, sha256_of
-from lift3d_ros.weights.published import StateReport, check_preset, fitting_presets, method_of
+from lift3d_ros.weights.published import METHODS, StateReport, check_preset, fitting_presets
 from lift3d_ros.weights.store import check_place, store_model
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def import_checkpoint(
     check_lrm_settings(checkpoint, preset_name, content.settings)
     tensors = _arrays(checkpoint, content, report, on_progress)
     source_sha256 = sha256_of(checkpoint, lambda count: on_progress("hashing", count, size))
-    entry = ModelEntry(
-        method_of(preset_name), preset_name, licence, shown(checkpoint.name), source_sha256=source_sha256
-    )
+    entry = ModelEntry(METHODS[preset_name], preset_name, licence, shown(checkpoint.name), source_sha256=source_sha256)
     total = sum(array.nbytes for array in tensors.values())
     entry, path = store_model(
         name,

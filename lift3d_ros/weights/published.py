@@ -6,21 +6,28 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lift3d_ros.errors import WeightsError, nearest_name_hint
-from lift3d_ros.models.dfa3d.config import PRESETS, preset
-from lift3d_ros.models.dfa3d.published_keys import is_known_surplus, our_key, published_key
+from lift3d_ros.models.dfa3d import config as dfa3d_config
+from lift3d_ros.models.dfa3d import published_keys as dfa3d_keys
+from lift3d_ros.models.i2p_mae import config as point_config
+from lift3d_ros.models.i2p_mae import published_keys as point_keys
 from lift3d_ros.models.lrm import config as lrm_config
 from lift3d_ros.models.lrm import published_keys as lrm_keys
 from lift3d_ros.weights.checkpoint import shown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Shape = tuple[int, ...]
 
 _DFA3D_LICENCE = "IDEA License 1.0, non-commercial research only; trained on nuScenes, non-commercial"
 _BEVFORMER_LICENCE = "Apache-2.0 as code; weights trained on nuScenes, non-commercial"
+_POINT_LICENCE = "none stated by who published them; trained on ShapeNet and the named data set, research only"
 _OPENLRM_LICENCE = "CC BY-NC 4.0, non-commercial"
-# Configurations whose weights others published, with the licence of those weights (fact sheets DFA3D, section 1, and
-# LRM, section 12).
+# Configurations whose weights others published, with the licence of those weights (fact sheets DFA3D and I2P-MAE,
+# section 1, and LRM, section 12).
 PUBLISHED_LICENCES: Mapping[str, str] = {
     "dfa3d-small": _DFA3D_LICENCE,
     "dfa3d-base": _DFA3D_LICENCE,
@@ -28,7 +35,14 @@ PUBLISHED_LICENCES: Mapping[str, str] = {
     "bevformer-tiny": _BEVFORMER_LICENCE,
     "bevformer-small": _BEVFORMER_LICENCE,
     "bevformer-base": _BEVFORMER_LICENCE,
+    **{name: _POINT_LICENCE for name in point_config.PRESETS if not name.startswith("lift3d-")},
     **{name: "MIT" if layout == "triposr" else _OPENLRM_LICENCE for name, layout in lrm_keys.LAYOUTS.items()},
+}
+# Method of every configuration that a network can be made of.
+METHODS: Mapping[str, str] = {
+    **dict.fromkeys(dfa3d_config.PRESETS, "dfa3d"),
+    **dict.fromkeys(point_config.PRESETS, "i2p_mae"),
+    **dict.fromkeys(lrm_config.PRESETS, "lrm"),
 }
 _LISTED = 6
 
@@ -70,37 +84,84 @@ class StateReport:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class _Names:
+    """How the names of a method's checkpoints are read."""
+
+    our_key: Callable[[str], str | None]
+    published_key: Callable[[str], str | None]
+    is_known_surplus: Callable[[str], bool]
+
+
 def check_state(found: Mapping[str, Shape], expected: Mapping[str, Shape], *, has_depth_head: bool) -> StateReport:
-    """Compare the weights of a checkpoint with those of a network.
+    """Compare the weights of a checkpoint with those of a BEV detector.
 
     Args:
         found: published name -> shape.
         expected: our name -> shape.
         has_depth_head: false for the variant that is given measured depth, whose depth head is stored all the same.
     """
-    return _compare(
-        found,
-        expected,
-        our_key,
-        published_key,
-        functools.partial(is_known_surplus, has_depth_head=has_depth_head),
-    )
+    return _compare(found, expected, _dfa3d_names(has_depth_head=has_depth_head))
 
 
-def _compare(
-    found: Mapping[str, Shape],
-    expected: Mapping[str, Shape],
-    our_name: Callable[[str], str | None],
-    published_name: Callable[[str], str | None],
-    is_surplus: Callable[[str], bool],
-) -> StateReport:
+def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
+    """Compare the weights of a checkpoint with the network of a published configuration.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    if preset_name not in PUBLISHED_LICENCES:
+        raise WeightsError(
+            f"'{preset_name}' is not a published configuration{nearest_name_hint(preset_name, PUBLISHED_LICENCES)}; "
+            f"known: {', '.join(PUBLISHED_LICENCES)}"
+        )
+    return _compare(found, network_shapes(preset_name), _names_of(preset_name))
+
+
+def fitting_presets(found: Mapping[str, Shape]) -> tuple[str, ...]:
+    """Return the published configurations that the weights of a checkpoint fit completely."""
+    return tuple(name for name in PUBLISHED_LICENCES if _knows_any(name, found) and check_preset(found, name).fits)
+
+
+def network_shapes(preset_name: str) -> Mapping[str, Shape]:
+    """Return the weights of a configuration's network, our name -> shape, without making any.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    import torch
+
+    if preset_name not in METHODS:
+        raise WeightsError(
+            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, METHODS)}; known: {', '.join(METHODS)}"
+        )
+    with torch.device("meta"):
+        network = _network(preset_name)
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _network(preset_name: str) -> nn.Module:
+    from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
+    from lift3d_ros.models.i2p_mae.build import build
+    from lift3d_ros.models.lrm.network import Lrm
+
+    if (points := point_config.preset(preset_name)) is not None:
+        return build(points)
+    if (objects := lrm_config.preset(preset_name)) is not None:
+        return Lrm(objects)
+    detector = dfa3d_config.preset(preset_name)
+    assert detector is not None
+    return Dfa3dDetector(detector)
+
+
+def _compare(found: Mapping[str, Shape], expected: Mapping[str, Shape], names: _Names) -> StateReport:
     matches: dict[str, str] = {}
     surplus: list[str] = []
     unexpected: list[str] = []
     wrong_shapes: list[tuple[str, Shape, Shape]] = []
     for name, shape in found.items():
-        ours = our_name(name)
-        if is_surplus(name):
+        ours = names.our_key(name)
+        if names.is_known_surplus(name):
             surplus.append(name)
         elif ours is None or ours not in expected or ours in matches:
             unexpected.append(name)
@@ -108,7 +169,7 @@ def _compare(
             matches[ours] = name
             if tuple(shape) != tuple(expected[ours]):
                 wrong_shapes.append((name, tuple(shape), tuple(expected[ours])))
-    missing = tuple(published_name(ours) or ours for ours in expected if ours not in matches)
+    missing = tuple(names.published_key(ours) or ours for ours in expected if ours not in matches)
     fitting = set(matches.values()) - {name for name, _, _ in wrong_shapes}
     return StateReport(
         {ours: name for ours, name in matches.items() if name in fitting},
@@ -120,93 +181,31 @@ def _compare(
     )
 
 
-def check_preset(found: Mapping[str, Shape], preset_name: str) -> StateReport:
-    """Compare the weights of a checkpoint with the network of a published configuration.
-
-    Raises:
-        WeightsError: there is no such configuration.
-    """
+def _names_of(preset_name: str) -> _Names:
+    if (points := point_config.preset(preset_name)) is not None:
+        is_surplus = functools.partial(point_keys.is_known_surplus, head=points.head)
+        return _Names(point_keys.our_key, point_keys.published_key, is_surplus)
     if preset_name in lrm_keys.LAYOUTS:
-        return _check_lrm(found, preset_name)
-    config = preset(preset_name)
-    if config is None or preset_name not in PUBLISHED_LICENCES:
-        raise WeightsError(
-            f"'{preset_name}' is not a published configuration{nearest_name_hint(preset_name, PUBLISHED_LICENCES)}; "
-            f"known: {', '.join(PUBLISHED_LICENCES)}"
+        layout = lrm_keys.LAYOUTS[preset_name]
+        return _Names(
+            functools.partial(lrm_keys.our_key, layout=layout),
+            functools.partial(lrm_keys.published_key, layout=layout),
+            lrm_keys.is_known_surplus,
         )
-    return check_state(found, network_shapes(preset_name), has_depth_head=config.depth.source != "lidar")
+    detector = dfa3d_config.preset(preset_name)
+    assert detector is not None
+    return _dfa3d_names(has_depth_head=detector.depth.source != "lidar")
 
 
-def fitting_presets(found: Mapping[str, Shape]) -> tuple[str, ...]:
-    """Return the published configurations that the weights of a checkpoint fit completely."""
-    return tuple(
-        name for name in PUBLISHED_LICENCES if _has_name_of(method_of(name), found) and check_preset(found, name).fits
-    )
+def _dfa3d_names(*, has_depth_head: bool) -> _Names:
+    is_surplus = functools.partial(dfa3d_keys.is_known_surplus, has_depth_head=has_depth_head)
+    return _Names(dfa3d_keys.our_key, dfa3d_keys.published_key, is_surplus)
 
 
-def method_of(preset_name: str) -> str:
-    """Return the method that a published configuration belongs to."""
-    return "lrm" if preset_name in lrm_keys.LAYOUTS else "dfa3d"
-
-
-def network_shapes(preset_name: str) -> Mapping[str, Shape]:
-    """Return the weights of a configuration's network, our name -> shape, without making any.
-
-    Raises:
-        WeightsError: there is no such configuration.
-    """
-    import torch
-
-    from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
-
-    config = preset(preset_name)
-    if config is None:
-        raise WeightsError(
-            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, PRESETS)}; known: {', '.join(PRESETS)}"
-        )
-    with torch.device("meta"):
-        network = Dfa3dDetector(config)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-@functools.lru_cache
-def lrm_shapes(preset_name: str) -> Mapping[str, Shape]:
-    """Return the weights of an LRM configuration's network as :func:`network_shapes` does.
-
-    Raises:
-        WeightsError: there is no such configuration.
-    """
-    import torch
-
-    from lift3d_ros.models.lrm.network import Lrm
-
-    config = lrm_config.preset(preset_name)
-    if config is None:
-        known = lrm_config.PRESETS
-        raise WeightsError(
-            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, known)}; known: {', '.join(known)}"
-        )
-    with torch.device("meta"):
-        network = Lrm(config)
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-def _check_lrm(found: Mapping[str, Shape], preset_name: str) -> StateReport:
-    layout = lrm_keys.LAYOUTS[preset_name]
-    return _compare(
-        found,
-        lrm_shapes(preset_name),
-        functools.partial(lrm_keys.our_key, layout=layout),
-        functools.partial(lrm_keys.published_key, layout=layout),
-        lrm_keys.is_known_surplus,
-    )
-
-
-def _has_name_of(method: str, found: Mapping[str, Shape]) -> bool:
-    """Return whether a name is one of a method at all; networks are not built in vain."""
-    if method == "dfa3d":
-        return any(our_key(name) for name in found)
-    return any(lrm_keys.our_key(name, layout) for name in found for layout in set(lrm_keys.LAYOUTS.values()))
+def _knows_any(preset_name: str, found: Mapping[str, Shape]) -> bool:
+    """Return whether a name is one of the configuration's at all; networks are not built in vain."""
+    names = _names_of(preset_name)
+    return any(names.our_key(name) is not None for name in found)
 
 
 def _listing(what: str, names: Sequence[str], texts: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lift3d_ros.errors import Lift3dError, WeightsError
 from lift3d_ros.weights.checkpoint import shown
 from lift3d_ros.weights.manifest import KnownModel, verified_weights_path, weights_path
-from lift3d_ros.weights.published import Shape, lrm_shapes, network_shapes
+from lift3d_ros.weights.published import METHODS, Shape, network_shapes
 
 _LISTED = 5
 
@@ -43,11 +43,10 @@ def verify_model(
         absent = [package for package in ("torch", "safetensors") if importlib.util.find_spec(package) is None]
         if absent:
             text = f"hash ok; names and shapes not verified, which needs {' and '.join(absent)}"
-        elif model.entry.method not in ("dfa3d", "lrm"):
+        elif model.entry.method not in METHODS.values():
             text = f"hash ok; names and shapes not verified: no network of method '{model.entry.method}' is known"
         else:
-            shapes = network_shapes if model.entry.method == "dfa3d" else lrm_shapes
-            text = f"hash ok, {check_tensors(path, shapes(model.entry.preset))} tensors fit the network"
+            text = f"hash ok, {check_tensors(path, network_shapes(model.entry.preset))} tensors fit the network"
     except Lift3dError as error:
         return Verification(model.name, False, str(error))
     return Verification(model.name, True, text)

@@ -27,7 +27,7 @@ def config_of(name: str) -> LrmConfig:
 
 @pytest.fixture(scope="module")
 def tiny() -> Lrm:
-    return build_lrm(config_of("tiny"), seed=0)
+    return build_lrm(config_of("lift3d-lrm-tiny"), seed=0)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -55,7 +55,7 @@ def test_the_small_model_fits_into_15_megabytes_of_half_precision(tiny: Lrm) -> 
 
 def test_the_same_seed_gives_the_same_object(tiny: Lrm) -> None:
     image = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
-    again, other = build_lrm(config_of("tiny"), seed=0), build_lrm(config_of("tiny"), seed=1)
+    again, other = build_lrm(config_of("lift3d-lrm-tiny"), seed=0), build_lrm(config_of("lift3d-lrm-tiny"), seed=1)
     with torch.inference_mode():
         planes = tiny(image)
         assert torch.equal(planes, again(image))
@@ -70,7 +70,7 @@ def test_objects_of_a_batch_do_not_depend_on_each_other(tiny: Lrm) -> None:
 
 
 def test_every_weight_of_the_small_model_learns() -> None:
-    network = build_lrm(config_of("tiny"), seed=0).train()
+    network = build_lrm(config_of("lift3d-lrm-tiny"), seed=0).train()
     planes = network(torch.rand(1, 3, 224, 224) * 255.0)
     density, color = network.field.query(planes, 2.0 * torch.rand(1, 50, 3) - 1.0)
     (density.mean() + color.square().mean()).backward()

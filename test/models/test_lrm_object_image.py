@@ -36,7 +36,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("box", PLACES)
-@pytest.mark.parametrize("name", ["tiny", "triposr", "openlrm-base-1.1"])
+@pytest.mark.parametrize("name", ["lift3d-lrm-tiny", "triposr", "openlrm-base-1.1"])
 def test_the_object_fills_its_share_wherever_it_was(name: str, box: PixelBox) -> None:
     config = config_of(name)
     found = prepare_object(picture(box), config)
@@ -61,7 +61,7 @@ def test_boxes_are_found_to_the_last_pixel(box: PixelBox) -> None:
 def test_a_picture_without_an_object_is_an_error_that_names_its_size() -> None:
     assert foreground_box(np.zeros((4, 5), np.uint8)) is None
     with pytest.raises(ImageError, match="picture of 120x90 px: no pixel belongs to the object"):
-        prepare_object(np.zeros((90, 120, 4), np.uint8), config_of("tiny"))
+        prepare_object(np.zeros((90, 120, 4), np.uint8), config_of("lift3d-lrm-tiny"))
 
 
 def test_padding_keeps_pixels_and_centres_them() -> None:

@@ -147,7 +147,7 @@ def test_an_object_does_not_depend_on_those_rendered_with_it() -> None:
 
 
 def test_gradients_stay_finite_where_the_field_is_opaque_and_where_rays_miss() -> None:
-    for name in ("tiny", "triposr"):
+    for name in ("lift3d-lrm-tiny", "triposr"):
         config = preset(name)
         assert config is not None
         field = TriplaneField(config.field, 4)

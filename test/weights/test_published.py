@@ -9,17 +9,16 @@ import pytest
 from lift3d_ros.errors import WeightsError
 from lift3d_ros.models.dfa3d.published_keys import our_key, published_key
 from lift3d_ros.weights.published import (
+    METHODS,
     PUBLISHED_LICENCES,
     check_preset,
     check_state,
     fitting_presets,
-    method_of,
     network_shapes,
 )
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-DETECTORS = [name for name in PUBLISHED_LICENCES if method_of(name) == "dfa3d"]
+DETECTORS = [name for name in PUBLISHED_LICENCES if METHODS[name] == "dfa3d"]
 FOUND = {
     "img_backbone.conv1.weight": (64, 3, 7, 7),
     "pts_bbox_head.code_weights": (10,),

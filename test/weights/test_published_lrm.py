@@ -85,13 +85,15 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of three weights in place of the published ones."""
 
     def shapes(preset: str) -> Shapes:
+        if preset not in LAYOUTS:
+            return {}
         family = next((name for name in SMALL if LAYOUTS[name] == LAYOUTS[preset]), "")
         found = {our_key(name, LAYOUTS[preset]): shape for name, shape in SMALL[family].items()}
         found.pop(None, None)
         return {str(name): (shape if preset in SMALL else (1, *shape)) for name, shape in found.items()}
 
-    monkeypatch.setattr(published, "lrm_shapes", shapes)
-    monkeypatch.setattr("lift3d_ros.weights.verify.lrm_shapes", shapes)
+    monkeypatch.setattr(published, "network_shapes", shapes)
+    monkeypatch.setattr("lift3d_ros.weights.verify.network_shapes", shapes)
 
 
 def write(path: Path, preset: str, **beside: Any) -> Path:
@@ -171,5 +173,5 @@ def test_a_truncated_file_of_safetensors_is_refused(
 def test_an_unknown_lrm_preset_suggests_the_nearest() -> None:
     with pytest.raises(WeightsError, match=r"'openlrm-base-1\.2' is not a published configuration; did you mean"):
         check_preset({}, "openlrm-base-1.2")
-    with pytest.raises(WeightsError, match="preset 'tinny' is not known; did you mean 'tiny'"):
-        published.lrm_shapes("tinny")
+    with pytest.raises(WeightsError, match="preset 'lift3d-lrm-tinny' is not known; did you mean 'lift3d-lrm-tiny'"):
+        published.network_shapes("lift3d-lrm-tinny")

@@ -160,7 +160,7 @@ class LrmConfig:
 
 
 PRESETS = (
-    "tiny",
+    "lift3d-lrm-tiny",
     "openlrm-small-1.0",
     "openlrm-base-1.0",
     "openlrm-large-1.0",
@@ -180,7 +180,7 @@ def preset(name: str) -> LrmConfig | None:
     Source: fact sheet LRM, sections 1 to 8.
     """
     match name:
-        case "tiny":
+        case "lift3d-lrm-tiny":
             return _tiny()
         case "openlrm-small-1.0":
             return _openlrm_1_0(224, TokenDecoderConfig(768, 12, 12, channels=32), 96)

@@ -1,0 +1,50 @@
+"""Groups of one cloud as arrays, for runtimes without torch; of tensors in :mod:`lift3d_ros.models.i2p_mae.tokenizer`.
+
+Letters: N points, G groups, K points of a group.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift3d_ros.models.i2p_mae.config import TokenConfig
+from lift3d_ros.ops.cloud_search import farthest_points, nearest_points
+
+
+class CloudGroups(NamedTuple):
+    """The groups of one scale, see :class:`lift3d_ros.models.i2p_mae.tokenizer.PointGroups`.
+
+    Args:
+        centers: (G, 3) float32.
+        neighbours: (G, K) int64.
+        points: (G, K, 3) float32.
+    """
+
+    centers: NDArray[np.float32]
+    neighbours: NDArray[np.int64]
+    points: NDArray[np.float32]
+
+
+def group_cloud(points: NDArray[np.floating[Any]], config: TokenConfig) -> tuple[CloudGroups, ...]:
+    """Group a cloud (N, 3), then the centres of its groups, and so on.
+
+    Args:
+        points: at least one; those that are not finite are left out.
+
+    Returns:
+        The groups of each scale, finest first, as the torch form gives them. Those of a cloud without finite points
+        lie in the origin.
+    """
+    usable: NDArray[np.bool_] | None = np.isfinite(points).all(axis=1)
+    among = np.where(np.isfinite(points).all(axis=1)[:, None], points, 0.0).astype(np.float32)
+    scales: list[CloudGroups] = []
+    for count, size in zip(config.num_groups, config.group_sizes, strict=True):
+        chosen = farthest_points(among, count, usable, skips_near_origin=config.skips_near_origin)
+        centers = among[chosen]
+        neighbours = nearest_points(centers, among, size, usable)[1]
+        scales.append(CloudGroups(centers, neighbours, among[neighbours]))
+        among, usable = centers, None
+    return tuple(scales)
