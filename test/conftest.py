@@ -84,6 +84,7 @@ def three_camera_graph(graph_cache: Path) -> Path:
 def parameters(three_camera_graph: Path) -> dict[str, Any]:
     """Parameters of a bev_detection node for a recording of `drive`, paced and without loss."""
     return {
+        "model": "dfa3d_tiny",
         "cameras": list(CAMERAS),
         "topics.is_compressed": True,
         "sync.drop": False,

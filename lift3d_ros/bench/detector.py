@@ -201,7 +201,8 @@ def _run_stages(network: Dfa3dDetector, inputs: dict[str, Tensor], history: Tens
         inputs["image_from_model"], inputs["pair_camera"], inputs["pair_cell"], inputs["pairs_of_cell"]
     )
     watch.note("projection")
-    bev = network.encode(cameras, pairs, inputs["ego"], inputs["history_valid"], history)
+    age = inputs.get("history_age")
+    bev = network.encode(cameras, pairs, inputs["ego"], inputs["history_valid"], history, age)
     watch.note("encoder")
     network.decoder(bev)
     watch.note("decoder")

@@ -35,7 +35,7 @@ TASKS = ("bev_detection",)
 class RunConfig:
     """Settings of a run; a file for --params holds any of them."""
 
-    model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-bev-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
     sync: SyncConfig = group(SyncConfig)
     detector: DetectorConfig = group(DetectorConfig)
     tracking: TrackingConfig = group(TrackingConfig)

@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
 
     dfa3d = _add(methods, "dfa3d", "the BEV detector", DFA3D_DESCRIPTION)
     which = dfa3d.add_mutually_exclusive_group()
-    which.add_argument("--model", default="dfa3d_tiny", help="model name of a manifest (default %(default)s)")
+    which.add_argument("--model", default="lift3d-bev-tiny", help="model name of a manifest (default %(default)s)")
     which.add_argument("--config", choices=_CONFIGS, help="a configuration with random weights, to measure it")
     size = dfa3d.add_mutually_exclusive_group()
     size.add_argument("--cameras", type=int, default=6, help="camera slots of the graph (default %(default)s)")

@@ -67,7 +67,7 @@ class DetectorConfig:
 class BevDetectionConfig:
     """Everything that decides the result of the BEV detector, apart from the model's own facts."""
 
-    model: str = setting("dfa3d_tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-bev-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
     detector: DetectorConfig = group(DetectorConfig)
     engine: EngineConfig = group(EngineConfig)
     tracking: TrackingConfig = group(TrackingConfig)

@@ -25,7 +25,7 @@ class CardTable:
 
     Args:
         source: JSON file of results, relative to the folder of the package.
-        rows: label -> dotted place of a figure.
+        rows: label -> dotted place of a figure; an item of a list by its number.
         each: dotted place of a mapping; a row for each of its entries.
         columns: heading -> dotted place within an entry.
         note: a sentence below the table.
@@ -108,6 +108,9 @@ def _table(table: CardTable, root: Path) -> list[str]:
 def _figure(document: Any, place: str, where: str) -> Any:
     found = document
     for name in place.split("."):
+        if isinstance(found, list) and name.isdigit() and int(name) < len(found):
+            found = found[int(name)]
+            continue
         if not isinstance(found, Mapping) or name not in found:
             raise Lift3dError(f"{where}: there is no '{place}'; make the result again, or correct the card's words")
         found = found[name]

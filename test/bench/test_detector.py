@@ -13,8 +13,9 @@ from lift3d_ros.pipelines.bev_engine import EngineConfig
 TORCH = EngineConfig("torch", threads=1)
 
 
-def test_stages_and_memory_of_a_detector_are_measured() -> None:
-    result = bench_detector("tiny", DetectorBench((TORCH,), num_cameras=1, rounds=1))
+@pytest.mark.parametrize("preset", ["tiny", "lift3d-bev-tiny"])
+def test_stages_and_memory_of_a_detector_are_measured(preset: str) -> None:
+    result = bench_detector(preset, DetectorBench((TORCH,), num_cameras=1, rounds=1))
     engine = result["engines"]["torch cpu float32"]
     stages = result["torch_stages_median_ms"]["torch cpu float32"]
     assert list(stages) == ["features", "depth", "projection", "encoder", "decoder"]

@@ -18,7 +18,7 @@ from lift3d_ros.cli.main import main as lift3d
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
-ONE_THREAD = "engine: {backend: torch, threads: 1}\n"
+ONE_THREAD = "model: dfa3d_tiny\nengine: {backend: torch, threads: 1}\n"
 
 
 def command(data: Path, out: Path, *options: str, page: bool = False) -> list[str]:

@@ -17,7 +17,8 @@ from lift3d_ros.types import CameraImage, CameraModel, Float64Array
 
 pytestmark = pytest.mark.usefixtures("graph_cache")
 
-FAST = ("--no-pictures", "--no-report")
+MODEL = ("--model", "dfa3d_tiny")
+FAST = (*MODEL, "--no-pictures", "--no-report")
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +143,12 @@ def test_a_transform_that_is_no_rotation_costs_one_camera(
 def test_a_wrong_model_does_not_cost_earlier_results(bag: Path, tmp_path: Path) -> None:
     assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:1", *FAST]) == 0
     before = (tmp_path / "detections.jsonl").read_bytes()
-    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--overwrite", "--model", "dfa3d_tini", *FAST]) == 2
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--overwrite", *FAST, "--model", "dfa3d_tini"]) == 2
     assert (tmp_path / "detections.jsonl").read_bytes() == before
 
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(bag: Path, tmp_path: Path) -> None:
-    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:2"]) == 0
+    assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:2", *MODEL]) == 0
     assert lift3d(["replay", str(bag), "--out", str(tmp_path), "--frames", "0:1", "--overwrite", *FAST]) == 0
     assert not (tmp_path / "report.html").exists()
     assert not list(tmp_path.glob("pictures/*"))

@@ -17,7 +17,10 @@ def test_the_page_of_a_replay_shows_cameras_boxes_and_labels_of_each_set(
 ) -> None:
     bag, out = tmp_path / "street", tmp_path / "out"
     assert lift3d(["bag", "from-frames", str(repository / "demo" / "street"), "--out", str(bag)]) == 0
-    assert lift3d(["replay", str(bag), "--out", str(out), "--frames", "0:2", "--no-pictures"]) == 0
+    assert (
+        lift3d(["replay", str(bag), "--out", str(out), "--frames", "0:2", "--no-pictures", "--model", "dfa3d_tiny"])
+        == 0
+    )
     browser.get((out / "report.html").as_uri())
 
     def number_of(selector: str) -> int:

@@ -49,7 +49,8 @@ def test_the_node_gives_the_boxes_of_replay_over_the_sets_that_it_recorded(
         play(bag)
     settings = tmp_path / "settings.yaml"
     settings.write_text(
-        "engine: {backend: onnxruntime, threads: 1}\ndetector: {score_threshold: 0.0, max_boxes: 20}\n",
+        "model: dfa3d_tiny\nengine: {backend: onnxruntime, threads: 1}\n"
+        "detector: {score_threshold: 0.0, max_boxes: 20}\n",
         encoding="utf-8",
     )
     command = ["replay", str(bag), "--sets", str(sets), "--params", str(settings), "--no-pictures", "--no-report"]

@@ -64,7 +64,7 @@ def test_the_node_takes_the_mountings_that_replay_takes_from_the_same_rig_file(
         node.wait_for(READY)
         play(bag)
     command = ["replay", str(bag), "--rig", str(rig), "--out", str(tmp_path / "replay"), "--no-pictures", "--no-report"]
-    assert lift3d(command) == 0
+    assert lift3d([*command, "--model", "dfa3d_tiny"]) == 0
     of_node, of_replay = mountings(sets), mountings(tmp_path / "replay" / "sets.jsonl")
     assert len(of_node) == 3
     assert of_node == of_replay

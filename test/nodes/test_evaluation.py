@@ -22,7 +22,9 @@ from lift3d_ros.types import Boxes3D
 
 pytestmark = pytest.mark.ros
 
-SETTINGS = "engine: {backend: onnxruntime, threads: 1}\ndetector: {score_threshold: 0.0, max_boxes: 20}\n"
+SETTINGS = (
+    "model: dfa3d_tiny\nengine: {backend: onnxruntime, threads: 1}\ndetector: {score_threshold: 0.0, max_boxes: 20}\n"
+)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ def lines(path: Path) -> list[Any]:
 def replay(bag: Path, rig: str, out: Path) -> Path:
     out.with_suffix(".rig.yaml").write_text(rig, encoding="utf-8")
     settings = out.with_suffix(".settings.yaml")
-    settings.write_text("engine: {threads: 1}\ndetector: {score_threshold: 0.0, max_boxes: 20}\n", encoding="utf-8")
+    settings.write_text(
+        "model: dfa3d_tiny\nengine: {threads: 1}\ndetector: {score_threshold: 0.0, max_boxes: 20}\n", encoding="utf-8"
+    )
     command = ["replay", str(bag), "--rig", str(out.with_suffix(".rig.yaml")), "--params", str(settings)]
     assert lift3d([*command, "--out", str(out), "--no-pictures", "--no-report"]) == 0
     return out

@@ -114,7 +114,7 @@ def test_detection_runs_without_torch(two_camera_cache: Path, torch_engine: Any)
     from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, open_bev_detector
     from lift3d_ros.types import CameraImage, CameraModel, CameraView, FrameSet
 
-    detector = open_bev_detector(BevDetectionConfig(), ("front", "back"))
+    detector = open_bev_detector(BevDetectionConfig(model="dfa3d_tiny"), ("front", "back"))
     data = cv2.imencode(".jpg", np.full((160, 352, 3), 90, np.uint8))[1].reshape(-1)
     model = CameraModel("front", "front", 352, 160, np.array([[220.0, 0, 175], [0, 220, 70], [0, 0, 1]]))
     T_base_cam = np.array([[0, 0, 1, 1.7], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]])
