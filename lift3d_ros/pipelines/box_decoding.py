@@ -1,4 +1,4 @@
-"""Where network outputs become boxes: class logits and box codes in, typed boxes out, without suppression."""
+"""Where network outputs become boxes: class logits and box codes in, typed boxes out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lift3d_ros.types import Boxes3D, Float64Array
 
 MODEL_FRAME = "model"
 _LARGEST_LOG_SIZE = 5.0
+_CANDIDATES = 3  # times as many boxes as are wanted are looked at where some are left out
 
 
 def base_from_model(facts: Dfa3dConfig) -> Float64Array:
@@ -49,16 +50,18 @@ def decode_boxes(outputs: Mapping[str, NDArray[Any]], facts: Dfa3dConfig, base_f
 def decode_model_boxes(class_logits: NDArray[Any], box_codes: NDArray[Any], facts: Dfa3dConfig) -> Boxes3D:
     """Return the best class scores over all queries as boxes in the model frame, best first.
 
-    One query may appear with several classes. Boxes whose centre lies outside of the configured range are left out.
+    One query may appear with several classes. Boxes whose centre lies outside of the configured range are left out, and
+    those that repeat a better one where the configuration says so.
 
     Args:
         class_logits: (Q, classes).
         box_codes: (Q, 10) cx, cy, log width, log length, cz, log height, sin yaw, cos yaw, vx, vy; metres.
 
-    Source: fact sheet DFA3D, section 16.
+    Source: fact sheet DFA3D, section 16; suppression by distance: CenterPoint (arXiv 2006.11275), section 4.
     """
     scores = 1.0 / (1.0 + np.exp(-class_logits.astype(np.float64)))
-    order = np.argsort(-scores.reshape(-1), kind="stable")[: facts.max_detections]
+    num_candidates = facts.max_detections * (_CANDIDATES if facts.suppression_m else 1)
+    order = np.argsort(-scores.reshape(-1), kind="stable")[:num_candidates]
     query, label = np.divmod(order, class_logits.shape[1])
     code = box_codes.astype(np.float64)[query]
     centers = code[:, [0, 1, 4]]
@@ -73,7 +76,23 @@ def decode_model_boxes(class_logits: NDArray[Any], box_codes: NDArray[Any], fact
         labels=label,
     )
     low, high = np.array(facts.center_range[:3]), np.array(facts.center_range[3:])
-    return boxes.select(((centers >= low) & (centers <= high)).all(axis=1))
+    boxes = boxes.select(((centers >= low) & (centers <= high)).all(axis=1))
+    if facts.suppression_m:
+        boxes = boxes.select(_unrepeated(boxes, facts.suppression_m)[: facts.max_detections])
+    return boxes
+
+
+def _unrepeated(boxes: Boxes3D, distance_m: float) -> NDArray[np.int64]:
+    """Return the boxes, best first, that no better one of the same class is too near to."""
+    places = boxes.centers[:, :2]
+    reach = distance_m + 0.5 * boxes.sizes[:, 1]
+    is_near = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1)) < reach[:, None]
+    is_near &= boxes.labels[:, None] == boxes.labels[None]
+    is_left = np.ones(len(boxes), dtype=bool)
+    for index in range(len(boxes)):
+        if is_left[index]:
+            is_left[index + 1 :] &= ~is_near[index, index + 1 :]
+    return np.flatnonzero(is_left)
 
 
 def _arctan2(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -61,11 +61,12 @@ def test_codes_that_stand_for_several_bins_are_weighted_by_them() -> None:
 
 def test_the_detector_sees_its_own_depth_changed() -> None:
     network = build_detector(preset("tiny"), seed=0)
+    projections = torch.eye(4)[None]
     features = [torch.rand(1, network.config.embed_dims, 4, 6) for _ in range(network.config.num_levels)]
     with torch.no_grad():
-        before = network.depth_scores(features)[0]
+        before = network.depth_scores(features, projections)[0]
         disturb_depth(network, DepthNoise(shift_m=2.0))
-        after = network.depth_scores(features)[0]
+        after = network.depth_scores(features, projections)[0]
     assert torch.allclose(after[:, 2:-1], before[:, :-3], atol=1e-6)
     assert torch.allclose(after[:, :2], torch.zeros(1, 2, 4, 6))
 

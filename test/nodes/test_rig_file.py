@@ -107,6 +107,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, three_camera_graph: Path) -> 
     for topic in ("front/image/compressed", "front/camera_info"):
         names += ("-r", f"{topic}:=/{topic}")
     parameters = {
+        "model": "dfa3d_tiny",
         "rig": folder / "rig.yaml", "output_frame": "odom", "record_sets": folder / "node" / "sets.jsonl",
         "topics.is_compressed": True, "sync.drop": False, "qos.reliability": "reliable", "engine.threads": 1,
         "detector.score_threshold": 0.0, "detector.max_boxes": 20,

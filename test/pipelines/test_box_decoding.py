@@ -66,3 +66,18 @@ def test_the_same_outputs_give_the_same_bytes_wherever_they_lie_in_memory() -> N
         moved = room[gap:].reshape(codes.shape)
         again = decode_boxes({"class_logits": logits.copy(), "box_codes": moved}, TWO_CLASSES, "base")
         np.testing.assert_array_equal(again.yaws, expected.yaws)
+
+
+def test_a_box_near_a_better_one_of_its_class_is_left_out_where_the_configuration_says_so() -> None:
+    facts = replace(TWO_CLASSES, suppression_m=1.0)
+    codes = np.zeros((4, 10))
+    codes[:, 0] = [10.0, 11.5, 12.2, 11.5]
+    codes[:, 2] = np.log(2.0)  # width: reach is 2 m
+    logits = np.full((4, len(TWO_CLASSES.class_names)), -9.0)
+    logits[[0, 1, 2], 0], logits[3, 1] = [3.0, 2.0, 1.0], 1.5
+    found = decode_model_boxes(logits, codes, facts)
+    best = found.select(found.scores > 0.5)
+    assert best.centers[:, 0].tolist() == [10.0, 11.5, 12.2]
+    assert best.labels.tolist() == [0, 1, 0]
+    everything = decode_model_boxes(logits, codes, TWO_CLASSES)
+    assert (everything.scores > 0.5).sum() == 4

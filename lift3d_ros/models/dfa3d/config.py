@@ -111,6 +111,8 @@ class Dfa3dConfig:
         keeps_initial_queries: published habit: with history, every layer attends to the queries as they entered the
             first one, not to the updated map.
         yaw_code: ``heading`` counts from +x to the left; ``mmdet3d`` (published habit) from -y to the right.
+        suppression_m: boxes are left out that lie within this distance of a better one of their class plus half
+            its width. One-to-one matching teaches a network not to repeat itself, but slowly. Zero: none is.
         max_detections, center_range: best class scores kept by decoding, and where centres may lie (x, y, z minimum,
             then maximum, metres in the model frame).
     """
@@ -155,6 +157,7 @@ class Dfa3dConfig:
     shifts_current_references: bool = False
     keeps_initial_queries: bool = False
     yaw_code: Literal["heading", "mmdet3d"] = "heading"
+    suppression_m: float = 0.0
     max_detections: int = 200
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 
@@ -203,6 +206,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 num_decoder_layers=2,
                 query_source="heatmap",
                 reads_history_age=True,
+                suppression_m=1.3,
             )
         case "dfa3d-small":
             return dataclasses.replace(_published_small(), depth=_published_depth(level=0))
