@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from lift3d_ros.config import read_yaml_mapping
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.config import from_mapping, read_yaml_mapping
+from lift3d_ros.errors import ConfigError, nearest_name_hint
+
+Recipe = TypeVar("Recipe")
+
+
+def load_recipe_of(
+    kind: type[Recipe],
+    path: Path,
+    changes: Sequence[str],
+    preset: Callable[[str], Any | None],
+    known: Sequence[str],
+) -> Recipe:
+    """Read a recipe whose ``network`` replaces some of the fields of its ``preset``.
+
+    Args:
+        kind: of the recipe; its ``preset`` is the default.
+        changes: ``name=value`` with dotted names, as of ``--set``; values as in YAML.
+        preset: returns the configuration of a name, None where there is none.
+        known: names that it knows.
+
+    Raises:
+        ConfigError: the file or a change does not fit; names it and the nearest known name.
+    """
+    values, where = read_recipe(path, changes)
+    name = str(values.get("preset", getattr(kind, "preset")))  # noqa: B009
+    base = preset(name)
+    if base is None:
+        raise ConfigError(f"{where}: preset '{name}' is not known{nearest_name_hint(name, known)}; known: {known}")
+    replaced = values.get("network", {})
+    if not isinstance(replaced, Mapping):
+        raise ConfigError(f"{where}: 'network' must be a group of 'name: value' lines, got {replaced!r}")
+    return from_mapping(kind, {**values, "network": _merged(dataclasses.asdict(base), replaced)}, where)
 
 
 def read_recipe(path: Path, changes: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
@@ -61,3 +93,12 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any, change: str) -
         values[found] = dict(inner or {})
         values = values[found]
     values[last] = value
+
+
+def _merged(base: Mapping[str, Any], replaced: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in replaced.items():
+        inner = merged.get(name)
+        is_group = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merged(inner, value) if is_group else value  # type: ignore[arg-type]
+    return merged

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lift3d_ros.config import from_mapping, group, read_yaml_mapping, setting
-from lift3d_ros.errors import ConfigError, nearest_name_hint
+from lift3d_ros.config import group, setting
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
+from lift3d_ros.training.recipe import flat_facts, load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
 
@@ -98,13 +95,8 @@ class Dfa3dTraining:
     @property
     def facts(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with, dotted name -> plain value."""
-        facts = {}
-        for name, value in _flat(dataclasses.asdict(self), "").items():
-            group_name, _, field = name.partition(".")
-            is_free = group_name == "run" and field in FREE_TO_CHANGE
-            if not is_free and name not in _FREE_DATA_SETTINGS:
-                facts[name] = value
-        return facts
+        free = {f"run.{name}" for name in FREE_TO_CHANGE} | _FREE_DATA_SETTINGS
+        return {name: value for name, value in flat_facts(dataclasses.asdict(self)).items() if name not in free}
 
 
 _FREE_DATA_SETTINGS = frozenset(
@@ -121,57 +113,4 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Dfa3dTraining:
     Raises:
         ConfigError: the file or a change does not fit; names it and the nearest known name.
     """
-    values = dict(read_yaml_mapping(path))
-    where = str(path)
-    for change in changes:
-        name, sign, text = change.partition("=")
-        if not sign or not name:
-            raise ConfigError(f"--set '{change}': expected NAME=VALUE, for example run.max_steps=1000")
-        where = f"{path} with --set {change}"
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set '{change}': the value is not valid YAML: {' '.join(str(error).split())}"
-            ) from None
-        with suppress(TypeError, ValueError):
-            value = float(value) if isinstance(value, str) else value  # YAML takes 2e-3 for text
-        _put(values, name.split("."), value, change)
-    name = str(values.get("preset", Dfa3dTraining.preset))
-    base = preset(name)
-    if base is None:
-        raise ConfigError(f"{where}: preset '{name}' is not known{nearest_name_hint(name, PRESETS)}; known: {PRESETS}")
-    replaced = values.get("network", {})
-    if not isinstance(replaced, Mapping):
-        raise ConfigError(f"{where}: 'network' must be a group of 'name: value' lines, got {replaced!r}")
-    return from_mapping(Dfa3dTraining, {**values, "network": _merged(dataclasses.asdict(base), replaced)}, where)
-
-
-def _put(values: dict[str, Any], path: Sequence[str], value: Any, change: str) -> None:
-    *groups, last = path
-    for found in groups:
-        inner = values.get(found)
-        if inner is not None and not isinstance(inner, Mapping):
-            raise ConfigError(f"--set '{change}': '{found}' is no group of settings")
-        values[found] = dict(inner or {})
-        values = values[found]
-    values[last] = value
-
-
-def _merged(base: Mapping[str, Any], replaced: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in replaced.items():
-        inner = merged.get(name)
-        is_group = isinstance(inner, Mapping) and isinstance(value, Mapping)
-        merged[name] = _merged(inner, value) if is_group else value  # type: ignore[arg-type]
-    return merged
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat
+    return load_recipe_of(Dfa3dTraining, path, changes, preset, PRESETS)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lift3d_ros.config import from_mapping, group, setting
-from lift3d_ros.errors import ConfigError, nearest_name_hint
+from lift3d_ros.config import group, setting
 from lift3d_ros.models.lfm.config import PRESETS, LfmConfig, preset
-from lift3d_ros.training.recipe import flat_facts, read_recipe
+from lift3d_ros.training.recipe import flat_facts, load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
 
@@ -100,12 +99,4 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> LfmTraining:
     Raises:
         ConfigError: the file or a change does not fit; names it and the nearest known name.
     """
-    values, where = read_recipe(path, changes)
-    name = str(values.get("preset", LfmTraining.preset))
-    base = preset(name)
-    if base is None:
-        raise ConfigError(f"{where}: preset '{name}' is not known{nearest_name_hint(name, PRESETS)}; known: {PRESETS}")
-    replaced = values.get("network", {})
-    if not isinstance(replaced, Mapping):
-        raise ConfigError(f"{where}: 'network' must be a group of 'name: value' lines, got {replaced!r}")
-    return from_mapping(LfmTraining, {**values, "network": {**dataclasses.asdict(base), **replaced}}, where)
+    return load_recipe_of(LfmTraining, path, changes, preset, PRESETS)
