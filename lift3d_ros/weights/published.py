@@ -13,6 +13,7 @@ from lift3d_ros.models.dfa3d import config as dfa3d_config
 from lift3d_ros.models.dfa3d import published_keys as dfa3d_keys
 from lift3d_ros.models.i2p_mae import config as point_config
 from lift3d_ros.models.i2p_mae import published_keys as point_keys
+from lift3d_ros.models.lfm import config as lfm_config
 from lift3d_ros.models.lrm import config as lrm_config
 from lift3d_ros.models.lrm import published_keys as lrm_keys
 from lift3d_ros.weights.checkpoint import shown
@@ -42,6 +43,7 @@ PUBLISHED_LICENCES: Mapping[str, str] = {
 METHODS: Mapping[str, str] = {
     **dict.fromkeys(dfa3d_config.PRESETS, "dfa3d"),
     **dict.fromkeys(point_config.PRESETS, "i2p_mae"),
+    **dict.fromkeys(lfm_config.PRESETS, "lfm"),
     **dict.fromkeys(lrm_config.PRESETS, "lrm"),
 }
 _LISTED = 6
@@ -143,12 +145,15 @@ def network_shapes(preset_name: str) -> Mapping[str, Shape]:
 def _network(preset_name: str) -> nn.Module:
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
     from lift3d_ros.models.i2p_mae.build import build
+    from lift3d_ros.models.lfm.network import LfmNetwork
     from lift3d_ros.models.lrm.network import Lrm
 
     if (points := point_config.preset(preset_name)) is not None:
         return build(points)
     if (objects := lrm_config.preset(preset_name)) is not None:
         return Lrm(objects)
+    if (skeletons := lfm_config.preset(preset_name)) is not None:
+        return LfmNetwork(skeletons)
     detector = dfa3d_config.preset(preset_name)
     assert detector is not None
     return Dfa3dDetector(detector)

@@ -85,10 +85,10 @@ def test_without_torch_only_the_hash_is_verified_and_that_is_said(
 
 
 def test_models_of_other_methods_are_verified_by_hash(own_models: Path) -> None:
-    stored(own_models, {"other": (1,)}, "lfm")
+    stored(own_models, {"other": (1,)}, "unheard_of")
     result = verified()
     assert result.is_ok
-    assert "no network of method 'lfm' is known" in result.text
+    assert "no network of method 'unheard_of' is known" in result.text
 
 
 def test_an_untrained_model_has_nothing_to_verify() -> None:
