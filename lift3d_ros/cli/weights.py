@@ -32,7 +32,7 @@ safetensors in the folder of models: --models-dir, else LIFT3D_MODELS_DIR, else 
   lift3d weights import base_dfa3d.pth --as dfa3d-base --name base --overwrite
   lift3d replay BAG --model base --out results
 
-The published weights are licensed for non-commercial use; --licence replaces the licence noted for other ones.
+Most published weights are licensed for non-commercial use; --licence replaces the licence noted for other ones.
 """
 
 ADD_DESCRIPTION = """\
@@ -95,6 +95,18 @@ def add_parser(subparsers: Any) -> None:
     verifying.set_defaults(run=run_verify)
 
 
+_USE = {
+    "dfa3d": "lift3d replay BAG --model {} --out results",
+    "lfm": "lift3d lift KEYPOINTS.json --model {} --out lifted",
+}
+
+
+def _print_use(method: str, name: str, folder: Path) -> None:
+    """Say what to do next with a model; nothing for methods that have no command yet."""
+    if method in _USE:
+        print(f"use it: {_place(folder)}{_USE[method].format(name)}")
+
+
 def run_import(args: argparse.Namespace) -> int:
     """Import and say what was written and how to use it."""
     from lift3d_ros.weights.importing import import_checkpoint
@@ -121,7 +133,7 @@ def run_import(args: argparse.Namespace) -> int:
         print(f"  left out, beside the weights: {_some(model.ignored)}")
     if model.also_fits:
         print(f"  note: the weights fit {' and '.join(model.also_fits)} too; --as has to name what they are")
-    print(f"use it: {_place(folder)}lift3d replay BAG --model {model.name} --out results")
+    _print_use(model.entry.method, model.name, folder)
     return 0
 
 
@@ -135,7 +147,7 @@ def run_add(args: argparse.Namespace) -> int:
     print(f"added {args.weights} as model '{args.name}' ({args.preset})")
     print(f"  weights: {path}")
     print(f"  SHA-256: {entry.sha256}")
-    print(f"use it: {_place(folder)}lift3d replay BAG --model {args.name} --out results")
+    _print_use(entry.method, args.name, folder)
     return 0
 
 

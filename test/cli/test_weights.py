@@ -188,3 +188,13 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2
+
+
+def test_added_weights_of_the_lifter_name_its_command(
+    own_models: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    weights = repository / "models" / "lift3d-lfm.safetensors"
+    assert run("add", weights, "--as", "lift3d-lfm-small", "--name", "my-lifter") == 0
+    assert "lift3d lift KEYPOINTS.json --model my-lifter" in capsys.readouterr().out
+    assert find_model("my-lifter").method == "lfm"
