@@ -9,10 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from lift3d_ros.errors import ConfigError  # noqa: E402
 from lift3d_ros.geometry.rotations import rpy_matrix  # noqa: E402
 from lift3d_ros.models.dfa3d.camera_views import CameraViews, camera_views  # noqa: E402
 from lift3d_ros.models.dfa3d.config import DepthConfig, Dfa3dConfig  # noqa: E402
-from lift3d_ros.models.dfa3d.depth_head import LightDepthHead  # noqa: E402
+from lift3d_ros.models.dfa3d.depth_head import LightDepthHead, build_depth_head  # noqa: E402
 
 BODY_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
@@ -79,3 +80,8 @@ def test_before_training_the_road_is_expected_where_rays_meet_the_ground() -> No
     row = 13  # its middle is 65.5 px below the horizon: 12.8 m away
     assert float(scores[0, :, row, 20].argmax() + 2.5) == pytest.approx(560 * 1.5 / 65.5, abs=1.0)
     assert float(scores[0, 20:, row, 20].sum()) < 0.05
+
+
+def test_a_head_that_knows_no_cameras_is_not_given_a_reference_one() -> None:
+    with pytest.raises(ConfigError, match=r"depth\.focal_px is 560, the head 'aspp' does not know cameras"):
+        build_depth_head(8, DepthConfig(source="aspp", focal_px=560.0))

@@ -8,17 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lift3d_ros.errors import ConfigError
 from lift3d_ros.models.dfa3d.camera_views import NUM_FACTS, CameraViews
 from lift3d_ros.models.dfa3d.config import DepthConfig
 from lift3d_ros.ops.deformable_convolution import DeformableConv2d
 
 
 def build_depth_head(in_channels: int, config: DepthConfig) -> LightDepthHead | AsppDepthHead | None:
-    """Return the head that `config.source` names; None where depth is measured or not used."""
+    """Return the head that `config.source` names; None where depth is measured or not used.
+
+    Raises:
+        ConfigError: the head does not know cameras, and `config.focal_px` wants that.
+    """
     match config.source:
         case "light":
             return LightDepthHead(in_channels, config)
         case "aspp":
+            if config.focal_px:
+                raise ConfigError(
+                    f"depth.focal_px is {config.focal_px:g}, the head 'aspp' does not know cameras; set it to 0, "
+                    "or depth.source to light"
+                )
             return AsppDepthHead(in_channels, config)
         case _:
             return None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.efficientnet_lite import EfficientNetLite
 from lift3d_ros.models.backbones.resnet import ResNet
-from lift3d_ros.models.dfa3d.camera_views import camera_views
+from lift3d_ros.models.dfa3d.camera_views import CameraViews, camera_views
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import CODE_SIZE, Dfa3dConfig
 from lift3d_ros.models.dfa3d.cross_attention import CameraFeatures, PillarPairs
@@ -114,12 +114,11 @@ class Dfa3dDetector(nn.Module):
         if self.depth_head is None:
             return None
         features = maps[self.config.depth.level]
-        if not self.config.depth.focal_px:
-            views = None
-        else:
+        inputs: tuple[Tensor | CameraViews, ...] = (features,)
+        if self.config.depth.focal_px:
             level = (int(features.shape[-2]), int(features.shape[-1]))
-            views = camera_views(image_from_model, level, self.config)
-        codes: Tensor = self.depth_head(features) if views is None else self.depth_head(features, views)
+            inputs = (features, camera_views(image_from_model, level, self.config))
+        codes: Tensor = self.depth_head(*inputs)
         return codes
 
     def depth_scores(
