@@ -10,6 +10,7 @@ from lift3d_ros.errors import ConfigError
 
 def run_lfm(args: argparse.Namespace) -> int:
     """Train and say what to do next."""
+    from lift3d_ros.evaluation.skeleton_calibration import calibrate_weights
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.lfm.settings import load_recipe
     from lift3d_ros.training.lfm.train import train
@@ -38,6 +39,9 @@ def run_lfm(args: argparse.Namespace) -> int:
     if result.run.reason != "finished":
         print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
         return 0
+    for weights in (result.weights, result.best):
+        if weights is not None and (fit := calibrate_weights(weights, args.val or [Path(path) for path in args.data])):
+            print(f"{weights.name}: stated errors raised to {fit.factor:.2f} x error^{fit.exponent:.2f}, as found")
     print(f"finished at step {result.run.step}")
     if not recipe.is_plain_preset:
         print(f"its network differs from the preset '{recipe.preset}', so models cannot name it yet")

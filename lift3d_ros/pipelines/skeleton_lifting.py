@@ -40,8 +40,8 @@ from lift3d_ros.pipelines.skeleton_scale import (
 from lift3d_ros.pipelines.skeleton_smoothing import SkeletonSmoother, SmoothingConfig
 from lift3d_ros.types import Float64Array, Keypoints2D, MirrorCue, ModelIdentity, Skeleton3D, Skeletons3D
 
-# Mean distance of a point with normal errors of standard deviation 1 along each axis.
-_MEAN_DISTANCE = 1.596
+MEAN_DISTANCE = 1.596
+"""Of a point with normal errors of standard deviation 1 along each axis."""
 # Errors in depth are about this many times the distance in 2D that no pose of the shape removes; found on skeletons
 # that the network was trained on and on others.
 _ERROR_PER_RESIDUAL = 3.0
@@ -164,7 +164,7 @@ class SkeletonLifter:
         perspective = perspective_log_odds(placed.residuals, misfit * error, self.config.mirror.keypoint_noise)
         return _PlacedBatch(
             placed,
-            std=misfit[:, None] * spread / _MEAN_DISTANCE,
+            std=misfit[:, None] * spread / MEAN_DISTANCE,
             model_odds=output["sign_logit"].astype(np.float64) / misfit**2,
             perspective_odds=perspective,
             is_arbitrary=batch.is_line | ~placed.is_determined,

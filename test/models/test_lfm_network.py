@@ -16,6 +16,7 @@ CHOICES = [
     LfmConfig(width=32),
     LfmConfig(width=32, encoding="learned", branches="global", block="equations"),
     LfmConfig(width=32, branches="local", has_pair_bias=False, has_graph_features=False),
+    LfmConfig(width=32, block="figure"),
 ]
 
 

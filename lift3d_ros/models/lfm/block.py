@@ -68,6 +68,30 @@ class Block(nn.Module):
         return torch.cat(parts, dim=-1)
 
 
+class FigureBlock(nn.Module):
+    """The block as the paper draws it: each branch has the whole width, and a sum and a norm of its own."""
+
+    def __init__(self, config: LfmConfig) -> None:
+        """Build the branches that `config` names."""
+        super().__init__()
+        width = config.width
+        names = ("local", "global") if config.branches == "both" else (config.branches,)
+        self.branches = nn.ModuleDict({name: Attention(width, width, config.num_heads) for name in names})
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in names})
+        joined, hidden = width * len(names), config.mlp_ratio * width
+        self.perceptron = nn.Sequential(nn.Linear(joined, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.shortcut = nn.Linear(joined, width)
+        self.norm_out = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, local_bias: Tensor, global_bias: Tensor) -> Tensor:
+        """Return new tokens (B, J, width)."""
+        biases = {"local": local_bias, "global": global_bias}
+        parts = [self.norms[name](tokens + branch(tokens, biases[name])) for name, branch in self.branches.items()]
+        joined = torch.cat(parts, dim=-1)
+        normed: Tensor = self.norm_out(self.perceptron(joined) + self.shortcut(joined))
+        return normed
+
+
 def forbid(is_allowed: Tensor) -> Tensor:
     """Return a bias that is 0 where attention is allowed."""
     return torch.where(is_allowed, 0.0, _FORBIDDEN)

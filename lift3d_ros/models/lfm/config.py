@@ -21,7 +21,8 @@ class LfmConfig:
         bandwidth: standard deviation of the fixed frequencies, for points within -1..1.
         branches: attention along the skeleton (``local``), between all points (``global``), or both.
         block: ``sums`` normalises what enters each branch and keeps the block's input in every sum; ``equations``
-            normalises what leaves, as equations 5 to 7 of the paper, with the block's input added.
+            normalises what leaves, as equations 5 to 7 of the paper, with the block's input added; ``figure`` gives
+            each branch the whole width, a sum and a norm of its own, as figure 2 does.
         has_pair_bias: attention between all points is biased by random-walk probabilities between them.
         has_graph_features: tokens tell where in the graph a point is (fact sheet 13.4).
     """
@@ -33,7 +34,7 @@ class LfmConfig:
     encoding: Literal["fourier", "learned"] = "fourier"
     bandwidth: float = 2.0
     branches: Literal["both", "local", "global"] = "both"
-    block: Literal["sums", "equations"] = "sums"
+    block: Literal["sums", "equations", "figure"] = "sums"
     has_pair_bias: bool = True
     has_graph_features: bool = True
 

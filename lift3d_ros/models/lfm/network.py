@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lift3d_ros.models.lfm.block import Block, forbid
+from lift3d_ros.models.lfm.block import Block, FigureBlock, forbid
 from lift3d_ros.models.lfm.config import LfmConfig
 from lift3d_ros.models.lfm.encoding import FourierEncoding, LearnedEncoding
 from lift3d_ros.models.lfm.graph import NUM_NODE_FEATURES, NUM_PAIR_FEATURES, graph_features
+from lift3d_ros.models.lfm.spread import SPREAD_OUTPUT, spread_of
 
 _SMALLEST = 1e-6
 
@@ -46,7 +47,8 @@ class LfmNetwork(nn.Module):
         self.missing = nn.Parameter(torch.zeros(width))
         num_plain = 2 + 2 + 4 + (NUM_NODE_FEATURES if config.has_graph_features else 0)
         self.embedding = nn.Linear(width + num_plain, width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        block = FigureBlock if config.block == "figure" else Block
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         num_biases = config.num_layers * config.num_heads
         self.pair_bias = nn.Linear(NUM_PAIR_FEATURES, num_biases) if config.has_pair_bias else None
         self.norm = nn.LayerNorm(width)
@@ -90,8 +92,7 @@ class LfmNetwork(nn.Module):
         sign_logit = self.sign_head((tokens * weights).sum(1) / count)[:, 0].float()
         centred = (output[..., :3] - (output[..., :3] * weights).sum(1, keepdim=True) / count[:, None]) * weights
         size = ((centred * centred).sum((1, 2)) / count[:, 0]).clamp(min=_SMALLEST).sqrt()
-        spread = torch.exp(output[..., 3].clamp(-6.0, 2.0) - 1.5)
-        return LfmOutput(centred / size[:, None, None], sign_logit, spread)
+        return LfmOutput(centred / size[:, None, None], sign_logit, spread_of(output[..., SPREAD_OUTPUT]))
 
     @staticmethod
     def _offsets(placed: Tensor, seen: Tensor, links: Tensor) -> Tensor:
