@@ -27,7 +27,8 @@ from typing import Any
 from lift3d_ros.datasets.pack import PackReader
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
-from lift3d_ros.training.dfa3d.variants import PAIRS, VARIANTS, find_variant, variant_recipe
+from lift3d_ros.training.dfa3d.variants import PAIRS, VARIANTS, variant_recipe
+from lift3d_ros.training.variants import find_variant
 
 RECIPE = Path(__file__).resolve().parents[1] / "config" / "training" / "comparison.yaml"
 STOPPED = 3  # exit status of a run that its time limit stopped
@@ -225,7 +226,10 @@ def score(args: argparse.Namespace) -> int:
     runs = summarise(scores)
     for name, entry in runs.items():
         of_variant = [record for (found_name, _), record in records.items() if found_name == name]
-        entry |= {"description": find_variant(name).description, "changes": list(find_variant(name).changes)}
+        entry |= {
+            "description": find_variant(name, VARIANTS).description,
+            "changes": list(find_variant(name, VARIANTS).changes),
+        }
         entry["num_parameters"] = of_variant[0]["num_parameters"]
         entry["training_minutes"] = sum(record["training_minutes"] for record in of_variant) / len(of_variant)
     first = next(iter(records.values()))
@@ -244,7 +248,7 @@ def score(args: argparse.Namespace) -> int:
 
 def recipe_of(args: argparse.Namespace, name: str, seed: int, more: Sequence[str] = ()) -> Dfa3dTraining:
     """Return the recipe of one run."""
-    return variant_recipe(args.config, find_variant(name), (*args.changes, *more), seed)
+    return variant_recipe(args.config, find_variant(name, VARIANTS), (*args.changes, *more), seed)
 
 
 def agreement(args: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:

@@ -19,43 +19,14 @@ from lift3d_ros.errors import DatasetError
 from lift3d_ros.evaluation.bootstrap import bootstrap_mean_ap
 from lift3d_ros.evaluation.detection import class_ranges, detection_metrics
 from lift3d_ros.evaluation.detection_files import SceneBoxes
+from lift3d_ros.evaluation.intervals import CONFIDENCE, Interval, t_interval
 from lift3d_ros.evaluation.matching import FrameMatches, LabelledFrame
-from lift3d_ros.training.dfa3d.variants import Pair
+from lift3d_ros.training.variants import Pair
 from lift3d_ros.types import Boxes3D, Float64Array
 
 FIGURES = ("mAP", "NDS", "mAVE", "car_AP", "car_AVE")
 _TITLES = {"mAVE": "mAVE m/s", "car_AP": "car AP", "car_AVE": "car AVE m/s"}
 _COMPARED = ("mAP", "NDS", "mAVE", "car_AVE")
-CONFIDENCE = 0.95
-NOT_SEPARATED = "not separated"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the interval that holds the true one with `CONFIDENCE`; infinite where one seed alone is known."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def is_separated(self) -> bool:
-        """Whether zero lies outside."""
-        return self.low > 0.0 or self.high < 0.0
-
-    @property
-    def verdict(self) -> str:
-        """Return ``higher``, ``lower`` or ``not separated``."""
-        if not self.is_separated:
-            return NOT_SEPARATED
-        return "higher" if self.mean > 0.0 else "lower"
-
-    @property
-    def text(self) -> str:
-        """Return it as a cell of a table."""
-        if not np.isfinite(self.high - self.low):
-            return f"{self.mean:+.3f} [one seed]"
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +101,6 @@ def score_run(found: SceneBoxes, labels: SceneBoxes, where: str) -> RunScore:
     return RunScore(figures, bootstrap_mean_ap(recordings, class_ranges()))
 
 
-def seed_interval(differences: Sequence[float]) -> Interval:
-    """Return the t-interval of the mean of differences that are paired by seed."""
-    from scipy.stats import t as student_t  # type: ignore[import-untyped]  # comes with nuscenes-devkit
-
-    values = np.asarray(differences, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Interval(mean, -np.inf, np.inf)
-    half = float(student_t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
-
-
 def drawn_interval(values: Float64Array) -> Interval:
     """Return the mean of bootstrap draws, and their percentiles."""
     low, high = np.quantile(values, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
@@ -173,7 +132,7 @@ def compare(scores: Scores, pairs: Sequence[Pair]) -> dict[str, Any]:
         entry: dict[str, Any] = {"variant": pair.variant, "other": pair.other, "seeds": seeds}
         for name in FIGURES:
             differences = [one[seed].figures[name] - other[seed].figures[name] for seed in seeds]
-            interval = seed_interval(differences)
+            interval = t_interval(differences)
             entry[name] = {
                 "each": [_known(difference) for difference in differences],
                 "mean": _known(interval.mean),

@@ -17,12 +17,12 @@ from lift3d_ros.evaluation.comparison import (
     compare,
     comparison_tables,
     score_run,
-    seed_interval,
     summarise,
 )
+from lift3d_ros.evaluation.intervals import t_interval
 from lift3d_ros.evaluation.matching import FrameMatches, LabelledFrame
 from lift3d_ros.models.dfa3d.config import NUSCENES_CLASSES
-from lift3d_ros.training.dfa3d.variants import Pair
+from lift3d_ros.training.variants import Pair
 from lift3d_ros.types import Boxes3D, Float64Array
 
 RANGES = dict.fromkeys(NUSCENES_CLASSES, 40.0)
@@ -96,16 +96,16 @@ def test_two_detectors_are_scored_on_the_same_drawn_scenes() -> None:
 
 
 def test_the_interval_over_seeds_is_that_of_students_t() -> None:
-    interval = seed_interval([0.01, 0.03])  # mean 0.02, standard error 0.01, t of one degree of freedom 12.706
+    interval = t_interval([0.01, 0.03])  # mean 0.02, standard error 0.01, t of one degree of freedom 12.706
     assert interval.mean == pytest.approx(0.02)
     assert interval.high - interval.mean == pytest.approx(0.12706, abs=1e-5)
     assert interval.verdict == "not separated"
-    assert seed_interval([0.020, 0.021]).verdict == "higher"
-    assert seed_interval([-0.020, -0.021, -0.020]).verdict == "lower"
+    assert t_interval([0.020, 0.021]).verdict == "higher"
+    assert t_interval([-0.020, -0.021, -0.020]).verdict == "lower"
 
 
 def test_one_seed_separates_nothing() -> None:
-    interval = seed_interval([0.5])
+    interval = t_interval([0.5])
     assert interval.verdict == "not separated"
     assert interval.text == "+0.500 [one seed]"
 

@@ -1,36 +1,12 @@
-"""Variants of one recipe that differ in one part, to be compared at equal size and schedule."""
+"""Variants of the detector that are compared: attention, depth, layers, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining, load_recipe
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A recipe with some settings replaced.
-
-    Args:
-        changes: ``name=value``, as of ``--set``.
-    """
-
-    name: str
-    description: str
-    changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A question: by how much is `variant` above `other`?"""
-
-    title: str
-    variant: str
-    other: str
-
+from lift3d_ros.training.variants import Pair, Variant, check_equal_length
 
 BASE = "dfa3d"
 _TRUE_DEPTH = "network.depth.source=lidar"
@@ -64,18 +40,6 @@ PAIRS = (
 )
 
 
-def find_variant(name: str) -> Variant:
-    """Return the variant called `name`.
-
-    Raises:
-        ConfigError: there is none; names the nearest known one.
-    """
-    known = {variant.name: variant for variant in VARIANTS}
-    if name not in known:
-        raise ConfigError(f"variant '{name}' is not known{nearest_name_hint(name, known)}; known: {', '.join(known)}")
-    return known[name]
-
-
 def variant_recipe(path: Path, variant: Variant, changes: Sequence[str], seed: int) -> Dfa3dTraining:
     """Return the recipe of a variant with a seed.
 
@@ -86,9 +50,5 @@ def variant_recipe(path: Path, variant: Variant, changes: Sequence[str], seed: i
         ConfigError: the recipe or a change does not fit, or the length of the run depends on time.
     """
     recipe = load_recipe(path, (*changes, *variant.changes, f"run.seed={seed}"))
-    if not recipe.run.max_steps or recipe.run.max_minutes:
-        raise ConfigError(
-            f"{path}: run.max_steps is {recipe.run.max_steps}, run.max_minutes {recipe.run.max_minutes:g}; variants "
-            "are compared after equally many samples: expected a number of steps, and max_minutes 0"
-        )
+    check_equal_length(path, recipe.run)
     return recipe

@@ -18,7 +18,8 @@ from lift3d_ros.training.dfa3d.samples import PackedFrames
 from lift3d_ros.training.dfa3d.sequences import detect_sequences
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 from lift3d_ros.training.dfa3d.train import open_frames
-from lift3d_ros.training.dfa3d.variants import BASE, PAIRS, VARIANTS, find_variant, variant_recipe
+from lift3d_ros.training.dfa3d.variants import BASE, PAIRS, VARIANTS, variant_recipe
+from lift3d_ros.training.variants import find_variant
 
 CPU = torch.device("cpu")
 COMPARISON = Path(__file__).resolve().parents[3] / "config" / "training" / "comparison.yaml"
@@ -32,7 +33,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(name: str, *more: str) -> Dfa3dTraining:
-    return variant_recipe(RECIPE, find_variant(name), (*CHANGES, *more), 4)
+    return variant_recipe(RECIPE, find_variant(name, VARIANTS), (*CHANGES, *more), 4)
 
 
 def opened(pack: Path, recipe: Dfa3dTraining) -> PackedFrames:
@@ -47,7 +48,7 @@ def detector(recipe: Dfa3dTraining) -> Dfa3dModule:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_a_variant_replaces_only_what_it_names(variant) -> None:  # type: ignore[no-untyped-def]
-    base, other = (variant_recipe(COMPARISON, found, (), 7) for found in (find_variant(BASE), variant))
+    base, other = (variant_recipe(COMPARISON, found, (), 7) for found in (find_variant(BASE, VARIANTS), variant))
     differing = {name for name in base.facts if base.facts[name] != other.facts[name]}
     assert differing == {change.partition("=")[0] for change in variant.changes}
     assert other.run == base.run
@@ -57,13 +58,13 @@ def test_questions_are_about_variants_that_exist() -> None:
     asked = {name for pair in PAIRS for name in (pair.variant, pair.other)}
     assert asked == {variant.name for variant in VARIANTS}
     with pytest.raises(ConfigError, match="did you mean 'lift_splat'"):
-        find_variant("lift_spalt")
+        find_variant("lift_spalt", VARIANTS)
 
 
 def test_variants_are_not_compared_after_equal_times() -> None:
     for change in ("run.max_minutes=3", "run.max_steps=0"):
         with pytest.raises(ConfigError, match="equally many samples"):
-            variant_recipe(COMPARISON, find_variant(BASE), (change,), 0)
+            variant_recipe(COMPARISON, find_variant(BASE, VARIANTS), (change,), 0)
 
 
 def test_variants_are_of_about_equal_size() -> None:
