@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from lift3d_ros.errors import EngineError
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
 from lift3d_ros.pipelines.skeleton_graph import (
     LFM_SIGNATURE,
+    WEIGHTS_ENDING,
     LfmSource,
     export_lfm_graph,
     exported_lfm_graph,
@@ -36,8 +38,8 @@ class LfmEngine:
 def open_lfm_engine(model: str, config: EngineConfig) -> LfmEngine:
     """Load a model: its name in a manifest, a ``.safetensors`` file of a training, or an exported ``.onnx`` file.
 
-    A graph runs with ONNX Runtime. All others run with PyTorch where `config` leaves the choice and it is installed;
-    for ONNX Runtime they are exported once into the cache folder.
+    A graph runs with ONNX Runtime, for which a model is exported once into the cache folder. Weights of a training run
+    with PyTorch where `config` leaves the choice and it is installed: they change too often to be exported.
 
     Raises:
         WeightsError: unknown model, missing or damaged weights.
@@ -45,14 +47,15 @@ def open_lfm_engine(model: str, config: EngineConfig) -> LfmEngine:
     """
     if model.endswith(".onnx"):
         return _open_given_graph(Path(model), config)
+    is_of_training = model.endswith(WEIGHTS_ENDING) and importlib.util.find_spec("torch") is not None
+    if is_of_training and config.backend == "auto":
+        config = dataclasses.replace(config, backend="torch")
     return open_lfm_source(find_lfm(model), config)
 
 
 def open_lfm_source(source: LfmSource, config: EngineConfig) -> LfmEngine:
     """Load a network that need not stand in a manifest; otherwise as :func:`open_lfm_engine`."""
-    has_torch = importlib.util.find_spec("torch") is not None
-    backend = "torch" if config.backend == "auto" and has_torch else choose_backend(config.backend)
-    if backend == "onnxruntime":
+    if choose_backend(config.backend) == "onnxruntime":
         return _open_cached_graph(source, config)
     from lift3d_ros.engines.torch_engine import TorchEngine
 

@@ -120,6 +120,7 @@ def test_onnxruntime_exports_a_model_once_and_finds_it_again(
         opened = open_lfm_source(SMALL, EngineConfig("onnxruntime", threads=1))
         assert opened.identity.backend == "onnxruntime"
     assert exports == ["small"]
+    assert open_lfm_source(SMALL, EngineConfig(threads=1)).identity.backend == "onnxruntime"  # by default
     other = dataclasses.replace(SMALL, seed=6)
     assert exported_lfm_graph(other) != exported_lfm_graph(SMALL)
     assert exports == ["small", "small"]
