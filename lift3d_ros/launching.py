@@ -34,24 +34,15 @@ def recommended_environment() -> dict[str, str]:
     }
 
 
-def bev_detection_overrides(arguments: Mapping[str, str]) -> dict[str, str | bool]:
+def parameter_overrides(arguments: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str | bool]:
     """Return the parameters that launch arguments set; empty arguments leave those of the parameter file.
+
+    Args:
+        names: launch argument -> parameter of the node, for those that are texts.
 
     Raises:
         ConfigError: an argument that must be true or false is neither.
     """
-    names = {"rig": "rig", "model": "model", "output_frame": "output_frame", "backend": "engine.backend"}
-    return _overrides(arguments, names)
-
-
-def skeleton_lifting_overrides(arguments: Mapping[str, str]) -> dict[str, str | bool]:
-    """Return the same for the skeleton_lifting node."""
-    topics = {name: f"topics.{name}" for name in ("keypoints", "keypoints_type", "camera_info", "depth", "boxes")}
-    names = {"model": "model", "output_frame": "output_frame", "backend": "engine.backend", **topics}
-    return _overrides(arguments, {**names, "gravity_frame": "input.gravity_frame"})
-
-
-def _overrides(arguments: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str | bool]:
     overrides: dict[str, str | bool] = {
         parameter: arguments[argument] for argument, parameter in names.items() if arguments[argument]
     }

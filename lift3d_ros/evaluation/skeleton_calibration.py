@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 
 from lift3d_ros.evaluation.skeleton_files import FileChoice, SkeletonFile, read_skeleton_files
 from lift3d_ros.evaluation.skeleton_lifting import CLEAN, Condition, LiftedViews, evaluate_skeletons
 from lift3d_ros.evaluation.skeletons import centred_errors, reliability_table, rms_sizes
-from lift3d_ros.models.lfm.spread import scaled_spread
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine
 from lift3d_ros.pipelines.skeleton_lifting import MEAN_DISTANCE, SkeletonLiftingConfig
-from lift3d_ros.training.export import write_weights
 
 _FRAMES = 60  # of each set
 _SEED = 1000  # cameras other than those of an evaluation
@@ -46,6 +43,12 @@ def calibrate_weights(weights: Path, data: Sequence[Path]) -> SpreadFit | None:
     Raises:
         Lift3dError: weights or data cannot be used.
     """
+    # Here, as evaluation without training needs no torch.
+    from safetensors import safe_open
+
+    from lift3d_ros.models.lfm.spread import scaled_spread
+    from lift3d_ros.training.export import write_weights
+
     config = SkeletonLiftingConfig(model=str(weights))
     engine = open_lfm_engine(config.model, config.engine)
     files: list[SkeletonFile] = []

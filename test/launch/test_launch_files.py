@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from lift3d_ros.config import iterate_settings
+from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted((REPOSITORY / "launch").glob("*.launch.py"))
 ACTIONS = {
@@ -45,6 +49,12 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
         for kind in classes:
             setattr(module, kind, lambda *args, kind=kind, **named: Recorded(kind, args, named))
         monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.fixture(autouse=True)
+def anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import the module with the launch packages again, in each test with those that it has."""
+    monkeypatch.delitem(sys.modules, "lift3d_ros.nodes.launch_node", raising=False)
 
 
 def load(path: Path) -> ModuleType:
@@ -150,6 +160,23 @@ def test_the_skeleton_lifter_is_started_with_the_arguments() -> None:
         "input.gravity_frame": "odom",
         "use_sim_time": True,
     }
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("bev_detection", BevDetectionNodeConfig), ("skeleton_lifting", SkeletonLiftingNodeConfig)],
+)
+def test_arguments_set_only_parameters_that_the_node_has(name: str, config: type) -> None:
+    path = REPOSITORY / "launch" / f"{name}.launch.py"
+    declared = {setting.name for setting in iterate_settings(config)}
+    assert {argument.parameter for argument in load(path).ARGUMENTS.values()} <= declared
+    entities = described(path)
+    context = {a.positional[0]: "true" for a in of_kind(entities, "DeclareLaunchArgument")}
+    (node,) = of_kind(entities, "OpaqueFunction")[0].named["function"](context)
+    _, overrides = node.named["parameters"]
+    assert {"model", "engine.backend", "output_frame", "autostart"} < overrides.keys()
+    assert overrides.keys() <= declared | {"use_sim_time"}  # that one every node has from rclpy
 
 
 @pytest.mark.usefixtures("stub")

@@ -6,44 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from lift3d_ros.config import iterate_settings
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.launching import bev_detection_overrides, node_environment, skeleton_lifting_overrides
-from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
-from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
+from lift3d_ros.launching import node_environment, parameter_overrides
 
-UNSET = dict.fromkeys(("rig", "model", "output_frame", "backend", "autostart", "use_sim_time"), "")
-OF_SKELETONS = ("keypoints", "keypoints_type", "camera_info", "depth", "boxes", "gravity_frame")
-OF_ROS = {"use_sim_time"}  # a parameter of every node, declared by rclpy
+NAMES = {"rig": "rig", "model": "model", "backend": "engine.backend"}
+UNSET = dict.fromkeys((*NAMES, "autostart", "use_sim_time"), "")
 
 
 def test_empty_arguments_leave_what_the_parameter_file_says() -> None:
-    assert bev_detection_overrides(UNSET) == {}
+    assert parameter_overrides(UNSET, NAMES) == {}
 
 
 def test_arguments_become_parameters() -> None:
-    arguments = {"rig": "/cars/rig.yaml", "model": "dfa3d_tiny", "output_frame": "odom", "backend": "torch"}
-    assert bev_detection_overrides({**UNSET, **arguments}) == {
+    arguments = {"rig": "/cars/rig.yaml", "model": "dfa3d_tiny", "backend": "torch"}
+    assert parameter_overrides({**UNSET, **arguments}, NAMES) == {
         "rig": "/cars/rig.yaml",
         "model": "dfa3d_tiny",
-        "output_frame": "odom",
         "engine.backend": "torch",
     }
-
-
-def test_arguments_set_only_parameters_that_the_node_has() -> None:
-    every_argument = dict.fromkeys(UNSET, "true")
-    declared = {setting.name for setting in iterate_settings(BevDetectionNodeConfig)}
-    assert bev_detection_overrides(every_argument).keys() <= declared | OF_ROS
-
-
-def test_arguments_of_the_skeleton_lifter_set_only_parameters_that_it_has() -> None:
-    every_argument = dict.fromkeys((*UNSET, *OF_SKELETONS), "true")
-    declared = {setting.name for setting in iterate_settings(SkeletonLiftingNodeConfig)}
-    overrides = skeleton_lifting_overrides(every_argument)
-    assert overrides.keys() <= declared | OF_ROS
-    assert {"topics.keypoints_type", "input.gravity_frame", "engine.backend"} <= overrides.keys()
-    assert skeleton_lifting_overrides(dict.fromkeys(every_argument, "")) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,14 +32,14 @@ def test_arguments_of_the_skeleton_lifter_set_only_parameters_that_it_has() -> N
 )
 @pytest.mark.parametrize("argument", ["autostart", "use_sim_time"])
 def test_switches_become_booleans(argument: str, text: str, value: bool) -> None:
-    overrides = bev_detection_overrides({**UNSET, argument: text})
+    overrides = parameter_overrides({**UNSET, argument: text}, NAMES)
     assert overrides == {argument: value}
     assert isinstance(overrides[argument], bool), "a ROS parameter of type bool refuses text"
 
 
 def test_a_switch_that_is_neither_is_refused_with_what_was_expected() -> None:
     with pytest.raises(ConfigError, match=r"launch argument 'autostart' is 'on'; expected true or false"):
-        bev_detection_overrides({**UNSET, "autostart": "on"})
+        parameter_overrides({**UNSET, "autostart": "on"}, NAMES)
 
 
 @pytest.mark.parametrize(

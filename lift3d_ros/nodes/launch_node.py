@@ -1,0 +1,97 @@
+"""The launch description of one node: its arguments, its environment, the node itself and RViz. Needs ROS alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from launch import LaunchContext, LaunchDescription
+from lift3d_ros.launching import node_environment, parameter_overrides
+from lift3d_ros.resources import find_resource
+
+
+@dataclass(frozen=True)
+class LaunchArgument:
+    """A launch argument that sets one parameter of the node; empty, it leaves what the parameter file says."""
+
+    parameter: str
+    description: str
+
+
+_OF_EVERY_NODE = {
+    "model": LaunchArgument("model", "model name of models/manifest.yaml, or the path of an exported .onnx file"),
+    "backend": LaunchArgument("engine.backend", "runtime of the network: auto, onnxruntime or torch"),
+}
+
+
+def launch_node(name: str, arguments: Mapping[str, LaunchArgument], *, results: str, rviz: str) -> LaunchDescription:
+    """Return the description for the node called `name`.
+
+    Args:
+        arguments: those of this node alone, by the name that the user types.
+        results: what the node publishes, for the help texts.
+        rviz: file of config/rviz that shows them.
+    """
+    of_parameters = {
+        **arguments,
+        **_OF_EVERY_NODE,
+        "output_frame": LaunchArgument("output_frame", f"frame of the published {results}"),
+    }
+    # name: (default, description)
+    declared = {
+        "params_file": (str(find_resource(f"config/{name}.yaml")), "parameter file of the node"),
+        **{argument: ("", one.description) for argument, one in of_parameters.items()},
+        "autostart": ("", "true: configure and activate at start; false: leave that to a lifecycle manager"),
+        "use_sim_time": ("", "true: take the time from /clock, for recordings that are played"),
+        "namespace": ("", "namespace of the node and its topics"),
+        "log_level": ("info", "debug, info, warn or error"),
+        "rviz": ("false", f"true: open RViz with a view of the {results}"),
+        "fixed_frame": ("", "frame in which RViz shows them; empty: output_frame, else that of the view"),
+    }
+    parameters = {argument: one.parameter for argument, one in of_parameters.items()}
+
+    def values_in(context: LaunchContext) -> dict[str, str]:
+        return {argument: LaunchConfiguration(argument).perform(context) for argument in declared}
+
+    def start_node(context: LaunchContext) -> list[LifecycleNode]:
+        values = values_in(context)
+        overrides = parameter_overrides(values, parameters)
+        return [
+            LifecycleNode(
+                package="lift3d_ros",
+                executable=name,
+                name=name,
+                namespace=values["namespace"],
+                parameters=[values["params_file"], *([overrides] if overrides else [])],
+                arguments=["--ros-args", "--log-level", values["log_level"]],
+                output="screen",
+            )
+        ]
+
+    def start_viewer(context: LaunchContext) -> list[Node]:
+        values = values_in(context)
+        overrides = parameter_overrides(values, parameters)
+        frame = values["fixed_frame"] or values["output_frame"]
+        return [
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                namespace=values["namespace"],
+                arguments=["-d", str(find_resource(f"config/rviz/{rviz}")), *(["-f", frame] if frame else [])],
+                parameters=[{"use_sim_time": bool(overrides.get("use_sim_time", False))}],
+            )
+        ]
+
+    return LaunchDescription(
+        [
+            *(DeclareLaunchArgument(key, default_value=d, description=text) for key, (d, text) in declared.items()),
+            *(SetEnvironmentVariable(variable, value) for variable, value in node_environment().items()),
+            OpaqueFunction(function=start_node),
+            OpaqueFunction(function=start_viewer, condition=IfCondition(LaunchConfiguration("rviz"))),
+        ]
+    )
