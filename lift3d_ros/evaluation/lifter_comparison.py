@@ -69,6 +69,7 @@ def part_rows(runs: Runs, base: str, names: Sequence[str]) -> dict[str, dict[str
             for condition in CONDITIONS
         }
         row["seeds"] = ", ".join(f"{scores.median(CLEAN):.3f}" for _, scores in sorted(runs[name].items()))
+        row |= dict.fromkeys(("difference", "verdict", "over_sets"), "")
         shared = sorted(runs[name].keys() & runs[base].keys())
         if name != base and shared:
             each = [_differences(runs[name][seed], runs[base][seed]) for seed in shared]

@@ -28,7 +28,7 @@ def test_rows_have_medians_over_sets_and_means_over_seeds() -> None:
     assert row["damaged"] == pytest.approx(0.70)
     assert row["without_leaves"] == pytest.approx(0.9)
     assert row["seeds"] == "0.300, 0.400"
-    assert "difference" not in row
+    assert row["difference"] == row["verdict"] == ""
 
 
 def test_differences_are_paired_by_seed_and_by_set() -> None:
