@@ -25,8 +25,8 @@ from lift3d_ros.datasets.keypoint_rigs import Figure, sample_figure
 from lift3d_ros.datasets.keypoint_vehicles import rigid_figures
 from lift3d_ros.datasets.keypoints import KeypointSet
 from lift3d_ros.errors import DatasetError, Lift3dError
+from lift3d_ros.evaluation.lifted_views import lift_views
 from lift3d_ros.evaluation.run_report import REPORT_FILE, jpeg_bytes, versions
-from lift3d_ros.evaluation.skeleton_lifting import lift_views
 from lift3d_ros.evaluation.skeleton_report import comparison_picture
 from lift3d_ros.evaluation.skeleton_views import views_of
 from lift3d_ros.evaluation.skeletons import rms_sizes

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lift3d_ros.evaluation.lifted_views import LiftedViews
 from lift3d_ros.evaluation.skeleton_files import FileChoice, SkeletonFile, read_skeleton_files
-from lift3d_ros.evaluation.skeleton_lifting import CLEAN, Condition, LiftedViews, evaluate_skeletons
+from lift3d_ros.evaluation.skeleton_lifting import CLEAN, Condition, evaluate_skeletons
 from lift3d_ros.evaluation.skeletons import centred_errors, reliability_table, rms_sizes
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine
 from lift3d_ros.pipelines.skeleton_lifting import MEAN_DISTANCE, SkeletonLiftingConfig

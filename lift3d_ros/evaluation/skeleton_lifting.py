@@ -16,28 +16,22 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from lift3d_ros.datasets.keypoints import KeypointSet
+from lift3d_ros.evaluation.lifted_views import LiftedViews, lift_views
 from lift3d_ros.evaluation.skeleton_files import H3WB_SKELETON, SkeletonFile
+from lift3d_ros.evaluation.skeleton_reliability import mirror_table, uncertainty_table
 from lift3d_ros.evaluation.skeleton_views import LabelledViews, damaged, rolled, views_of, without_leaves
 from lift3d_ros.evaluation.skeletons import (
     ReliabilityBin,
     SkeletonFigures,
-    aligned_errors,
-    centred_errors,
-    flat_guess,
     mean_error,
-    reliability_table,
     rms_sizes,
     skeleton_figures,
 )
-from lift3d_ros.geometry.skeleton import SkeletonFacts
-from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
 from lift3d_ros.pipelines.skeleton_engine import LfmEngine
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLifter, SkeletonLiftingConfig
-from lift3d_ros.types import Float64Array, Keypoints2D, ModelIdentity
+from lift3d_ros.types import Float64Array, ModelIdentity
 
 CLEAN = "clean"
-_FRAMES_PER_RUN = 256
-_MIRROR_BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _NON_COMMERCIAL_ROW = "nc_ files"
 _H3WB_PARTS = {"body": slice(0, 23), "face": slice(23, 91), "hands": slice(91, 133)}
 
@@ -61,33 +55,6 @@ class Condition:
     has_leaves: bool = True
     is_rolled: bool = False
     distance: float = float("inf")
-
-
-@dataclass(frozen=True, eq=False)
-class LiftedViews:
-    """Truth and prediction of the same views, in the unit of the file, camera frame.
-
-    Args:
-        predicted: (N, J, 3), scaled to the true x and y.
-        hypotheses: (N, 2, J, 3) likewise, the likelier first.
-        probability: (N,) of the likelier one.
-        is_decided: (N,) whether the lifter takes the mirror image for decided.
-        uncertainty: (N, J) stated standard deviation along an axis.
-        is_lifted: (N,) False where the lifter refused and the flat guess stands.
-    """
-
-    views: LabelledViews
-    predicted: Float64Array
-    hypotheses: Float64Array
-    probability: Float64Array
-    is_decided: NDArray[np.bool_]
-    uncertainty: Float64Array
-    is_lifted: NDArray[np.bool_]
-
-    @property
-    def errors(self) -> Float64Array:
-        """(N, J) distances after the best similarity transform, NaN where not valid."""
-        return aligned_errors(self.predicted, self.views.joints, self.views.is_valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,40 +158,17 @@ def evaluate_skeletons(
             if condition.name == CLEAN:
                 clean = lifted
         results.append(FileResult(file, figures, clean))
+    free = [result for result in results if not result.file.is_non_commercial] or results
+    judged = [part for result in free for part in result.clean]
     return SkeletonEvaluation(
         engine.identity,
         tuple(conditions),
         tuple(results),
         left_out,
         tuple(_notes(results)),
-        _uncertainty_table(results),
-        _mirror_table(results),
+        uncertainty_table(judged),
+        mirror_table(judged),
     )
-
-
-def lift_views(lifter: SkeletonLifter, views: LabelledViews) -> LiftedViews:
-    """Lift all views, each as an instance of its own without memory of others."""
-    frames, joints = views.is_seen.shape
-    flat = flat_guess(views.joints)
-    hypotheses = np.stack([flat, flat], axis=1)
-    probability, is_decided = np.full(frames, 0.5), np.zeros(frames, dtype=bool)
-    uncertainty, is_lifted = np.full((frames, joints), np.nan), np.zeros(frames, dtype=bool)
-    skeletons = {views.skeleton.name: SkeletonFacts(views.skeleton)}
-    for first in range(0, frames, _FRAMES_PER_RUN):
-        instances = tuple(
-            Keypoints2D(views.points[row], is_visible=views.is_seen[row], skeleton=views.skeleton.name, instance_id=row)
-            for row in range(first, min(first + _FRAMES_PER_RUN, frames))
-        )
-        result = lifter.infer(lifter.prepare(KeypointFrame(first, instances, skeletons, camera=views.camera)))
-        for found in result.skeletons:
-            row = found.instance_id
-            scale = _scale_of_picture(found.joints, views.joints[row], views.is_valid[row])
-            hypotheses[row] = scale * found.hypotheses[:2]
-            uncertainty[row] = scale * found.uncertainty
-            probability[row] = found.probabilities[0]
-            is_decided[row] = found.mirror_cue != "undecided"
-            is_lifted[row] = True
-    return LiftedViews(views, hypotheses[:, 0], hypotheses, probability, is_decided, uncertainty, is_lifted)
 
 
 def _views(file: SkeletonFile, condition: Condition, seed: int) -> tuple[LabelledViews, ...]:
@@ -254,13 +198,6 @@ def _config_for(
         max_joints=max(config.lifter.max_joints, *(len(one.skeleton) for one in views)),
     )
     return dataclasses.replace(config, lifter=lifter)
-
-
-def _scale_of_picture(joints: Float64Array, true: Float64Array, is_valid: NDArray[np.bool_]) -> float:
-    """Return the factor that brings x and y closest to the true ones: one picture has no scale of its own."""
-    own, target = joints[is_valid][:, :2], true[is_valid][:, :2]
-    own, target = own - own.mean(axis=0), target - target.mean(axis=0)
-    return float((own * target).sum() / max(float((own**2).sum()), 1e-12))
 
 
 def _figures(file: SkeletonFile, lifted: Sequence[LiftedViews]) -> dict[str, Any]:
@@ -307,43 +244,6 @@ def _h3wb_figures(predicted: Float64Array, true: Float64Array, is_valid: NDArray
     ]
     figures["hands_wrist_aligned"] = float(np.mean(hands))
     return figures
-
-
-def _uncertainty_table(results: Sequence[FileResult]) -> tuple[ReliabilityBin, ...]:
-    """Return stated and found standard deviations of joints of clean views, in RMS sizes of their skeleton."""
-    found, stated = [], []
-    for part in _free_parts(results):
-        size = np.maximum(rms_sizes(part.views.joints, part.views.is_valid), 1e-12)[:, None]
-        errors = centred_errors(part.predicted, part.views.joints, part.views.is_valid)
-        found.append((errors / size)[part.is_lifted].ravel())
-        stated.append((part.uncertainty / size)[part.is_lifted].ravel())
-    if not found:
-        return ()
-    return reliability_table(np.concatenate(found)[None], np.concatenate(stated)[None])
-
-
-def _mirror_table(results: Sequence[FileResult]) -> tuple[ReliabilityBin, ...]:
-    """Return how often the likelier mirror image is the better one, in bins of its stated probability."""
-    probability, is_right = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-    for part in _free_parts(results):
-        own, other = (
-            np.nansum(aligned_errors(part.hypotheses[:, number], part.views.joints, part.views.is_valid), axis=1)
-            for number in (0, 1)
-        )
-        probability.append(part.probability[part.is_lifted])
-        is_right.append((own <= other)[part.is_lifted])
-    stated, right = np.concatenate(probability), np.concatenate(is_right)
-    bin_of = np.clip(np.digitize(stated, _MIRROR_BINS) - 1, 0, len(_MIRROR_BINS) - 2)
-    return tuple(
-        ReliabilityBin(int(rows.sum()), float(stated[rows].mean()), float(right[rows].mean()))
-        for rows in (bin_of == number for number in range(len(_MIRROR_BINS) - 1))
-        if rows.any()
-    )
-
-
-def _free_parts(results: Sequence[FileResult]) -> list[LiftedViews]:
-    free = [result for result in results if not result.file.is_non_commercial] or list(results)
-    return [part for result in free for part in result.clean]
 
 
 def _notes(results: Sequence[FileResult]) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lift3d_ros.evaluation.lifted_views import LiftedViews
 from lift3d_ros.evaluation.run_report import REPORT_FILE, jpeg_bytes, versions
-from lift3d_ros.evaluation.skeleton_lifting import CLEAN, FileResult, LiftedViews, SkeletonEvaluation
+from lift3d_ros.evaluation.skeleton_lifting import CLEAN, FileResult, SkeletonEvaluation
 from lift3d_ros.evaluation.skeletons import ReliabilityBin, rms_sizes
 from lift3d_ros.types import Float64Array, Skeleton3D, UInt8Array
 from lift3d_ros.viz.canvas import DARK, LIGHT, draw_text, place_text

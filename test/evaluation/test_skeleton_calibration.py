@@ -18,9 +18,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from lift3d_ros.evaluation import skeleton_calibration
+from lift3d_ros.evaluation.lifted_views import LiftedViews
 from lift3d_ros.evaluation.skeleton_calibration import calibrate_weights, fit_spread
 from lift3d_ros.evaluation.skeleton_files import FileChoice, read_skeleton_files
-from lift3d_ros.evaluation.skeleton_lifting import CLEAN, Condition, LiftedViews, evaluate_skeletons
+from lift3d_ros.evaluation.skeleton_lifting import CLEAN, Condition, evaluate_skeletons
 from lift3d_ros.models.lfm.config import LfmConfig
 from lift3d_ros.models.lfm.network import LfmNetwork
 from lift3d_ros.models.lfm.spread import scaled_spread
