@@ -1,0 +1,180 @@
+"""Opens the network of the object reconstructor: model name in, engines for planes and field out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
+from lift3d_ros.errors import EngineError, WeightsError
+from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.types import Float32Array, Float64Array, ModelIdentity
+from lift3d_ros.weights.manifest import ModelEntry, find_model, known_models, verified_weights_path
+
+if TYPE_CHECKING:
+    from lift3d_ros.models.lrm.field import TriplaneField
+    from lift3d_ros.models.lrm.network import Lrm
+    from lift3d_ros.models.lrm.stages import PictureToPlanes
+
+_OURS = "lift3d-"
+
+
+@dataclass(frozen=True)
+class LrmSource:
+    """What a network is made of.
+
+    Args:
+        weights: file of its weights, None for random ones.
+        sha256: of that file.
+        seed: makes the random weights.
+    """
+
+    name: str
+    config: LrmConfig
+    weights: Path | None = None
+    sha256: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class LrmEngine:
+    """A loaded network.
+
+    Args:
+        planes: pictures to planes, with the signature of :func:`planes_signature`.
+        field: planes and points to density and colour, with the signature of :func:`field_signature`.
+    """
+
+    planes: Engine
+    field: Engine
+    config: LrmConfig
+    identity: ModelIdentity
+    encoder: PictureToPlanes
+    triplane_field: TriplaneField
+
+    def watch(self, on_layer: Callable[[float], object]) -> None:
+        """Call a function with the share that is done before each layer of the next pictures; it may raise to stop."""
+        self.encoder.on_layer = on_layer
+
+    def render(
+        self, planes: Float32Array, T_object_camera: Float64Array, intrinsics: Float64Array, side: int
+    ) -> Iterator[Float32Array]:
+        """Yield a rendered picture in bands; see :func:`lift3d_ros.models.lrm.stages.render_bands`."""
+        from lift3d_ros.models.lrm.stages import render_bands
+
+        return render_bands(self.triplane_field, planes, T_object_camera, intrinsics, side, self.config.render)
+
+
+def planes_signature(config: LrmConfig) -> EngineSignature:
+    """Return the tensors of the network without its field; the camera is an input of every model, used or not."""
+    side, decoder = config.image.side, config.decoder
+    texels = decoder.plane_side * decoder.upsampling
+    return EngineSignature(
+        inputs=(TensorSpec("images", (1, 3, side, side)), TensorSpec("cameras", (1, CAMERA_NUMBERS))),
+        outputs=(TensorSpec("planes", (1, 3, decoder.channels, texels, texels)),),
+    )
+
+
+def field_signature(config: LrmConfig) -> EngineSignature:
+    """Return the tensors of the field, for any number of points."""
+    return EngineSignature(
+        inputs=(planes_signature(config).outputs[0], TensorSpec("points", (1, None, 3))),
+        outputs=(TensorSpec("density", (1, None)), TensorSpec("color", (1, None, 3))),
+    )
+
+
+def find_lrm(model: str) -> LrmSource:
+    """Return the network called `model` in a manifest, or one of our own configurations with random weights.
+
+    Raises:
+        WeightsError: no such model; or weights that are missing, damaged or belong to another method.
+    """
+    is_known = any(known.name == model for known in known_models())
+    if not is_known and model in PRESETS:
+        config = preset(model)
+        assert config is not None
+        if model.startswith(_OURS):
+            return LrmSource(model, config)
+        raise WeightsError(
+            f"model '{model}': its weights are published by others and are not here; get them, and take them over with "
+            f"'lift3d weights import FILE --as {model}'"
+        )
+    entry = find_model(model)
+    return LrmSource(model, _config_of(model, entry), verified_weights_path(model, entry), entry.sha256, entry.seed)
+
+
+def open_lrm_engine(model: str, config: EngineConfig) -> LrmEngine:
+    """Load a model by its name in a manifest, or one of our own configurations with random weights.
+
+    Raises:
+        WeightsError: unknown model, missing or damaged weights.
+        EngineError: torch is not installed, or another backend was asked for.
+    """
+    return open_lrm_source(find_lrm(model), config)
+
+
+def open_lrm_source(source: LrmSource, config: EngineConfig) -> LrmEngine:
+    """Load a network that need not stand in a manifest; otherwise as :func:`open_lrm_engine`."""
+    if config.backend not in ("auto", "torch"):
+        raise EngineError(
+            f"engine.backend '{config.backend}' does not run object reconstruction; set engine.backend to auto or torch"
+        )
+    network, identity = load_lrm_network(source)
+    from lift3d_ros.engines.torch_engine import TorchEngine
+    from lift3d_ros.models.lrm.stages import PictureToPlanes, PointsToField
+
+    encoder = PictureToPlanes(network)
+    planes = TorchEngine(encoder, planes_signature(source.config), config.device, config.threads, config.precision)
+    # Coordinates and densities of the field need all digits of float32, and it is small.
+    field = TorchEngine(PointsToField(network.field), field_signature(source.config), config.device, config.threads)
+    identity = ModelIdentity(identity.name, identity.weights_sha256, identity.is_trained, planes.name)
+    return LrmEngine(planes, field, source.config, identity, encoder, network.field)
+
+
+def load_lrm_network(source: LrmSource) -> tuple[Lrm, ModelIdentity]:
+    """Build the network and load its weights; without trained weights they are random but repeatable.
+
+    Returns:
+        The network in eval mode, and whose weights it has.
+
+    Raises:
+        EngineError: torch or safetensors is not installed.
+        WeightsError: the weights do not fit the network.
+    """
+    missing = [package for package in ("torch", "safetensors") if importlib.util.find_spec(package) is None]
+    if missing:
+        raise EngineError(
+            f"model '{source.name}': running it needs {' and '.join(missing)}, not installed for this Python; "
+            f"'pip install {' '.join(missing)}'"
+        )
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save
+
+    from lift3d_ros.models.lrm.network import build_lrm
+
+    network = build_lrm(source.config, source.seed)
+    if source.weights is not None:
+        try:
+            network.load_state_dict(load_file(str(source.weights)), strict=True)
+        except (SafetensorError, RuntimeError) as error:
+            detail = " ".join(str(error).split())[:400]
+            raise WeightsError(f"{source.weights}: does not fit model '{source.name}': {detail}") from None
+        assert source.sha256 is not None
+        return network, ModelIdentity(source.name, source.sha256, is_trained=True)
+    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    return network, ModelIdentity(source.name, hashlib.sha256(save(weights)).hexdigest(), is_trained=False)
+
+
+def _config_of(name: str, entry: ModelEntry) -> LrmConfig:
+    config = preset(entry.preset) if entry.method == "lrm" else None
+    if config is None:
+        raise WeightsError(
+            f"model '{name}': method '{entry.method}' with preset '{entry.preset}' does not reconstruct objects; "
+            f"expected method 'lrm' with one of the presets {', '.join(PRESETS)}"
+        )
+    return config
