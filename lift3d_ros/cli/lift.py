@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     from lift3d_ros.datasets.keypoint_json import read_keypoint_file
     from lift3d_ros.errors import ConfigError
+    from lift3d_ros.geometry.camera_file import load_camera_option
     from lift3d_ros.geometry.skeleton import load_skeleton
     from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
     from lift3d_ros.pipelines.skeleton_lifting import open_skeleton_lifter
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     image_size = None if only_picture is None else (only_picture.shape[1], only_picture.shape[0])
     content = read_keypoint_file(args.keypoints, skeleton, image_size)
     _check_lengths(known_lengths, content.skeletons)
-    camera, up = _camera(args.camera), _up(args.pitch)
+    camera = None if args.camera is None else load_camera_option(args.camera)
+    up = _up(args.pitch)
     lifter = open_skeleton_lifter(_config_of(args))
     pictures = [picture for picture in content.pictures if picture.instances]
     if only_picture is not None and len(pictures) > 1:
@@ -157,17 +159,6 @@ def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, Ske
                 problems.append(error)
         if problems and len(problems) == len(skeletons):
             raise problems[0]
-
-
-def _camera(option: str | None) -> CameraModel | None:
-    from lift3d_ros.geometry.camera_file import load_camera
-
-    if option is None:
-        return None
-    path, separator, name = option.rpartition(":")
-    if separator and not Path(option).exists():
-        return load_camera(Path(path), name)
-    return load_camera(Path(option))
 
 
 def _fitted(camera: CameraModel | None, rgb: UInt8Array | None) -> CameraModel | None:

@@ -234,6 +234,7 @@ def _config_of(args: argparse.Namespace) -> ObjectReconstructionConfig:
 
 
 def _frame_of(args: argparse.Namespace) -> ObjectFrame:
+    from lift3d_ros.geometry.camera_file import load_camera_option
     from lift3d_ros.images.preprocess import scaled_to
     from lift3d_ros.pipelines.object_reconstruction import ObjectFrame
 
@@ -248,7 +249,7 @@ def _frame_of(args: argparse.Namespace) -> ObjectFrame:
     camera: CameraModel | None = None
     depth: Float32Array | None = None
     if args.camera is not None:
-        camera = scaled_to(_camera(args.camera), picture.shape[1], picture.shape[0], "IMAGE")
+        camera = scaled_to(load_camera_option(args.camera), picture.shape[1], picture.shape[0], "IMAGE")
         depth = _read_depth(args.depth)
     return ObjectFrame(
         picture,
@@ -272,15 +273,6 @@ def _box(text: str) -> PixelBox:
             f"--box {text}: expected four numbers, left, top, right and bottom in pixels, as in --box 210,80,390,320"
         ) from None
     return PixelBox(top, left, bottom, right)
-
-
-def _camera(option: str) -> CameraModel:
-    from lift3d_ros.geometry.camera_file import load_camera
-
-    path, separator, name = option.rpartition(":")
-    if separator and not Path(option).exists():
-        return load_camera(Path(path), name)
-    return load_camera(Path(option))
 
 
 def _read_depth(path: Path) -> Float32Array:

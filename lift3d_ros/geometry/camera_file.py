@@ -44,6 +44,14 @@ def load_camera(path: Path, name: str = "") -> CameraModel:
     return model
 
 
+def load_camera_option(option: str) -> CameraModel:
+    """Read the camera of an option ``FILE`` or ``FILE:NAME``; see :func:`load_camera`."""
+    path, separator, name = option.rpartition(":")
+    if separator and not Path(option).exists():
+        return load_camera(Path(path), name)
+    return load_camera(Path(option))
+
+
 def _read_calibration(content: Mapping[str, Any], path: Path) -> CameraModel:
     def numbers(key: str, counts: Sequence[int] | None) -> list[float]:
         block = content.get(key)
