@@ -1,4 +1,4 @@
-"""`lift3d evaluate`: measure a detector or a lifter on labelled data with the metrics of the field."""
+"""`lift3d evaluate`: measure a model on labelled data with the metrics of the field."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lift3d_ros.cli import evaluate_skeletons
+from lift3d_ros.cli import evaluate_points, evaluate_skeletons
 
 if TYPE_CHECKING:
     from lift3d_ros.cli.detection_run import RunConfig
@@ -22,6 +22,7 @@ Measure a model on labelled data, and write metrics.json and a report page.
 
   lift3d evaluate bev_detection --data scenes --out results           3D boxes on labelled scenes
   lift3d evaluate skeleton_lifting --data keypoints --out results     3D skeletons on files with true joints
+  lift3d evaluate point_features --train ... --test ... --out results classes of clouds, from frozen features
 
 'lift3d evaluate TASK --help' explains each task.
 """
@@ -55,11 +56,13 @@ _TABLES = {
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
-    parser = _add(subparsers, "evaluate", "measure a detector or a lifter on labelled data", DESCRIPTION)
+    parser = _add(subparsers, "evaluate", "measure a model on labelled data", DESCRIPTION)
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     _add_bev_options(_add(tasks, "bev_detection", "3D boxes on labelled scenes", BEV_DESCRIPTION))
     lifting = _add(tasks, "skeleton_lifting", "3D skeletons on files with true joints", evaluate_skeletons.DESCRIPTION)
     evaluate_skeletons.add_options(lifting)
+    points = _add(tasks, "point_features", "features of clouds by their classes", evaluate_points.DESCRIPTION)
+    evaluate_points.add_options(points)
 
 
 def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Train the BEV detector (dfa3d) or the skeleton lifter (lfm).
+Train the BEV detector (dfa3d), the skeleton lifter (lfm) or the point encoder (i2p_mae).
 
   lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
   lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
@@ -19,6 +19,9 @@ Train the BEV detector (dfa3d) or the skeleton lifter (lfm).
   lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data simulator --init-from LITE0.pth --out run
   torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
   lift3d train lfm --config config/training/lfm_cpu.yaml --data keypoints --out run     folders of .npz point sets
+  lift3d train i2p_mae --stage teacher --data clouds --out teacher                      files or folders of clouds
+  lift3d train i2p_mae --data clouds --teacher teacher/weights.safetensors --out run
+  lift3d train i2p_mae --stage finetune --data clouds --init-from run/encoder.safetensors --out classifier
 
 --data takes packs (several), one folder or recording with labels, or the word 'simulator': then scenes are rendered
 while the network trains, by run.workers processes, in an order that cannot be repeated. A run writes losses.csv,
@@ -41,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("method", choices=["dfa3d", "lfm"], help="what to train")
+    parser.add_argument("method", choices=["dfa3d", "lfm", "i2p_mae"], help="what to train")
     parser.add_argument("--config", type=Path, metavar="FILE", help="recipe (default config/training/METHOD_cpu.yaml)")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
     parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
@@ -59,6 +62,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--non-commercial", action="store_true", help="lfm: also train on sets whose name starts with nc_"
     )
+    points = parser.add_argument_group("i2p_mae")
+    points.add_argument(
+        "--stage", choices=["pretrain", "teacher", "finetune"], help="what is trained (default: as the recipe says)"
+    )
+    points.add_argument("--teacher", type=Path, metavar="FILE", help="weights of a 2D teacher, or of CLIP")
     packing = parser.add_argument_group("only prepare data")
     packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")
     packing.add_argument("--quality", type=int, default=80, help="WebP quality of packed pictures; 0: as they are")
@@ -86,9 +94,15 @@ def run(args: argparse.Namespace) -> int:
         from lift3d_ros.cli.train_lfm import run_lfm
 
         return run_lfm(args)
+    if args.method == "i2p_mae":
+        from lift3d_ros.cli.train_i2p_mae import run_i2p_mae
+
+        return run_i2p_mae(args)
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.dfa3d.settings import load_recipe
 
+    if args.stage is not None or args.teacher is not None:
+        raise ConfigError("--stage and --teacher are for i2p_mae; leave them out")
     config = args.config or find_resource("config/training/dfa3d_cpu.yaml")
     recipe = load_recipe(config, args.changes)
     if args.pack is not None:

@@ -19,6 +19,8 @@ def run_lfm(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--pack and --classes are for dfa3d; 'lift3d train lfm' reads folders of .npz files as they are"
         )
+    if args.stage is not None or args.teacher is not None:
+        raise ConfigError("--stage and --teacher are for i2p_mae; leave them out")
     if args.out is None:
         raise ConfigError("--out is missing; name the folder of the run")
     recipe = load_recipe(args.config or find_resource("config/training/lfm_cpu.yaml"), args.changes)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import torch
+
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
 from lift3d_ros.models.i2p_mae.heads import PartSegmenter, PointClassifier, PointFeatureNetwork
 from lift3d_ros.models.i2p_mae.reconstruction import PointAutoencoder
@@ -20,3 +24,10 @@ def build(config: I2pMaeConfig) -> PointNetwork:
             return PointClassifier(config)
         case "part_segmentation":
             return PartSegmenter(config)
+
+
+def build_encoder(config: I2pMaeConfig, seed: int = 0) -> PointFeatureNetwork:
+    """Return the encoder of a configuration alone, in eval mode, with the random weights of `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return PointFeatureNetwork(dataclasses.replace(config, head="none")).eval()

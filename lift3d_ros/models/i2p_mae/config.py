@@ -96,6 +96,31 @@ class ReconstructionConfig:
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """A small 2D teacher of our own, a transformer on depth maps of 224 px.
+
+    Args:
+        patch_size: px; 28 gives maps of 8 x 8, at a third of the work of the usual 16.
+        out_dims: channels of its features.
+    """
+
+    patch_size: int = 28
+    dims: int = 96
+    num_layers: int = 4
+    num_heads: int = 4
+    out_dims: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit together."""
+        if self.patch_size < 1 or 224 % self.patch_size:
+            raise ConfigError(f"'teacher.patch_size' is {self.patch_size}; expected a divisor of 224, as 16 or 28")
+        if self.num_heads < 1 or self.dims < 1 or self.dims % self.num_heads:
+            raise ConfigError(
+                f"'teacher.dims' is {self.dims}; expected a multiple of 'teacher.num_heads' ({self.num_heads})"
+            )
+
+
+@dataclass(frozen=True)
 class ClassificationConfig:
     """The classifier on the coarsest tokens.
 
@@ -210,7 +235,8 @@ def preset(name: str) -> I2pMaeConfig | None:
 def _own_presets() -> dict[str, I2pMaeConfig]:
     encoder = EncoderConfig(dims=(48, 96, 192), depths=(3, 3, 3), embedding_dims=(64, 128, 256))
     decoder = ReconstructionConfig(dims=(192, 96), teacher_dims=64)
-    small = I2pMaeConfig(num_points=1024, tokens=TokenConfig((256, 128, 32), (16, 8, 8)), encoder=encoder)
+    tokens = TokenConfig((256, 128, 32), (16, 8, 8))
+    small = I2pMaeConfig(num_points=1024, pooling="mean_plus_max", tokens=tokens, encoder=encoder)
     pretrain = dataclasses.replace(small, head="reconstruction", reconstruction=decoder)
     return {"lift3d-points-small": small, "lift3d-points-small-pretrain": pretrain}
 

@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from lift3d_ros.models.i2p_mae.config import TeacherConfig
+from lift3d_ros.models.i2p_mae.pointwise import PointwiseNorm
+
 
 class TeacherMaps(NamedTuple):
     """What a teacher says of each patch of its pictures.
@@ -74,6 +77,30 @@ class ClipVisionTransformer(nn.Module):
         x = torch.cat([classes, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         x, attention = self.transformer(self.ln_pre(x))
         return self.ln_post(x) @ self.proj, attention
+
+
+class SmallTeacher(nn.Module):
+    """Our own teacher; the channels of its features have mean 0 and variance 1 over what it was trained on."""
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = ClipVisionTransformer(
+            224, config.patch_size, config.dims, config.num_layers, config.num_heads, config.out_dims
+        )
+        self.feature_norm = PointwiseNorm(config.out_dims, affine=False)
+
+    def forward(self, images: Tensor) -> TeacherMaps:
+        """Return features of all patches, and the attention that the class token pays them in the last layer."""
+        return self.encode(images)[1]
+
+    def encode(self, images: Tensor) -> tuple[Tensor, TeacherMaps]:
+        """Return the class token (M, C) as well."""
+        tokens, attention = self.vision.encode(images)
+        side = images.shape[-1] // self.config.patch_size
+        features = self.feature_norm(tokens[:, 1:].float()).transpose(1, 2).unflatten(2, (side, side))
+        saliency = attention[:, 0, 1:].float().reshape(-1, 1, side, side)
+        return tokens[:, 0].float(), TeacherMaps(features, saliency)
 
 
 class _Transformer(nn.Module):

@@ -1,0 +1,160 @@
+"""`lift3d evaluate point_features`: measure the features of a point encoder on labelled clouds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lift3d_ros.evaluation.point_features import Condition, FeatureSet, PointEvaluation
+
+DESCRIPTION = """\
+Measure frozen features of a point encoder: a linear SVM on those of the training files, scored on the test files.
+
+  lift3d evaluate point_features --train train_0.npz train_1.npz --test val.npz --model my-encoder --out results
+  lift3d evaluate point_features --train clouds --test clouds --weights run/encoder.safetensors --out results
+  lift3d evaluate point_features --train clouds --test clouds --descriptors --out classic --robustness
+
+Files: .npz with points (N, P, 3) and labels (N,), and classes.json beside it; ModelNet40 as .h5, .dat or as list
+(modelnet40_train.txt); ScanObjectNN as .h5. Of a folder those are taken whose names say train, or val, or test.
+
+DIR receives metrics.json: accuracy, per_class, confusion (rows are true classes), and the accuracy under each harder
+condition. The cost of the SVM is chosen by cross-validation on the training files alone.
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the task."""
+    parser.add_argument("--train", type=Path, nargs="+", required=True, metavar="PATH", help="training files, folders")
+    parser.add_argument("--test", type=Path, nargs="+", required=True, metavar="PATH", help="test files, folders")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the metrics")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="NAME", help="model name of models/manifest.yaml")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="weights of a training")
+    which.add_argument("--untrained", metavar="PRESET", help="random weights of --seed")
+    which.add_argument("--descriptors", action="store_true", help="classic descriptors in place of an encoder")
+    parser.add_argument("--pooling", choices=["max", "mean_plus_max"], help="of the tokens (default: of the model)")
+    parser.add_argument("--cost", type=float, metavar="C", help="of the SVM (default: chosen on the training files)")
+    parser.add_argument("--as-stored", action="store_true", help="do not bring clouds to the unit sphere")
+    parser.add_argument("--device", default="cpu", help="where the encoder runs (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of changes and random weights (default %(default)s)")
+    parser.add_argument("--few-shot", action="store_true", help="also 10 and 20 labelled clouds of 5 and 10 classes")
+    harder = parser.add_argument_group("harder conditions of the test clouds, one at a time")
+    harder.add_argument("--robustness", action="store_true", help="all of them: 256 points, noise 0.02")
+    harder.add_argument("--rotated", action="store_true", help="turned about the up axis by a random angle")
+    harder.add_argument("--points", type=int, metavar="N", help="only N points of each are known")
+    harder.add_argument("--noise", type=float, metavar="S", help="noise of standard deviation S, radii of the cloud")
+    harder.add_argument("--occluded", action="store_true", help="the 30 %% of points on one side are missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results in DIR")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write and print."""
+    from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
+    from lift3d_ros.evaluation.linear_probe import check_scikit_learn
+    from lift3d_ros.evaluation.metrics_file import write_metrics
+    from lift3d_ros.evaluation.point_features import evaluate_points
+
+    _check(args)
+    check_scikit_learn()
+    conditions = _conditions(args)
+    training = read_clouds([path for place in args.train for path in find_cloud_files(place, "train")])
+    test = read_clouds([path for place in args.test for path in find_cloud_files(place, "held_out")])
+    result = evaluate_points(
+        _features(args),
+        training,
+        test,
+        conditions,
+        cost=args.cost,
+        normalises=not args.as_stored,
+        has_few_shot=args.few_shot,
+        seed=args.seed,
+    )
+    path = write_metrics(
+        args.out,
+        result.to_json(),
+        command=["lift3d", *sys.argv[1:]],
+        configuration={
+            "train": [place.resolve().name for place in args.train],
+            "test": [place.resolve().name for place in args.test],
+            "pooling": args.pooling,
+            "cost": args.cost,
+            "normalises": not args.as_stored,
+        },
+        seed=args.seed,
+        model=result.model.description,
+        weights_sha256=result.model.weights_sha256 or None,
+    )
+    _print(result)
+    print(f"metrics: {path}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be done before anything is computed."""
+    from lift3d_ros.errors import ConfigError, Lift3dError
+    from lift3d_ros.evaluation.metrics_file import METRICS_FILE
+    from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING
+
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+    if (args.out / METRICS_FILE).exists() and not args.overwrite:
+        raise Lift3dError(f"{args.out}: already holds results; replace them with --overwrite, or choose another folder")
+    if args.weights is not None and args.weights.suffix != WEIGHTS_ENDING:
+        raise ConfigError(f"--weights '{args.weights}': expected a file name that ends in {WEIGHTS_ENDING}")
+    if args.descriptors and args.pooling is not None:
+        raise ConfigError("--pooling has no effect with --descriptors; leave one of them out")
+    for name, value, lowest, highest in (
+        ("cost", args.cost, 1e-9, 1e9),
+        ("seed", args.seed, 0, 2**32),
+        ("points", args.points, 1, 1_000_000),
+        ("noise", args.noise, 1e-9, 10.0),
+    ):
+        if value is not None and not lowest <= value <= highest:
+            raise ConfigError(f"--{name} {value:g}: expected {lowest:g} to {highest:g}")
+
+
+def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:
+    from lift3d_ros.evaluation.point_features import Condition
+
+    points, noise, hidden = args.points or 256, args.noise or 0.02, 0.3
+    asked = (
+        (args.rotated, Condition("rotated", "turned about the up axis", is_turned=True)),
+        (args.points, Condition(f"points_{points}", f"{points} points", points=points)),
+        (args.noise, Condition("noise", f"noise of {noise:g} radii", noise=noise)),
+        (args.occluded, Condition("occluded", f"{hidden:.0%} of the points missing on one side", hidden=hidden)),
+    )
+    return tuple(condition for is_on, condition in asked if is_on or args.robustness)
+
+
+def _features(args: argparse.Namespace) -> FeatureSet:
+    import dataclasses
+
+    from lift3d_ros.evaluation.point_features import descriptor_features, encoder_features
+    from lift3d_ros.pipelines.point_network import find_points, untrained_points
+
+    if args.descriptors:
+        return descriptor_features()
+    if args.untrained is not None:
+        source = untrained_points(args.untrained, args.seed)
+    else:
+        source = find_points(args.model if args.weights is None else str(args.weights))
+    if args.pooling is not None:
+        source = dataclasses.replace(source, config=dataclasses.replace(source.config, pooling=args.pooling))
+    return encoder_features(source, device=args.device)
+
+
+def _print(result: PointEvaluation) -> None:
+    count = len(result.labels)
+    for condition in result.conditions:
+        accuracy = result.accuracy(condition.name)
+        print(f"{condition.title:42} {accuracy:6.1%}  ({round(accuracy * count)} of {count} clouds)")
+    for found in result.few_shot.values():
+        title = f"{found.shots} clouds of each of {found.ways} classes"
+        print(f"{title:42} {found.mean:6.1%}  (standard deviation over {found.draws} draws {found.deviation:.1%})")
+    worst = sorted(result.per_class().items(), key=lambda row: row[1]["accuracy"])[:3]
+    print("least known classes: " + ", ".join(f"{name} {row['accuracy']:.0%}" for name, row in worst))
+    print(f"model: {result.model.description}; cost of the SVM {result.cost:g}, {result.feature_dims} features")

@@ -1,0 +1,76 @@
+"""`lift3d train i2p_mae`: train the point encoder, its 2D teacher or a classifier on files of clouds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lift3d_ros.errors import ConfigError, WeightsError
+
+_RECIPES = {
+    "pretrain": "config/training/i2p_mae_cpu.yaml",
+    "teacher": "config/training/i2p_mae_teacher.yaml",
+    "finetune": "config/training/i2p_mae_finetune.yaml",
+}
+
+
+def run_i2p_mae(args: argparse.Namespace) -> int:
+    """Train and say what to do next."""
+    from lift3d_ros.resources import find_resource
+    from lift3d_ros.training.i2p_mae.settings import load_recipe
+    from lift3d_ros.training.i2p_mae.train import train
+
+    if args.pack is not None or args.classes is not None:
+        raise ConfigError(
+            "--pack and --classes are for dfa3d; 'lift3d train i2p_mae' reads files of clouds as they are"
+        )
+    if args.out is None:
+        raise ConfigError("--out is missing; name the folder of the run")
+    config = args.config or find_resource(_RECIPES[args.stage or "pretrain"])
+    stage = [] if args.stage is None else [f"stage={args.stage}"]
+    recipe = load_recipe(config, [*stage, *args.changes])
+    result = train(
+        recipe,
+        [Path(path) for path in args.data],
+        args.val,
+        args.out,
+        teacher=args.teacher,
+        init_from=None if args.init_from is None else _start(args.init_from),
+        resume=args.resume,
+        is_half=args.half,
+    )
+    if not result.run.is_first_process:
+        return 130 if result.run.reason == "interrupted" else 0
+    classes = f" of {result.num_classes} classes" if recipe.stage == "finetune" else ""
+    print(f"trained on {result.num_clouds} clouds{classes}")
+    if result.num_loaded:
+        print(f"started from {result.num_loaded} weights of the encoder in {args.init_from}")
+    print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
+    if result.run.reason != "finished":
+        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        return 130 if result.run.reason == "interrupted" else 0
+    print(f"finished at step {result.run.step}")
+    if recipe.stage == "teacher":
+        print(f"use it:  lift3d train i2p_mae --data ... --teacher {result.weights} --out DIR")
+    if result.encoder is not None:
+        print(f"encoder: {result.encoder}")
+        print(f"measure: lift3d evaluate point_features --train ... --test ... --weights {result.encoder} --out DIR")
+        name = recipe.preset.removesuffix("-pretrain")
+        if result.recipe.is_plain_preset:
+            print(f"use it:  lift3d weights add {result.encoder} --as {name} --name my-encoder")
+        else:
+            print(f"its encoder differs from that of the preset '{name}', so models cannot name it yet")
+    return 0
+
+
+def _start(name: str) -> Path:
+    """Return the file of weights that is named, or that of a model."""
+    from lift3d_ros.pipelines.point_network import find_points
+
+    path = Path(name)
+    if path.suffix or path.is_file():
+        return path
+    weights = find_points(name).weights
+    if weights is None:
+        raise WeightsError(f"--init-from {name}: is untrained; name a trained model, or a file of weights")
+    return weights

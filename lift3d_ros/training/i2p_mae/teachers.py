@@ -1,0 +1,82 @@
+"""Reads the 2D teacher of a pre-training: our own, or the visual half of CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from lift3d_ros.config import from_mapping
+from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.models.i2p_mae.config import TeacherConfig
+from lift3d_ros.models.i2p_mae.projection import IMAGE_SIZE
+from lift3d_ros.models.i2p_mae.teacher import ClipVisionTransformer, SmallTeacher
+from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, header_group, read_header
+from lift3d_ros.weights.checkpoint import read_checkpoint
+from lift3d_ros.weights.manifest import sha256_of
+
+_CLIP = "visual."
+_CLIP_HEAD_DIMS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTeacher:
+    """A teacher, and how many channels its features have."""
+
+    network: nn.Module
+    dims: int
+    sha256: str
+
+
+def load_teacher(path: Path) -> LoadedTeacher:
+    """Read what ``lift3d train i2p_mae --stage teacher`` wrote, or a state dict of CLIP with a vision transformer.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or neither of both.
+    """
+    state: Mapping[str, Tensor] = read_checkpoint(path).tensors
+    if any(name.startswith(_CLIP) for name in state):
+        network, dims = _clip({n.removeprefix(_CLIP): t for n, t in state.items() if n.startswith(_CLIP)}, path)
+        return LoadedTeacher(network, dims, sha256_of(path))
+    if path.suffix != WEIGHTS_ENDING:
+        raise WeightsError(
+            f"{path}: none of its {len(state)} weights begins with '{_CLIP}'; expected a state dict of CLIP, or the "
+            "weights.safetensors that '--stage teacher' wrote"
+        )
+    header = read_header(path)
+    try:
+        config = from_mapping(TeacherConfig, header_group(path, header, "teacher"), f"{path}: facts of the teacher")
+    except ConfigError as error:
+        raise WeightsError(f"{error}. The file belongs to another release of this package") from None
+    teacher = SmallTeacher(config)
+    _load(teacher, state, path)
+    return LoadedTeacher(teacher, config.out_dims, sha256_of(path))
+
+
+def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, int]:
+    """Return the visual half of CLIP with the sizes that its weights have."""
+    needed = ("conv1.weight", "positional_embedding", "proj")
+    if absent := [name for name in needed if name not in state]:
+        raise WeightsError(f"{path}: has no '{_CLIP}{absent[0]}'; expected CLIP with a vision transformer, as ViT-B/16")
+    dims, _, patch_size, _ = state["conv1.weight"].shape
+    side = round((len(state["positional_embedding"]) - 1) ** 0.5)
+    if side * patch_size != IMAGE_SIZE:
+        raise WeightsError(
+            f"{path}: is for pictures of {side * patch_size} px; expected {IMAGE_SIZE}, the size of the depth maps"
+        )
+    layers = {name.split(".")[2] for name in state if name.startswith("transformer.resblocks.")}
+    out_dims = state["proj"].shape[1]
+    network = ClipVisionTransformer(
+        IMAGE_SIZE, patch_size, dims, len(layers), max(1, dims // _CLIP_HEAD_DIMS), out_dims
+    )
+    _load(network, state, path)
+    return network, out_dims
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not fit a teacher: {' '.join(str(error).split())[:400]}") from None
