@@ -25,6 +25,7 @@ CONDITIONS = (
 # Sides unknown: the better of both mirror images, as the view does not decide.
 _KEYS = {"sides_unknown": "ratio_to_flat_best"}
 _OWN = "ratio_to_flat"
+_IN_WORDS = {"lower": "better", "higher": "worse"}  # a figure is an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def part_rows(runs: Runs, base: str, names: Sequence[str]) -> dict[str, dict[str
             over_sets = t_interval([float(np.mean([one[key] for one in each])) for key in each[0]])
             row |= {
                 "difference": over_seeds.text,
-                "verdict": over_seeds.verdict,
+                "verdict": _IN_WORDS.get(over_seeds.verdict, over_seeds.verdict),
                 "over_sets": f"[{over_sets.low:+.3f}, {over_sets.high:+.3f}]",
             }
         rows[name] = row

@@ -35,7 +35,7 @@ def test_differences_are_paired_by_seed_and_by_set() -> None:
     row = part_rows(RUNS, "lfm", ["lfm", "worse", "never trained"])["worse"]
     # 0.10 and 0.11: mean 0.105, standard error 0.005, t of one degree of freedom 12.706.
     assert row["difference"] == "+0.105 [+0.041, +0.169]"
-    assert row["verdict"] == "higher"
+    assert row["verdict"] == "worse"
     assert row["over_sets"] == "[+0.105, +0.105]"  # the same in every set
 
 

@@ -27,7 +27,7 @@ class LfmConfig:
         has_graph_features: tokens tell where in the graph a point is (fact sheet 13.4).
     """
 
-    width: int = 128
+    width: int = 192
     num_layers: int = 4
     num_heads: int = 4
     mlp_ratio: int = 4
@@ -56,6 +56,6 @@ def preset(name: str) -> LfmConfig | None:
         case "lift3d-lfm-small":
             return LfmConfig()
         case "lift3d-lfm":
-            return LfmConfig(width=256, num_layers=6, num_heads=8)
+            return LfmConfig(width=224, num_layers=6, num_heads=8, block="figure")
         case _:
             return None

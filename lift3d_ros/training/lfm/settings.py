@@ -38,17 +38,17 @@ class LfmAugmentationSettings:
     roll_deg: float = setting(5.0, "standard deviation of the camera's roll", unit="deg", minimum=0, maximum=90)
     stretch: float = setting(0.05, "standard deviation of a stretch along each axis", minimum=0, maximum=0.3)
     mirror: float = setting(0.5, "share of mirrored bodies, for skeletons with sides", minimum=0, maximum=1)
-    noisy: float = setting(0.4, "share with noise on the points", minimum=0, maximum=1)
-    noise: float = setting(0.02, "largest noise, share of the half extent", minimum=0, maximum=0.5)
-    gappy: float = setting(0.3, "share with missing points", minimum=0, maximum=1)
+    noisy: float = setting(0.5, "share with noise on the points", minimum=0, maximum=1)
+    noise: float = setting(0.025, "largest noise, share of the half extent", minimum=0, maximum=0.5)
+    gappy: float = setting(0.5, "share with missing points", minimum=0, maximum=1)
     missing: float = setting(0.4, "largest share of missing points", minimum=0, maximum=0.9)
     missing_limb: float = setting(
         0.3, "share of those with missing points that lose a whole limb", minimum=0, maximum=1
     )
     drops_side: float = setting(0.3, "share without sides", minimum=0, maximum=1)
-    changes_skeleton: float = setting(0.5, "share with another skeleton made from this one", minimum=0, maximum=1)
-    contracted: float = setting(0.4, "largest share of points that are taken out", minimum=0, maximum=0.8)
-    fewest_points: int = setting(8, "no skeleton becomes smaller", minimum=4)
+    changes_skeleton: float = setting(0.6, "share with another skeleton made from this one", minimum=0, maximum=1)
+    contracted: float = setting(0.6, "largest share of points that are taken out", minimum=0, maximum=0.8)
+    fewest_points: int = setting(5, "no skeleton becomes smaller", minimum=4)
     inserted: int = setting(3, "at most so many points are put on bones", minimum=0, maximum=20)
     drops_edges: float = setting(0.1, "share that loses some edges", minimum=0, maximum=1)
 

@@ -17,6 +17,7 @@ PARTS = (
     Variant("local_only", "attention along the skeleton alone", ("network.branches=local",)),
     Variant("block_equations", "block of the paper's equations", ("network.block=equations",)),
     Variant("block_figure", "block of the paper's figure", ("network.block=figure",)),
+    Variant("wider", "width 128, as many weights as the block of the figure", ("network.width=128",)),
     Variant("no_procrustes", "compared in the camera frame", ("loss.has_procrustes=false",)),
     Variant("equal_sampling", "each set drawn alike", ("data.temperature=0",)),
     Variant("sampling_by_size", "sets drawn by their number of frames", ("data.temperature=1",)),
