@@ -110,8 +110,11 @@ def test_the_detector_is_among_the_modules_without_torch() -> None:
 def test_nodes_are_loaded_without_torch(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: no ROS 2 on this machine")
     pytest.importorskip("lift3d_ros.msg", reason="the interfaces are not built: run 'make setup'")
+    names = NODES
+    if not importlib.util.find_spec("launch"):  # comes with a ROS 2 distribution; test/launch has a stand-in
+        names = [name for name in NODES if name != "lift3d_ros.nodes.launch_node"]
     # Not in the source tree, which has no generated messages.
-    assert import_problems(TORCH, NODES, tmp_path) == {}
+    assert import_problems(TORCH, names, tmp_path) == {}
 
 
 def test_our_messages_are_imported_in_nodes_only() -> None:
