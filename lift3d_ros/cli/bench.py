@@ -72,7 +72,11 @@ def _add_dfa3d_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_lfm_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", nargs="+", default=["lift3d-lfm"], metavar="NAME", help="configurations (default lift3d-lfm)"
+        "--config",
+        nargs="+",
+        default=["lift3d-lfm-small"],
+        metavar="NAME",
+        help="configurations (default lift3d-lfm-small, the shipped one)",
     )
     parser.add_argument(
         "--instances", type=int, nargs="+", default=[1, 5, 20, 100], metavar="N", help="objects in one picture"

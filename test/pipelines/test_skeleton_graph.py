@@ -69,6 +69,12 @@ def test_one_graph_equals_torch_for_any_number_of_instances_and_joints(graph: Pa
             np.testing.assert_allclose(found[name], array, atol=2e-5, err_msg=f"{name} of {size}")
 
 
+def test_the_block_of_the_figure_is_exported_and_equal(tmp_path: Path) -> None:
+    source = LfmSource("figure", LfmConfig(width=16, num_layers=1, num_heads=2, block="figure"), seed=5)
+    export_lfm_graph(source, tmp_path / "figure.onnx")  # compares with PyTorch before it is written
+    assert OnnxRuntimeEngine(tmp_path / "figure.onnx", 1).signature == LFM_SIGNATURE
+
+
 def test_a_graph_says_whose_weights_it_holds(graph: Path) -> None:
     opened = open_lfm_engine(str(graph), EngineConfig(threads=1))
     assert (opened.identity.name, opened.identity.is_trained) == ("small", False)

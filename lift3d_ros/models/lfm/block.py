@@ -76,8 +76,9 @@ class FigureBlock(nn.Module):
         super().__init__()
         width = config.width
         names = ("local", "global") if config.branches == "both" else (config.branches,)
-        self.branches = nn.ModuleDict({name: Attention(width, width, config.num_heads) for name in names})
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in names})
+        # Not 'global' alone: the export writes the names of modules as Python code.
+        self.branches = nn.ModuleDict({f"{name}_branch": Attention(width, width, config.num_heads) for name in names})
+        self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in self.branches})
         joined, hidden = width * len(names), config.mlp_ratio * width
         self.perceptron = nn.Sequential(nn.Linear(joined, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.shortcut = nn.Linear(joined, width)
@@ -85,7 +86,7 @@ class FigureBlock(nn.Module):
 
     def forward(self, tokens: Tensor, local_bias: Tensor, global_bias: Tensor) -> Tensor:
         """Return new tokens (B, J, width)."""
-        biases = {"local": local_bias, "global": global_bias}
+        biases = {"local_branch": local_bias, "global_branch": global_bias}
         parts = [self.norms[name](tokens + branch(tokens, biases[name])) for name, branch in self.branches.items()]
         joined = torch.cat(parts, dim=-1)
         normed: Tensor = self.norm_out(self.perceptron(joined) + self.shortcut(joined))
