@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from lift3d_ros.training.lfm.variants import (
     variant_recipe,
     variant_without,
 )
-from lift3d_ros.training.variants import find_variant
+from lift3d_ros.training.variants import VariantRuns, agreement, find_variant
 
 RECIPE = Path(__file__).resolve().parents[1] / "config" / "training" / "lfm_comparison.yaml"
 FRAMES = 100
@@ -66,7 +65,7 @@ def train_all(args: argparse.Namespace) -> int:
     """Train what has no result yet."""
     wanted = [(name, seed) for seed in args.seeds for name in args.only]
     for number, (name, seed) in enumerate(wanted, start=1):
-        if is_finished(args, name, seed):
+        if finished(args, name, seed) is not None:
             print(f"[{number}/{len(wanted)}] {name}, seed {seed}: kept", flush=True)
             continue
         began = time.monotonic()
@@ -88,7 +87,7 @@ def train_one(args: argparse.Namespace, name: str, seed: int) -> float:
     from lift3d_ros.training.checkpoint import find_checkpoint
     from lift3d_ros.training.lfm.train import train
 
-    folder = args.out / "runs" / f"{name}-{seed}"
+    folder = VariantRuns(args.out).run_folder(name, seed)
     recipe = recipe_of(args, name, seed)
     has_begun = find_checkpoint(folder / "checkpoints", "last") is not None
     began = time.monotonic()
@@ -101,15 +100,13 @@ def train_one(args: argparse.Namespace, name: str, seed: int) -> float:
     files, problems = read_skeleton_files(args.data, FileChoice(most=FRAMES))
     scores = LifterScores.of(evaluate_skeletons(engine, config, files, problems, CONDITIONS))
     record = {
-        **agreement(args, name, seed),
+        **agreed(args, name, seed),
         "training_minutes": minutes,
         "num_parameters": sum(tensor.numel() for tensor in trained.run.averaged.values()),
         "groups": scores.groups,
         "ratios": scores.ratios,
     }
-    path = result_file(args, name, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    VariantRuns(args.out).write(name, seed, record)
     return scores.median(CLEAN)
 
 
@@ -122,8 +119,8 @@ def score(args: argparse.Namespace) -> int:
     records: dict[str, Any] = {}
     for name in args.only:
         for seed in args.seeds:
-            if is_finished(args, name, seed):
-                records[name] = json.loads(result_file(args, name, seed).read_text(encoding="utf-8"))
+            if (record := finished(args, name, seed)) is not None:
+                records[name] = record
                 found = LifterScores(records[name]["ratios"], records[name]["groups"])
                 runs.setdefault(name, {})[seed] = found
     if BASE not in runs:
@@ -155,38 +152,15 @@ def recipe_of(args: argparse.Namespace, name: str, seed: int) -> Any:
     return variant_recipe(args.config, find_variant(name, VARIANTS), args.changes, seed)
 
 
-def agreement(args: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
-    """Return what makes a run this one, and the command, which may differ."""
+def agreed(args: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
+    """Return what a run must have been made with."""
     recipe = recipe_of(args, name, seed)
-    return {
-        "variant": name,
-        "seed": seed,
-        "command": shlex.join(["python", "tools/compare_lifters.py", *sys.argv[1:]]),
-        "recipe": json.loads(json.dumps(recipe.facts)),
-        "steps": recipe.run.max_steps,
-    }
+    return agreement(recipe.facts, recipe.run)
 
 
-def result_file(args: argparse.Namespace, name: str, seed: int) -> Path:
-    """Return where the figures of a run are."""
-    path: Path = args.out / "results" / f"{name}-{seed}.json"
-    return path
-
-
-def is_finished(args: argparse.Namespace, name: str, seed: int) -> bool:
-    """Return whether a run left its figures.
-
-    Raises:
-        ConfigError: they are of another recipe or length.
-    """
-    path = result_file(args, name, seed)
-    if not path.is_file():
-        return False
-    stored, wanted = json.loads(path.read_text(encoding="utf-8")), agreement(args, name, seed)
-    for key in ("recipe", "steps"):
-        if stored[key] != wanted[key]:
-            raise ConfigError(f"{path}: was made with another '{key}'; expected that of this call. Name another --out")
-    return True
+def finished(args: argparse.Namespace, name: str, seed: int) -> dict[str, Any] | None:
+    """Return the record of a finished run."""
+    return VariantRuns(args.out).read(name, seed, agreed(args, name, seed))
 
 
 if __name__ == "__main__":
