@@ -60,6 +60,13 @@ def project_views(points: Tensor, is_valid: Tensor | None = None) -> tuple[Tenso
     return torch.stack([_draw(points, view, is_valid) for view in views], dim=1), views
 
 
+def draw_sides(points: Tensor, sides: Tensor) -> Tensor:
+    """Draw each cloud (B, N, 3) from one side (B,) int64, a view of :func:`project_views`; returns (B, 224, 224)."""
+    axes = torch.tensor(_AXES, device=points.device)[sides]
+    turned = points.gather(2, axes[:, None].expand(-1, points.shape[1], -1))
+    return _draw(turned, _fit_view(turned, _AXES[0], None), None)
+
+
 def normalise_images(depth_maps: Tensor) -> Tensor:
     """Return depth maps (B, V, H, W) as pictures for a teacher, (V * B, 3, H, W): all of view 0 first."""
     mean = torch.tensor(_IMAGE_MEAN, device=depth_maps.device)[:, None, None]
@@ -117,20 +124,29 @@ def _fit_view(points: Tensor, axes: tuple[int, int, int], is_valid: Tensor | Non
 
 def _draw(points: Tensor, view: View, is_valid: Tensor | None) -> Tensor:
     depth = points[..., view.axes[2]]
-    if is_valid is not None:
-        depth = depth.masked_fill(~is_valid, 0.0)
-    reach = torch.arange(-_REACH, _REACH + 1, device=points.device)
-    square = torch.cartesian_prod(reach, reach)  # (25, 2)
     pixels = view.pixels(points)
     if is_valid is not None:
+        depth = depth.masked_fill(~is_valid, 0.0)
         pixels = pixels.masked_fill(~is_valid[..., None], IMAGE_SIZE // 2)  # adds nothing there
-    pixels = pixels[:, :, None] + square
-    # The outermost points paint over the border by one pixel.
-    pixels = pixels + (pixels < 0).long() - (pixels >= IMAGE_SIZE).long()
-    cells = (pixels[..., 0] * IMAGE_SIZE + pixels[..., 1]).flatten(1)
-    sums = torch.zeros(len(points), IMAGE_SIZE * IMAGE_SIZE, dtype=points.dtype, device=points.device)
-    sums.scatter_add_(1, cells, depth[..., None].expand(-1, -1, len(square)).flatten(1))
-    return sums.sigmoid().reshape(-1, IMAGE_SIZE, IMAGE_SIZE)
+    cells = pixels[..., 0] * IMAGE_SIZE + pixels[..., 1]
+    centers = torch.zeros(len(points), IMAGE_SIZE * IMAGE_SIZE, dtype=points.dtype, device=points.device)
+    centers.scatter_add_(1, cells, depth)
+    # A square is a row of rows: summed along both axes, and over all points at once.
+    painted = _painted(_painted(centers.reshape(-1, IMAGE_SIZE, IMAGE_SIZE)).mT).mT
+    return painted.sigmoid()
+
+
+def _painted(pictures: Tensor) -> Tensor:
+    """Spread each row over those within reach, (B, H, W); what passes the border by one row falls on the last."""
+    size = pictures.shape[1]
+    padded = F.pad(pictures, (0, 0, _REACH + 1, _REACH + 1))
+    spread = padded[:, : size + 2].clone()
+    for step in range(1, 2 * _REACH + 1):
+        spread += padded[:, step : size + 2 + step]
+    result = spread[:, 1:-1].clone()
+    result[:, 0] += spread[:, 0]
+    result[:, -1] += spread[:, -1]
+    return result
 
 
 def _cubic_taps(pixel: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lift3d_ros.models.i2p_mae.projection import IMAGE_SIZE, NUM_VIEWS, normalise_images, project_views
+from lift3d_ros.models.i2p_mae.projection import IMAGE_SIZE, NUM_VIEWS, draw_sides, normalise_images
 from lift3d_ros.models.i2p_mae.teacher import SmallTeacher
 from lift3d_ros.training.i2p_mae.batches import CloudBatch
 from lift3d_ros.training.i2p_mae.module import PointModule, nearest_is_alike
@@ -73,9 +73,7 @@ class TeacherModule(PointModule):
 
 def draw_pictures(points: Tensor, views: Tensor) -> Tensor:
     """Return one picture of each cloud (B, N, 3), from the side `views` (B,) int64, (B, 3, 224, 224)."""
-    depth_maps, _ = project_views(points)
-    chosen = depth_maps[torch.arange(len(points), device=points.device), views]
-    return normalise_images(chosen[:, None]).expand(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return normalise_images(draw_sides(points, views)[:, None]).expand(-1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def vicreg_losses(first: Tensor, second: Tensor, settings: I2pMaeLossSettings) -> dict[str, Tensor]:
