@@ -207,6 +207,19 @@ def evaluate_points(
     )
 
 
+def classified_shares(
+    classify: Callable[[Float32Array], NDArray[np.int64]],
+    test: CloudSet,
+    conditions: Sequence[Condition],
+    num_points: int,
+) -> dict[str, float]:
+    """Return condition -> share of right answers of a classifier of clouds (N, num_points, 3), clean ones first."""
+    return {
+        condition.name: float((classify(changed_clouds(test, condition, num_points)) == test.labels).mean())
+        for condition in (Condition(CLEAN, CLEAN), *conditions)
+    }
+
+
 def changed_clouds(
     clouds: CloudSet, condition: Condition, num_points: int, *, normalises: bool = True, seed: int = 0
 ) -> Float32Array:

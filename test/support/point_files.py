@@ -16,6 +16,7 @@ SMALL = (
     "network.tokens.num_groups=[24,12,6]",
     "network.tokens.group_sizes=[6,4,4]",
     "network.encoder.dims=[12,18,24]",
+    "network.encoder.num_heads=6",
     "network.encoder.depths=[1,1,1]",
     "network.encoder.embedding_dims=[8,16,16]",
     "network.reconstruction.dims=[24,18]",

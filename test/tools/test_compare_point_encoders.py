@@ -41,18 +41,19 @@ def test_variants_are_made_once_and_compared(
     data = str(write_clouds(tmp_path / "data"))
     where = ["--train", data, "--test", data, "--out", str(tmp_path / "runs"), "--seeds", "0", "1"]
     changes = ["--set", *SMALL, "run.max_steps=2", "run.checkpoint_interval=1"]
-    only = ["--only", "untrained", "plain", "descriptors"]
+    only = ["--only", "untrained", "plain", "descriptors", "pointnet"]
     assert run(monkeypatch, *where, "--only", "plain", *changes) == 0
     assert run(monkeypatch, *where, *only, *changes) == 0
     text = capsys.readouterr().out
-    assert "[2/6] plain, seed 0: kept" in text
-    assert "[3/6] descriptors, seed 0: 1.000" in text
+    assert "[2/8] plain, seed 0: kept" in text
+    assert "[3/8] descriptors, seed 0: 1.000" in text
 
     table = tmp_path / "table.json"
     assert run(monkeypatch, *where, *only, *changes, "--score", str(table)) == 0
     document = json.loads(table.read_text(encoding="utf-8"))
-    assert list(document["variants"]) == ["untrained", "plain", "descriptors"]
+    assert list(document["variants"]) == ["untrained", "plain", "descriptors", "pointnet"]
     assert {"clean", "rotated", "points_256", "noise", "occluded"} <= set(document["variants"]["plain"])
+    assert document["variants"]["plain"].keys() == document["variants"]["pointnet"].keys()
     assert document["pairs"]["pre-training"]["seeds"] == [0, 1]
     assert document["training"]["steps"] == 2
 

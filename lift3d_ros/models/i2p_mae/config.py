@@ -233,8 +233,8 @@ def preset(name: str) -> I2pMaeConfig | None:
 
 
 def _own_presets() -> dict[str, I2pMaeConfig]:
-    encoder = EncoderConfig(dims=(48, 96, 192), depths=(3, 3, 3), embedding_dims=(64, 128, 256))
-    decoder = ReconstructionConfig(dims=(192, 96), teacher_dims=64)
+    encoder = EncoderConfig(dims=(64, 128, 384), depths=(3, 3, 3), num_heads=4, embedding_dims=(32, 64, 128))
+    decoder = ReconstructionConfig(dims=(384, 128), teacher_dims=64)
     tokens = TokenConfig((256, 128, 32), (16, 8, 8))
     small = I2pMaeConfig(num_points=1024, pooling="mean_plus_max", tokens=tokens, encoder=encoder)
     pretrain = dataclasses.replace(small, head="reconstruction", reconstruction=decoder)

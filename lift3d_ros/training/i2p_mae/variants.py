@@ -10,7 +10,8 @@ from lift3d_ros.training.variants import Pair, Variant, check_equal_length
 
 UNTRAINED = "untrained"
 DESCRIPTORS = "descriptors"
-NOT_TRAINED = (UNTRAINED, DESCRIPTORS)
+POINTNET = "pointnet"
+NOT_PRETRAINED = (UNTRAINED, DESCRIPTORS, POINTNET)
 
 VARIANTS = (
     Variant(UNTRAINED, "random encoder"),
@@ -24,6 +25,7 @@ VARIANTS = (
     ),
     Variant("masks_sharp", "guided masking, temperature 0.3", ("guidance=masks", "network.masks.temperature=0.3")),
     Variant(DESCRIPTORS, "classic descriptors, no learning"),
+    Variant(POINTNET, "PointNet, trained with labels from random weights"),
 )
 
 PAIRS = (
@@ -34,6 +36,7 @@ PAIRS = (
     Pair("normalised saliency", "masks", "masks_as_published"),
     Pair("low temperature", "masks_sharp", "masks"),
     Pair("learning", "masks_and_features", DESCRIPTORS),
+    Pair("without labels", "masks_and_features", POINTNET),
 )
 
 
