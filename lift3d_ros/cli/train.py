@@ -22,6 +22,7 @@ Train the BEV detector (dfa3d), the skeleton lifter (lfm) or the point encoder (
   lift3d train i2p_mae --stage teacher --data clouds --out teacher                      files or folders of clouds
   lift3d train i2p_mae --data clouds --teacher teacher/weights.safetensors --out run
   lift3d train i2p_mae --stage finetune --data clouds --init-from run/encoder.safetensors --out classifier
+  lift3d train i2p_mae --stage parts --data made --init-from run/encoder.safetensors --out parts
 
 --data takes packs (several), one folder or recording with labels, or the word 'simulator': then scenes are rendered
 while the network trains, by run.workers processes, in an order that cannot be repeated. A run writes losses.csv,
@@ -64,7 +65,9 @@ def add_parser(subparsers: Any) -> None:
     )
     points = parser.add_argument_group("i2p_mae")
     points.add_argument(
-        "--stage", choices=["pretrain", "teacher", "finetune"], help="what is trained (default: as the recipe says)"
+        "--stage",
+        choices=["pretrain", "teacher", "finetune", "parts"],
+        help="what is trained (default: as the recipe says)",
     )
     points.add_argument("--teacher", type=Path, metavar="FILE", help="weights of a 2D teacher, or of CLIP")
     packing = parser.add_argument_group("only prepare data")

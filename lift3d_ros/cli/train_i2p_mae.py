@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lift3d_ros.errors import ConfigError, WeightsError
 
+if TYPE_CHECKING:
+    from lift3d_ros.training.i2p_mae.settings import I2pMaeTraining
+
+_MADE = "made"
 _RECIPES = {
     "pretrain": "config/training/i2p_mae_cpu.yaml",
     "teacher": "config/training/i2p_mae_teacher.yaml",
     "finetune": "config/training/i2p_mae_finetune.yaml",
+    "parts": "config/training/i2p_mae_parts.yaml",
 }
 
 
@@ -29,6 +35,8 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     config = args.config or find_resource(_RECIPES[args.stage or "pretrain"])
     stage = [] if args.stage is None else [f"stage={args.stage}"]
     recipe = load_recipe(config, [*stage, *args.changes])
+    if recipe.stage == "parts":
+        return _run_parts(args, recipe)
     result = train(
         recipe,
         [Path(path) for path in args.data],
@@ -60,6 +68,26 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
             print(f"use it:  lift3d weights add {result.encoder} --as {name} --name my-encoder")
         else:
             print(f"its encoder differs from that of the preset '{name}', so models cannot name it yet")
+    return 0
+
+
+def _run_parts(args: argparse.Namespace, recipe: I2pMaeTraining) -> int:
+    from lift3d_ros.training.i2p_mae.train_parts import train_parts
+
+    if args.data != [_MADE]:
+        raise ConfigError(f"--data {' '.join(args.data)}: stage 'parts' makes its shapes; expected --data {_MADE}")
+    if args.val or args.teacher is not None:
+        raise ConfigError("--val and --teacher have no effect with stage 'parts'; leave them out")
+    start = None if args.init_from is None else _start(args.init_from)
+    result = train_parts(recipe, args.out, init_from=start, resume=args.resume, is_half=args.half)
+    if not result.run.is_first_process:
+        return 130 if result.run.reason == "interrupted" else 0
+    print(f"weights: {result.weights}")
+    if result.run.reason != "finished":
+        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        return 130 if result.run.reason == "interrupted" else 0
+    best = "" if result.run.best_score is None else f"; best IoU of the validation {result.run.best_score:.3f}"
+    print(f"finished at step {result.run.step}{best}")
     return 0
 
 

@@ -14,7 +14,7 @@ from lift3d_ros.models.i2p_mae.config import PRESETS, I2pMaeConfig, TeacherConfi
 from lift3d_ros.training.recipe import flat_facts, load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
-Stage = Literal["pretrain", "teacher", "finetune"]
+Stage = Literal["pretrain", "teacher", "finetune", "parts"]
 Guidance = Literal["none", "masks", "masks_and_features"]
 
 
@@ -49,13 +49,21 @@ class I2pMaeLossSettings:
 
 
 @dataclass(frozen=True)
+class I2pMaePartSettings:
+    """Shapes with parts that are made for part segmentation."""
+
+    training_shapes: int = setting(600, "made shapes to train on", minimum=1, maximum=1_000_000)
+    validation_shapes: int = setting(240, "other made shapes to validate on", minimum=1, maximum=1_000_000)
+
+
+@dataclass(frozen=True)
 class I2pMaeTraining:
     """A recipe.
 
     A step of the teacher sees two pictures of each of ``run.batch_size`` clouds.
     """
 
-    stage: Stage = setting("pretrain", "masked pre-training, its 2D teacher, or classification")
+    stage: Stage = setting("pretrain", "masked pre-training, its 2D teacher, classification, or part segmentation")
     guidance: Guidance = setting(
         "masks_and_features",
         "what the 2D teacher decides in pre-training: nothing (a plain masked autoencoder), which tokens are hidden, "
@@ -68,6 +76,7 @@ class I2pMaeTraining:
     data: I2pMaeDataSettings = group(I2pMaeDataSettings)
     augmentation: I2pMaeAugmentationSettings = group(I2pMaeAugmentationSettings)
     loss: I2pMaeLossSettings = group(I2pMaeLossSettings)
+    parts: I2pMaePartSettings = group(I2pMaePartSettings)
 
     @property
     def is_plain_preset(self) -> bool:
@@ -119,6 +128,12 @@ def classifier(network: I2pMaeConfig, num_classes: int) -> I2pMaeConfig:
     """Return the network with a classifier on its encoder."""
     head = dataclasses.replace(network.classification, num_classes=num_classes)
     return dataclasses.replace(network, head="classification", classification=head)
+
+
+def part_segmenter(network: I2pMaeConfig, num_parts: int, num_categories: int) -> I2pMaeConfig:
+    """Return the network with part segmentation on its encoder."""
+    head = dataclasses.replace(network.segmentation, num_parts=num_parts, num_categories=num_categories)
+    return dataclasses.replace(network, head="part_segmentation", segmentation=head)
 
 
 def encoder_only(network: I2pMaeConfig) -> I2pMaeConfig:
