@@ -69,7 +69,9 @@ def add_parser(subparsers: Any) -> None:
         choices=["pretrain", "teacher", "finetune", "parts"],
         help="what is trained (default: as the recipe says)",
     )
-    points.add_argument("--teacher", type=Path, metavar="FILE", help="weights of a 2D teacher, or of CLIP")
+    points.add_argument(
+        "--teacher", type=Path, metavar="FILE", help="weights of a 2D teacher, or of CLIP, DINO, DINOv2"
+    )
     packing = parser.add_argument_group("only prepare data")
     packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")
     packing.add_argument("--quality", type=int, default=80, help="WebP quality of packed pictures; 0: as they are")

@@ -56,6 +56,12 @@ class Attention(nn.Module):
         result: Tensor = self.output(joined)
         return result
 
+    def weights(self, x: Tensor) -> Tensor:
+        """Return how much each token (N, L, D) attends to each, (N, heads, L, L)."""
+        query, key, _ = (self._split(part) for part in self._project(x, None))
+        weights: Tensor = (query @ key.mT * query.shape[-1] ** -0.5).softmax(dim=-1)
+        return weights
+
     def _project(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, ...]:
         if not self.is_fused:
             source = x if context is None else context

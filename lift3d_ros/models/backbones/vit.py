@@ -62,6 +62,13 @@ class VisionTransformer(nn.Module):
         Returns:
             (N, 1 + H/patch * W/patch, D).
         """
+        tokens = self.embed(images)
+        for block in self.blocks:
+            tokens = block(tokens, modulation)
+        return self.without_registers(self.norm(tokens))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what enters the first block: class token, registers and patches, (N, L, D)."""
         size = self.config.patch_size
         if images.shape[-2] % size or images.shape[-1] % size:
             raise ValueError(f"picture of {tuple(images.shape[-2:])} px: expected multiples of the patch, {size} px")
@@ -73,12 +80,23 @@ class VisionTransformer(nn.Module):
         if self.register_tokens is not None:
             registers = self.register_tokens.expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
-        for block in self.blocks:
-            tokens = block(tokens, modulation)
-        result: Tensor = self.norm(tokens)
-        if self.register_tokens is not None:
-            result = torch.cat([result[:, :1], result[:, 1 + self.config.num_registers :]], dim=1)
-        return result
+        return tokens
+
+    def class_attention(self, tokens: Tensor) -> Tensor:
+        """Return what the class token attends to in the last block, whose input is given: (N, patches), mean of heads.
+
+        Registers are left out.
+        """
+        last = self.blocks[-1]
+        assert isinstance(last, VitBlock)
+        weights = last.attention.weights(last.norm1(tokens)).mean(1)
+        return weights[:, 0, 1 + self.config.num_registers :]
+
+    def without_registers(self, tokens: Tensor) -> Tensor:
+        """Return the class token and the patches of all tokens (N, L, D)."""
+        if self.register_tokens is None:
+            return tokens
+        return torch.cat([tokens[:, :1], tokens[:, 1 + self.config.num_registers :]], dim=1)
 
     def positions(self, rows: int, columns: int) -> Tensor:
         """Return the position table for a grid of patches, (1, 1 + rows * columns, D)."""

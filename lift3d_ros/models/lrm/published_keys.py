@@ -5,9 +5,11 @@ Source: key tables of the published models (fact sheet LRM, section 1).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
+
+from lift3d_ros.models.backbones.vit_keys import DINO_NAMES
+from lift3d_ros.models.renaming import Renaming
 
 Layout = Literal["openlrm-1.0", "openlrm-1.1", "triposr"]
 # Beginnings of names, published and ours; '#' is the same number in both.
@@ -44,21 +46,7 @@ def _dino(model: str) -> _Beginnings:
     )
 
 
-_DINOV2: _Beginnings = (
-    ("encoder.model.cls_token", "encoder.class_token"),
-    ("encoder.model.pos_embed", "encoder.position_table"),
-    ("encoder.model.register_tokens", "encoder.register_tokens"),
-    ("encoder.model.patch_embed.proj.", "encoder.patch_embedding."),
-    ("encoder.model.blocks.#.norm1.", "encoder.blocks.#.norm1."),
-    ("encoder.model.blocks.#.attn.qkv.", "encoder.blocks.#.attention.qkv."),
-    ("encoder.model.blocks.#.attn.proj.", "encoder.blocks.#.attention.output."),
-    ("encoder.model.blocks.#.ls1.gamma", "encoder.blocks.#.scale1"),
-    ("encoder.model.blocks.#.norm2.", "encoder.blocks.#.norm2."),
-    ("encoder.model.blocks.#.mlp.fc1.", "encoder.blocks.#.feed_forward.first."),
-    ("encoder.model.blocks.#.mlp.fc2.", "encoder.blocks.#.feed_forward.second."),
-    ("encoder.model.blocks.#.ls2.gamma", "encoder.blocks.#.scale2"),
-    ("encoder.model.norm.", "encoder.norm."),
-)
+_DINOV2: _Beginnings = tuple(("encoder.model." + published, "encoder." + ours) for published, ours in DINO_NAMES)
 
 
 def _conditioned_norm(published: str, ours: str) -> _Beginnings:
@@ -108,46 +96,32 @@ _TRIPOSR: _Beginnings = (
     ("decoder.layers.", "field.layers."),
 )
 
-_BEGINNINGS: Mapping[Layout, _Beginnings] = {
-    "openlrm-1.0": (
-        ("transformer.pos_embed", "decoder.tokens"),
-        ("transformer.deconv.", "decoder.upsampler."),
-        *_dino("encoder.model."),
-        *_OPENLRM,
+_NAMES: Mapping[Layout, Renaming] = {
+    "openlrm-1.0": Renaming(
+        (
+            ("transformer.pos_embed", "decoder.tokens"),
+            ("transformer.deconv.", "decoder.upsampler."),
+            *_dino("encoder.model."),
+            *_OPENLRM,
+        )
     ),
-    "openlrm-1.1": (("pos_embed", "decoder.tokens"), ("upsampler.", "decoder.upsampler."), *_DINOV2, *_OPENLRM),
-    "triposr": (*_dino("image_tokenizer.model."), *_TRIPOSR),
+    "openlrm-1.1": Renaming(
+        (("pos_embed", "decoder.tokens"), ("upsampler.", "decoder.upsampler."), *_DINOV2, *_OPENLRM)
+    ),
+    "triposr": Renaming((*_dino("image_tokenizer.model."), *_TRIPOSR)),
 }
 
 
 def our_key(published: str, layout: Layout) -> str | None:
     """Return our name of a published key, None for a name that this layout does not have."""
-    return _renamed(published, _TO_OURS[layout])
+    return _NAMES[layout].ours(published)
 
 
 def published_key(ours: str, layout: Layout) -> str | None:
     """Return the published name of one of our weights, None where the layout has none."""
-    return _renamed(ours, _TO_PUBLISHED[layout])
+    return _NAMES[layout].published(ours)
 
 
 def is_known_surplus(published: str) -> bool:
     """Return whether a published key is stored but takes no part in the output: the pooler of TripoSR's encoder."""
     return published.startswith("image_tokenizer.model.pooler.")
-
-
-def _compiled(beginning: str, replacement: str) -> tuple[re.Pattern[str], str]:
-    return re.compile(re.escape(beginning).replace(r"\#", r"(\d+)")), replacement.replace("#", r"\g<1>")
-
-
-def _renamed(name: str, table: Sequence[tuple[re.Pattern[str], str]]) -> str | None:
-    for pattern, replacement in table:
-        found = pattern.match(name)
-        if found:
-            return found.expand(replacement) + name[found.end() :]
-    return None
-
-
-_TO_OURS = {layout: tuple(_compiled(*pair) for pair in table) for layout, table in _BEGINNINGS.items()}
-_TO_PUBLISHED = {
-    layout: tuple(_compiled(ours, published) for published, ours in table) for layout, table in _BEGINNINGS.items()
-}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lift3d_ros.errors import ConfigError, DatasetError, WeightsError
+from lift3d_ros.models.backbones.vit import VisionTransformer
+from lift3d_ros.models.backbones.vit_config import VitConfig
+from lift3d_ros.models.backbones.vit_keys import DINO_NAMES
 from lift3d_ros.models.i2p_mae.teacher import ClipVisionTransformer
+from lift3d_ros.models.renaming import Renaming
 from lift3d_ros.pipelines.point_network import find_points, load_point_network
 from lift3d_ros.training.i2p_mae.module import nearest_is_alike
 from lift3d_ros.training.i2p_mae.settings import I2pMaeLossSettings, I2pMaeTraining, load_recipe
@@ -206,6 +211,29 @@ def test_a_state_dict_of_clip_is_a_teacher_with_the_sizes_of_its_weights(tmp_pat
     torch.save(state, tmp_path / "resnet.pth")
     with pytest.raises(WeightsError, match=r"has no 'visual\.proj'; expected CLIP with a vision transformer"):
         load_teacher(tmp_path / "resnet.pth")
+
+
+@pytest.mark.parametrize("registers", [0, 2])
+def test_a_state_dict_of_dino_is_a_teacher_with_the_sizes_of_its_weights(tmp_path: Path, registers: int) -> None:
+    config = VitConfig(64, 2, 1, 28, 3, registers, has_layer_scale=registers > 0, table_offset=0.1 * (registers == 0))
+    config = dataclasses.replace(config, antialiases_table=registers > 0)
+    names, vision = Renaming(DINO_NAMES), VisionTransformer(config).eval()
+    state = {str(names.published(name)): tensor for name, tensor in vision.state_dict().items()}
+    torch.save({**state, "mask_token": torch.zeros(1, 64)}, tmp_path / "dino.pth")
+    loaded = load_teacher(tmp_path / "dino.pth")
+    assert loaded.dims == 64
+    images = torch.randn(2, 3, 224, 224)
+    maps = loaded.network(images)
+    assert maps.features.shape == (2, 64, 8, 8)
+    torch.testing.assert_close(maps.features.flatten(2).mT, vision(images)[:, 1:])
+    shares = maps.saliency.flatten(1).sum(1)
+    assert bool((shares < 1).all())
+    assert bool((shares > 0.5).all())
+
+    del state["blocks.1.norm2.weight"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(WeightsError, match=r"does not fit a teacher.*blocks.1.norm2.weight"):
+        load_teacher(tmp_path / "cut.pth")
 
 
 def test_weights_of_something_else_are_no_teacher(tmp_path: Path, encoder: TrainResult) -> None:
