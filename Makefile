@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo demo-skeleton test test-numpy2 lint format clean
+.PHONY: help setup demo demo-skeleton demo-points test test-numpy2 lint format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -19,6 +19,10 @@ demo: setup ## play the bundled street through the real node into a report page;
 
 demo-skeleton: setup ## lift the keypoints of people, or of motion made here, to 3D pictures; DEMO_WEIGHTS=file takes yours
 	@$(BIN)/python tools/demo_skeleton.py $(if $(DEMO_WEIGHTS),--weights $(DEMO_WEIGHTS))
+
+demo-points: setup ## describe the objects of a scan, or made here, by features; DEMO_WEIGHTS, DEMO_TEACHER take yours
+	@$(BIN)/python tools/demo_points.py $(if $(DEMO_WEIGHTS),--weights $(DEMO_WEIGHTS)) \
+		$(if $(DEMO_TEACHER),--teacher $(DEMO_TEACHER))
 
 test: setup ## run the whole suite; the node tests run again with the field checks of older distributions
 	@$(BIN)/python tools/run_tests.py

@@ -23,6 +23,10 @@ class ImageError(Lift3dError):
     """A picture cannot be decoded: unknown encoding, wrong step or length, damaged compressed data."""
 
 
+class CloudError(Lift3dError):
+    """A point cloud cannot be read: missing or unusable fields, sizes that do not fit its data."""
+
+
 class CalibrationError(Lift3dError):
     """Intrinsics, distortion or extrinsics of a camera are missing or unusable."""
 

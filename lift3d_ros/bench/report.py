@@ -40,6 +40,7 @@ def table(figures: Mapping[str, Any]) -> str:
         *_operator_lines(figures.get("operator", [])),
         *_detector_lines(figures.get("detector", [])),
         *_lifter_lines(figures.get("lifter", [])),
+        *_encoder_lines(figures.get("encoder", [])),
     )
     return "\n".join(lines)
 
@@ -86,3 +87,21 @@ def _lifter_lines(lifters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for case in lifter["cases"]:
             times = " ".join(f"{case['times'][name]['median_ms']:>30.2f}" for name in names)
             yield f"  {case['instances']:>9} {case['joints']:>6} {times}"
+
+
+def _encoder_lines(encoders: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for encoder in encoders:
+        crops = [case["crops"] for case in encoder["cases"]]
+        yield (
+            f"{encoder['preset']}, objects of {encoder['points']} points, reduced to {encoder['reduced_to']}; median "
+            "milliseconds of a cloud"
+        )
+        yield f"  {'objects':40} " + " ".join(f"{count:>20}" for count in crops)
+        for name in encoder["cases"][0]["times"]:
+            times = [case["times"][name] for case in encoder["cases"]]
+            yield f"  {name:40} " + " ".join(
+                f"{time['median_ms']:>11.2f} x{time['min_ratio']:<6.2f} " for time in times
+            )
+        for name, peak in encoder["peak_bytes"].items():
+            if peak is not None:
+                yield f"  {name}: {peak / 1e6:.0f} MB at the peak with {max(crops)} objects"

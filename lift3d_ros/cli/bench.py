@@ -17,6 +17,7 @@ Measure models on this machine, all in one run, and write the figures with a des
 
   lift3d bench dfa3d --out bench.json       the BEV detector and its operator: time, memory, accuracy
   lift3d bench lfm --out lifter.json        the skeleton lifter: time over instances and joints
+  lift3d bench i2p_mae --out encoder.json   the point encoder: time and memory over the number of objects
 
 'lift3d bench METHOD --help' explains each method.
 """
@@ -43,6 +44,18 @@ machine: the network alone, and the whole pipeline (checking, undoing the lens, 
 Weights are random: they do not change the time.
 """
 
+I2P_MAE_DESCRIPTION = """\
+Measure the point encoder over the number of objects in a cloud, and write the times with a description of the machine:
+preparing (cutting, farthest points, neighbours), the network, one after the other (pipeline), and both side by side
+(overlapped: the next cloud is prepared while one is encoded, as the node does).
+
+  lift3d bench i2p_mae --out encoder.json                                       with each backend
+  lift3d bench i2p_mae --crops 10 --points 2048 --threads 2 --out encoder.json
+  lift3d bench i2p_mae --backend torch --device cuda --out gpu.json
+
+Weights are random: they do not change the time.
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
@@ -50,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
     methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
     _add_dfa3d_options(_add(methods, "dfa3d", "the BEV detector and its operator", DFA3D_DESCRIPTION))
     _add_lfm_options(_add(methods, "lfm", "the skeleton lifter", LFM_DESCRIPTION))
+    _add_i2p_mae_options(_add(methods, "i2p_mae", "the point encoder", I2P_MAE_DESCRIPTION))
 
 
 def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -86,6 +100,20 @@ def _add_lfm_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_lfm)
 
 
+def _add_i2p_mae_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        default=["lift3d-points-small"],
+        metavar="NAME",
+        help="configurations (default lift3d-points-small, the shipped one)",
+    )
+    parser.add_argument("--crops", type=int, nargs="+", default=[1, 10], metavar="N", help="objects in one cloud")
+    parser.add_argument("--points", type=int, default=2048, help="of each object (default %(default)s)")
+    _add_common_options(parser)
+    parser.set_defaults(run=run_i2p_mae)
+
+
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
@@ -119,6 +147,25 @@ def run_lfm(args: argparse.Namespace) -> int:
         untrained_lfm(name)  # an unknown one is named before anything is measured
     bench = LifterBench(_engines(args, has_graphs=False), tuple(args.instances), tuple(args.joints), args.rounds)
     figures = {"lifter": [bench_lifter(name, bench) for name in args.config]}
+    print(table(figures))
+    write_report(args.out, ["lift3d", *sys.argv[1:]], args.device, figures)
+    print(f"wrote {args.out}")
+    return 0
+
+
+def run_i2p_mae(args: argparse.Namespace) -> int:
+    """Measure the encoder, print and write."""
+    _check(args, (("crops", args.crops, 1, 1000), ("points", [args.points], 1, 1_000_000)))
+    from lift3d_ros.bench.encoder import EncoderBench, bench_encoder
+    from lift3d_ros.bench.operator import check_device
+    from lift3d_ros.bench.report import table, write_report
+    from lift3d_ros.pipelines.point_network import untrained_points
+
+    check_device(args.device)
+    for name in args.config:
+        untrained_points(name)  # an unknown one is named before anything is measured
+    bench = EncoderBench(_engines(args, has_graphs=False), tuple(args.crops), args.points, args.rounds)
+    figures = {"encoder": [bench_encoder(name, bench) for name in args.config]}
     print(table(figures))
     write_report(args.out, ["lift3d", *sys.argv[1:]], args.device, figures)
     print(f"wrote {args.out}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.models.dfa3d.config import PRESETS
+from lift3d_ros.models.i2p_mae.config import PRESETS as I2P_MAE_PRESETS
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS
 
 _CONFIGS = [name for name in PRESETS if "gtdepth" not in name]
@@ -16,6 +17,7 @@ Export a model as an ONNX graph, compare it with PyTorch and write it.
 
   lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx      the BEV detector
   lift3d export lfm --model lift3d-lfm --out lifter.onnx            the skeleton lifter
+  lift3d export i2p_mae --out points.onnx                           the point encoder
 
 The graph holds the weights, the model's facts and its declared tensors, so that a machine with only
 onnxruntime can run it: give its path as model. 'lift3d export METHOD --help' explains each method.
@@ -43,6 +45,17 @@ gives, shapes in a frame of their own; 'lift3d lift', the node and replay place 
   lift3d lift KEYPOINTS.json --model lifter.onnx --out lifted
 """
 
+I2P_MAE_DESCRIPTION = """\
+Export a point encoder as an ONNX graph, compare it with PyTorch at several sizes and write it.
+
+Farthest points and neighbours are found outside of the graph, by the pipeline. Objects may be any number in each run;
+their groups have the sizes of the model. It gives descriptors and tokens.
+
+  lift3d export i2p_mae --out points.onnx
+  lift3d export i2p_mae --weights run/encoder.safetensors --out points.onnx
+  lift3d features scan.pcd --model points.onnx --out features
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
@@ -66,6 +79,16 @@ def add_parser(subparsers: Any) -> None:
     which.add_argument("--config", choices=LFM_PRESETS, help="a configuration with random weights, to measure it")
     _add_out(lfm)
     lfm.set_defaults(run=run_lfm)
+
+    points = _add(methods, "i2p_mae", "the point encoder", I2P_MAE_DESCRIPTION)
+    which = points.add_mutually_exclusive_group()
+    which.add_argument("--model", default="lift3d-points-small", help="model name of a manifest (default %(default)s)")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
+    which.add_argument(
+        "--config", choices=I2P_MAE_PRESETS, metavar="NAME", help="a configuration with random weights, to measure it"
+    )
+    _add_out(points)
+    points.set_defaults(run=run_i2p_mae)
 
 
 def run_dfa3d(args: argparse.Namespace) -> int:
@@ -96,12 +119,10 @@ def run_dfa3d(args: argparse.Namespace) -> int:
 
 def run_lfm(args: argparse.Namespace) -> int:
     """Export a lifter and say what was written."""
-    from lift3d_ros.errors import WeightsError
-    from lift3d_ros.pipelines.skeleton_graph import WEIGHTS_ENDING, export_lfm_graph, find_lfm, untrained_lfm
+    from lift3d_ros.pipelines.skeleton_graph import export_lfm_graph, find_lfm, untrained_lfm
 
     _check_out(args.out)
-    if args.weights is not None and args.weights.suffix != WEIGHTS_ENDING:
-        raise WeightsError(f"--weights '{args.weights}': expected a file name that ends in {WEIGHTS_ENDING}")
+    _check_weights(args.weights)
     source = untrained_lfm(args.config) if args.config else find_lfm(str(args.weights or args.model))
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +130,23 @@ def run_lfm(args: argparse.Namespace) -> int:
     except OSError as error:
         raise _cannot_write(args.out, error) from None
     print(f"wrote {args.out} ({_megabytes(args.out)} MB, any number of instances and joints): {model.description}")
+    return 0
+
+
+def run_i2p_mae(args: argparse.Namespace) -> int:
+    """Export an encoder and say what was written."""
+    from lift3d_ros.pipelines.point_graph import export_point_graph
+    from lift3d_ros.pipelines.point_network import find_points, untrained_points
+
+    _check_out(args.out)
+    _check_weights(args.weights)
+    source = untrained_points(args.config) if args.config else find_points(str(args.weights or args.model))
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        model = export_point_graph(source, args.out)
+    except OSError as error:
+        raise _cannot_write(args.out, error) from None
+    print(f"wrote {args.out} ({_megabytes(args.out)} MB, any number of objects): {model.description}")
     return 0
 
 
@@ -128,6 +166,14 @@ def _check_out(out: Path) -> None:
 
     if out.suffix != ".onnx":
         raise ConfigError(f"--out '{out}': expected a file name that ends in .onnx")
+
+
+def _check_weights(weights: Path | None) -> None:
+    from lift3d_ros.errors import WeightsError
+    from lift3d_ros.pipelines.skeleton_graph import WEIGHTS_ENDING
+
+    if weights is not None and weights.suffix != WEIGHTS_ENDING:
+        raise WeightsError(f"--weights '{weights}': expected a file name that ends in {WEIGHTS_ENDING}")
 
 
 def _cannot_write(out: Path, error: OSError) -> Exception:

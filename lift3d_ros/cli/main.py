@@ -15,6 +15,8 @@ from lift3d_ros.cli import (
     doctor,
     evaluate,
     export,
+    features,
+    fit_classifier,
     lift,
     reconstruct,
     replay,
@@ -31,6 +33,8 @@ Lift 2D into 3D on robots, without a running ROS system.
   lift3d detect FOLDER --rig RIG     detect 3D boxes in a folder of pictures
   lift3d lift KEYPOINTS.json         lift 2D keypoints of any object to 3D skeletons
   lift3d reconstruct IMAGE           make a mesh of the object in a picture
+  lift3d features CLOUD              describe point clouds and the objects in them
+  lift3d fit-classifier --train FILE teach a point encoder own classes
   lift3d evaluate bev_detection      measure a detector on labelled scenes
   lift3d simulate --out DIR          make labelled street scenes
   lift3d bag info BAG                what is in a recording, and what the detector would use
@@ -52,7 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lift3d_ros {lift3d_ros.__version__}")
     parser.add_argument("--verbose", action="store_true", help="also print debug messages")
     subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (replay, detect, lift, reconstruct, evaluate, simulate, bag, train, weights, export, bench, doctor):
+    for verb in (
+        replay, detect, lift, reconstruct, features, fit_classifier, evaluate, simulate, bag, train, weights, export,
+        bench, doctor,
+    ):  # fmt: skip
         verb.add_parser(subparsers)
     return parser
 

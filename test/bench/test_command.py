@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed")
 
+from lift3d_ros.bench import encoder as encoder_bench
 from lift3d_ros.bench import operator as operator_bench
 from lift3d_ros.bench.operator_cases import OperatorCase
 from lift3d_ros.cli import bench
@@ -92,3 +93,45 @@ def test_the_lifter_is_measured_over_instances_and_joints(tmp_path: Path, capsys
         assert all(time["min_ms"] > 0 for time in case["times"].values())
         assert case["relative_rms_error"] == {"torch cpu float32": 0.0}
     assert f"wrote {path}" in capsys.readouterr().out
+
+
+def run_i2p_mae(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    bench.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["bench", "i2p_mae", *arguments])
+    return int(args.run(args))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.txt"], "--out 'x.txt': expected a file name that ends in .json"),
+        (["--out", "x.json", "--crops", "5", "0"], "--crops 0: expected 1 to 1000"),
+        (["--out", "x.json", "--points", "0"], "--points 0: expected 1 to 1000000"),
+        (["--out", "x.json", "--config", "lift3d-point"], "did you mean 'lift3d-points-small'"),
+    ],
+)
+def test_wrong_use_of_the_encoder_is_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_i2p_mae(*arguments)
+
+
+def test_the_encoder_is_measured_over_the_number_of_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(encoder_bench, "ask_fresh_process", lambda *_: 50_000_000)
+    path = tmp_path / "encoder.json"
+    sizes = ("--crops", "1", "3", "--points", "300", "--rounds", "1", "--threads", "1")
+    assert run_i2p_mae("--backend", "torch", *sizes, "--out", str(path)) == 0
+    document: dict[str, Any] = json.loads(path.read_text())
+    assert {"command", "machine", "encoder"} <= set(document)
+    (encoder,) = document["encoder"]
+    assert [case["crops"] for case in encoder["cases"]] == [1, 3]
+    for case in encoder["cases"]:
+        name = "torch cpu float32"
+        assert set(case["times"]) == {"prepare", *(f"{name}, {kind}" for kind in ("network", "pipeline", "overlapped"))}
+        assert all(time["min_ms"] > 0 for time in case["times"].values())
+        assert case["relative_rms_error"] == {name: 0.0}
+    printed = capsys.readouterr().out
+    assert "50 MB at the peak with 3 objects" in printed
+    assert f"wrote {path}" in printed

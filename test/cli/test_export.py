@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lift3d_ros.cli.main import main as lift3d
@@ -38,6 +39,23 @@ def test_a_graph_of_a_lifter_lifts_keypoints(tmp_path: Path, capsys: pytest.Capt
     assert "1 skeletons of 1 pictures (lift3d-lfm-small (untrained weights))" in capsys.readouterr().out
 
 
+def test_a_graph_of_a_point_encoder_describes_clouds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    from point_clouds import ellipsoid, write_encoder
+
+    weights, out = write_encoder(tmp_path / "best.safetensors"), tmp_path / "points.onnx"
+    assert lift3d(["export", "i2p_mae", "--weights", str(weights), "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"wrote {out} (")
+    assert line.endswith("any number of objects): best")
+    np.save(tmp_path / "cloud.npy", ellipsoid(300))
+    arguments = [str(tmp_path / "cloud.npy"), "--model", str(out), "--out", str(tmp_path / "features")]
+    assert lift3d(["features", *arguments]) == 0
+    assert "1 objects of 1 clouds (best)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["lfm", "i2p_mae"])
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -47,6 +65,6 @@ def test_a_graph_of_a_lifter_lifts_keypoints(tmp_path: Path, capsys: pytest.Capt
         (["--model", "lift3d-lmf-no-such", "--out", "x.onnx"], "model 'lift3d-lmf-no-such' is not in"),
     ],
 )
-def test_wrong_use_is_named(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert lift3d(["export", "lfm", *arguments]) == 2
+def test_wrong_use_is_named(method: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["export", method, *arguments]) == 2
     assert words in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Exported detectors and lifters build as TensorRT-RTX engines ahead of time, on a machine without a GPU."""
+"""Exported detectors, lifters and point encoders build as TensorRT-RTX engines ahead of time, without a GPU."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from lift3d_ros.models.dfa3d.detector import build_detector  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import default_capacity  # noqa: E402
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS  # noqa: E402
 from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export_graph, untrained_entry  # noqa: E402
+from lift3d_ros.pipelines.point_graph import example_crops, export_point_graph  # noqa: E402
+from lift3d_ros.pipelines.point_network import untrained_points  # noqa: E402
 from lift3d_ros.pipelines.rig_capacity import rig_capacity  # noqa: E402
 from lift3d_ros.pipelines.skeleton_graph import example_instances, export_lfm_graph, untrained_lfm  # noqa: E402
 
@@ -76,6 +78,13 @@ def test_a_lifter_builds_for_any_number_of_instances_and_joints(tmp_path: Path, 
     sizes = [
         {key: value.shape for key, value in example_instances(*size).items()} for size in ((1, 3), (20, 17), (64, 144))
     ]
+    assert len(build(path, (sizes[0], sizes[1], sizes[2]))) > 100_000
+
+
+def test_a_point_encoder_builds_for_any_number_of_crops(tmp_path: Path) -> None:
+    path, source = tmp_path / "points.onnx", untrained_points("lift3d-points-small")
+    export_point_graph(source, path)
+    sizes = [{key: value.shape for key, value in example_crops(source.config, crops).items()} for crops in (1, 10, 32)]
     assert len(build(path, (sizes[0], sizes[1], sizes[2]))) > 100_000
 
 

@@ -1,0 +1,62 @@
+"""Finds exported graphs in the cache folder, and has them made there once; imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import lift3d_ros
+from lift3d_ros.errors import EngineError
+from lift3d_ros.resources import cache_dir
+
+_SOURCES = ("models", "ops", "engines")
+
+logger = logging.getLogger(__name__)
+
+
+def cached_graph(
+    name: str, facts: Mapping[str, Any], export: Callable[[Path], object], *, is_remade: bool = False
+) -> Path:
+    """Return the graph of a network; it is exported first where it is not there.
+
+    Args:
+        name: of the model, for the name of the file.
+        facts: plain data that decides the graph, beside the source code of networks and export.
+        export: writes the graph to a path, whole or not at all.
+        is_remade: export also what is there, because it does not load.
+
+    Raises:
+        EngineError: the cache folder cannot be written; what `export` raises.
+    """
+    digest = hashlib.sha256(_source_digest())
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    path = cache_dir() / "onnx" / f"{name}-{digest.hexdigest()[:16]}.onnx"
+    if path.is_file() and not is_remade:
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if is_remade or not path.is_file():
+                logger.info("exporting %s to %s", name, path)
+                export(path)
+    except OSError as error:
+        raise EngineError(
+            f"{path.parent}: cannot write to the cache folder ({error.strerror or error}); "
+            "name another one in LIFT3D_CACHE_DIR"
+        ) from None
+    return path
+
+
+@functools.cache
+def _source_digest() -> bytes:
+    digest = hashlib.sha256()
+    for path in sorted(path for room in _SOURCES for path in (Path(lift3d_ros.__file__).parent / room).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()

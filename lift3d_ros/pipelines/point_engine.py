@@ -1,0 +1,112 @@
+"""Opens the engine of the point encoder: model name and backend in, loaded network and facts of the model out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from lift3d_ros.config import from_mapping
+from lift3d_ros.engines.protocol import Engine
+from lift3d_ros.errors import EngineError
+from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
+from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
+from lift3d_ros.pipelines.point_graph import cached_point_graph, points_signature
+from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, PointSource, find_points, load_point_network
+from lift3d_ros.types import ModelIdentity
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PointEngine:
+    """A loaded engine with the tensors of :func:`lift3d_ros.pipelines.point_graph.points_signature`."""
+
+    engine: Engine
+    config: I2pMaeConfig
+    identity: ModelIdentity
+
+
+def open_point_engine(model: str, config: EngineConfig) -> PointEngine:
+    """Load an encoder: its name in a manifest, a ``.safetensors`` file of a training, or an exported ``.onnx`` file.
+
+    A graph runs with ONNX Runtime, for which a model is exported once into the cache folder. Where `config` leaves the
+    choice and PyTorch is installed, it runs weights of a training, which change too often to be exported, and on any
+    device but a CPU.
+
+    Raises:
+        WeightsError: unknown model, missing or damaged weights.
+        EngineError: the backend is not installed or does not fit the model.
+    """
+    if model.endswith(".onnx"):
+        _refuse_other_devices(config)
+        return _open_given_graph(Path(model), config)
+    is_of_training = model.endswith(WEIGHTS_ENDING) and importlib.util.find_spec("torch") is not None
+    if is_of_training and config.backend == "auto":
+        config = dataclasses.replace(config, backend="torch")
+    return open_point_source(find_points(model), config)
+
+
+def open_point_source(source: PointSource, config: EngineConfig) -> PointEngine:
+    """Load an encoder that need not stand in a manifest; otherwise as :func:`open_point_engine`."""
+    if config.backend == "auto" and config.device != "cpu":
+        config = dataclasses.replace(config, backend="torch")
+    if choose_backend(config.backend) == "onnxruntime":
+        _refuse_other_devices(config)
+        return _open_cached_graph(source, config)
+    network, identity = load_point_network(source)
+    from lift3d_ros.engines.torch_engine import TorchEngine
+    from lift3d_ros.models.i2p_mae.grouped_encoder import GroupedEncoder
+
+    module = GroupedEncoder(network, source.config.tokens)
+    engine = TorchEngine(module, points_signature(source.config), config.device, config.threads, config.precision)
+    return PointEngine(engine, source.config, identity)
+
+
+def _refuse_other_devices(config: EngineConfig) -> None:
+    """A device that would be ignored is refused: the user expects it to have an effect."""
+    if config.device != "cpu":
+        raise EngineError(
+            f"device '{config.device}': graphs run with onnxruntime on the CPU here; set the backend to torch and give "
+            "a model name or weights, or set the device to cpu"
+        )
+
+
+def _open_cached_graph(source: PointSource, config: EngineConfig) -> PointEngine:
+    """Open the cached graph of an encoder; one that does not load is exported again where torch is installed."""
+    path = cached_point_graph(source)
+    try:
+        return _open_graph(path, config)
+    except EngineError as error:
+        if importlib.util.find_spec("torch") is None:
+            raise
+        logger.warning("%s; doing so now", error)
+    return _open_graph(cached_point_graph(source, is_remade=True), config)
+
+
+def _open_given_graph(path: Path, config: EngineConfig) -> PointEngine:
+    if config.backend not in ("auto", "onnxruntime"):
+        raise EngineError(
+            f"engine.backend '{config.backend}' cannot run the exported graph '{path}'; give a model name, or set "
+            "engine.backend to auto or onnxruntime"
+        )
+    if not path.is_file():
+        raise EngineError(f"model '{path}': no such file; give the path of an exported graph, or a model name")
+    choose_backend("onnxruntime")
+    return _open_graph(path, config)
+
+
+def _open_graph(path: Path, config: EngineConfig) -> PointEngine:
+    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    engine = OnnxRuntimeEngine(path, config.threads)
+    names = engine.signature.input_names
+    if names != ("points", "centers", "neighbours"):
+        raise EngineError(
+            f"{path}: is no point encoder (its inputs are {', '.join(names)}); give a graph that was exported from one"
+        )
+    facts = engine.facts
+    identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], engine.name)
+    return PointEngine(engine, from_mapping(I2pMaeConfig, facts["config"], f"{path}: facts of the model"), identity)
