@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.config import Setting, iterate_settings
-from lift3d_ros.nodes import bev_detection_config, skeleton_lifting_config
+from lift3d_ros.nodes import bev_detection_config, point_features_config, skeleton_lifting_config
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,10 +43,12 @@ def generated_files() -> dict[Path, str]:
     files = {
         ROOT / "config" / "bev_detection.yaml": parameter_file("bev_detection", BevDetectionNodeConfig),
         ROOT / "config" / "skeleton_lifting.yaml": parameter_file("skeleton_lifting", SkeletonLiftingNodeConfig),
+        ROOT / "config" / "point_features.yaml": parameter_file("point_features", PointFeaturesNodeConfig),
     }
     documents = (
         (ROOT / "README.md", bev_topics(), BevDetectionNodeConfig),
         (ROOT / "docs" / "skeleton_node.md", skeleton_topics(), SkeletonLiftingNodeConfig),
+        (ROOT / "docs" / "point_node.md", point_topics(), PointFeaturesNodeConfig),
     )
     for path, topics, config_class in documents:
         if path.exists():
@@ -110,6 +113,18 @@ def skeleton_topics() -> str:
         "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | optional: direction of gravity, `output_frame` |",
     ]
     return topic_table(inputs, skeleton_lifting_config.OUTPUT_TOPICS, "inputs")
+
+
+def point_topics() -> str:
+    """Return the topics of the point_features node as a Markdown table."""
+    topics = PointFeaturesNodeConfig().topics
+    inputs = [
+        f"| in: `{topics.cloud}` | sensor_msgs/PointCloud2 | clouds of any layout; x, y, z in float32 or float64 |",
+        "| in: `topics.boxes` | lift3d_ros/BevDetectionArray | optional: 3D boxes of the objects to encode; with "
+        "`topics.boxes_type: vision_msgs` vision_msgs/Detection3DArray |",
+        "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | optional: frames of boxes and cloud, `output_frame` |",
+    ]
+    return topic_table(inputs, point_features_config.OUTPUT_TOPICS, "inputs")
 
 
 def topic_table(inputs: list[str], outputs: Mapping[str, tuple[str, str]], watched: str) -> str:

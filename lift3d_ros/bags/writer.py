@@ -15,6 +15,7 @@ import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from lift3d_ros.bags.cloud_messages import POINT_CLOUD
 from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, TF_MESSAGE
 from lift3d_ros.bags.keypoint_messages import KEYPOINTS
 from lift3d_ros.bags.motion import ODOMETRY
@@ -25,7 +26,6 @@ from lift3d_ros.geometry.rotations import matrix_to_quaternion, yaw_matrix
 from lift3d_ros.pipelines.keypoint_sets import StampedKeypoints
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float32Array, Float64Array, UInt8Array
 
-POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 _STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(0, 0)
 

@@ -9,6 +9,7 @@ from typing import Any
 from lift3d_ros.cli import detection_run
 
 SKELETON_LIFTING = "skeleton_lifting"
+POINT_FEATURES = "point_features"
 
 DESCRIPTION = """\
 Run a task on a recording (rosbag2 mcap or sqlite3, or ROS 1), with the code that runs in the node. Default: detect 3D
@@ -31,6 +32,12 @@ recording has labels (/ground_truth/boxes).
 lifts recorded 2D keypoints (lift3d_ros/Keypoints2DArray, or the detections of yolo_ros) to 3D skeletons. Calibration
 is that in the frame of the keypoints; --params names topics, depth, boxes, gravity_frame and known lengths as in
 config/skeleton_lifting.yaml. DIR receives skeletons.jsonl, timing.jsonl and pictures/.
+
+  lift3d replay scan.mcap --task point_features --out encoded
+
+encodes recorded point clouds (sensor_msgs/PointCloud2) as a whole, or the objects in them: --params names topics.boxes,
+output_frame and encoder.classifier as in config/point_features.yaml. DIR receives features.jsonl, features/ (npz),
+timing.jsonl and pictures/.
 """
 
 
@@ -50,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="M",
         help="take cameras without a known mounting to look straight ahead from this height, metres",
     )
-    detection_run.add_options(parser, (*detection_run.TASKS, SKELETON_LIFTING))
+    detection_run.add_options(parser, (*detection_run.TASKS, SKELETON_LIFTING, POINT_FEATURES))
     parser.set_defaults(run=run)
 
 
@@ -60,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
         from lift3d_ros.cli.lifting_run import run_lifting
 
         return run_lifting(args)
+    if args.task == POINT_FEATURES:
+        from lift3d_ros.cli.encoding_run import run_encoding
+
+        return run_encoding(args)
     from lift3d_ros.bags.discover import discover
     from lift3d_ros.bags.reader import open_bag
     from lift3d_ros.errors import ConfigError

@@ -25,13 +25,20 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
+from lift3d_ros.bags.cloud_messages import POINT_CLOUD
 from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE
 from lift3d_ros.bags.keypoint_messages import KEYPOINTS
 from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_typestore
 from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
-from lift3d_ros.msg import BevDetectionArray, Skeleton3DArray
+from lift3d_ros.msg import BevDetectionArray, PointFeaturesArray, Skeleton3DArray
 from lift3d_ros.nodes.messages import time_msg
 
+# Last part of a topic of results -> their type, and of what they are made.
+_RESULTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
+    "detections": (BevDetectionArray, (IMAGE, COMPRESSED_IMAGE)),
+    "skeletons": (Skeleton3DArray, (KEYPOINTS,)),
+    "features": (PointFeaturesArray, (POINT_CLOUD,)),
+}
 _FIRST_RESULT_S = 180.0
 _SETTLE_S = 1.0
 
@@ -40,23 +47,30 @@ class BagPlayer(Node):
     """Publishes the messages of one recording."""
 
     def __init__(
-        self, reader: BagReader, topics: Collection[str], wait_for: str, timeout_s: float, *, has_clock: bool
+        self,
+        reader: BagReader,
+        topics: Collection[str],
+        wait_for: str,
+        timeout_s: float,
+        *,
+        has_clock: bool,
+        paced: Collection[str] = (),
     ) -> None:
         """Create a publisher for every topic whose type is installed.
 
         Args:
             topics: what is played.
-            wait_for: topic of detections or skeletons; the next picture of a camera, or the next keypoints, are held
-                back until the result of the last ones has come. Empty: do not wait.
+            wait_for: topic of detections, skeletons or features; the next picture of a camera, keypoints or cloud are
+                held back until the result of the last ones has come. Empty: do not wait.
+            paced: topics that results are made of in place of these.
         """
         super().__init__("bag_player")
         self._store = package_typestore()
         self._is_ros1 = reader.is_ros1
-        pictures, keypoints = reader.topics_of(IMAGE, COMPRESSED_IMAGE), reader.topics_of(KEYPOINTS)
-        has_skeletons = wait_for.endswith("/skeletons")
-        # What results are made of: skeletons of keypoints, boxes of pictures.
-        sources = keypoints if has_skeletons or not pictures else pictures
-        self._paced = {topic.name for topic in sources if topic.name in topics}
+        kind, sources = _RESULTS.get(wait_for.rsplit("/", 1)[-1], _RESULTS["detections"])
+        wanted = [sources] if wait_for else [types for _, types in _RESULTS.values()]
+        found = [{topic.name for topic in reader.topics_of(*types)} & set(topics) for types in wanted]
+        self._paced = set(paced) or next(filter(None, found), set())
         self._outputs: dict[str, Publisher] = {}
         for topic in reader.topics:
             if topic.name not in topics:
@@ -74,7 +88,6 @@ class BagPlayer(Node):
         self._timeout_s = timeout_s
         self._wait_for = wait_for
         if wait_for:
-            kind = Skeleton3DArray if has_skeletons else BevDetectionArray
             self.create_subscription(kind, wait_for, self._count_result, 100, raw=True)
 
     def wait_for_subscribers(self, timeout_s: float) -> None:
@@ -159,7 +172,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these topics")
     parser.add_argument("--without", nargs="+", metavar="TOPIC", default=[], help="leave these topics out")
     parser.add_argument(
-        "--wait-for", default="", metavar="TOPIC", help="pace by the detections or skeletons on this topic"
+        "--wait-for", default="", metavar="TOPIC", help="pace by the detections, skeletons or features on this topic"
+    )
+    parser.add_argument(
+        "--paced",
+        nargs="+",
+        metavar="TOPIC",
+        default=[],
+        help="topics that give one result each (default: by --wait-for)",
     )
     parser.add_argument("--timeout", type=float, default=30.0, help="longest wait for one result, s (default 30)")
     parser.add_argument("--clock", action="store_true", help="publish the log time on /clock")
@@ -168,13 +188,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _play(reader: BagReader, args: argparse.Namespace) -> None:
-    topics = [topic.name for topic in reader.topics if topic.name not in args.without]
-    if args.topics:
-        known = {topic.name for topic in reader.topics}
-        if absent := [name for name in args.topics if name not in known]:
-            raise BagError(f"{reader.path}: topic '{absent[0]}' is not in it{nearest_name_hint(absent[0], known)}")
-        topics = args.topics
-    player = BagPlayer(reader, topics, args.wait_for, args.timeout, has_clock=args.clock)
+    known = {topic.name for topic in reader.topics}
+    if absent := [name for name in args.topics or () if name not in known]:
+        raise BagError(f"{reader.path}: topic '{absent[0]}' is not in it{nearest_name_hint(absent[0], known)}")
+    topics = args.topics or [topic.name for topic in reader.topics if topic.name not in args.without]
+    if absent := [name for name in args.paced if name not in topics]:
+        raise BagError(
+            f"{reader.path}: --paced {absent[0]}: is not played{nearest_name_hint(absent[0], topics)}; expected topics "
+            "of the recording"
+        )
+    player = BagPlayer(reader, topics, args.wait_for, args.timeout, has_clock=args.clock, paced=args.paced)
     if not args.no_wait:
         player.wait_for_subscribers(30.0)
     for message in _ahead_of_pictures(reader, topics):

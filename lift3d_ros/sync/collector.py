@@ -74,8 +74,12 @@ class StreamCollector:
         quorum: int = 1,
         jump_s: float = 1.0,
         max_open_sets: int = 16,
+        max_held: int = 32,
     ) -> None:
         """Collect the streams of `specs`.
+
+        Args:
+            max_held: items that are kept of each optional and latest stream, the newest ones.
 
         Raises:
             ConfigError: no required stream, a name twice, or a quorum that can never be met.
@@ -95,6 +99,7 @@ class StreamCollector:
         }
         self._deadline_ns = round(deadline_s * _NS)
         self._jump_ns, self._max_open_sets, self._quorum = round(jump_s * _NS), max_open_sets, quorum
+        self._max_held = max_held
         self.resets = 0
         self.status = {spec.name: StreamStatus() for spec in specs}
         self.reset()
@@ -103,7 +108,9 @@ class StreamCollector:
         """Forget every waiting item and the time released last; counters stay."""
         self._open: list[_OpenSet] = []
         self._held: dict[str, deque[Stamped]] = {
-            spec.name: deque(maxlen=32) for spec in self._specs.values() if spec.role in ("optional", "latest")
+            spec.name: deque(maxlen=self._max_held)
+            for spec in self._specs.values()
+            if spec.role in ("optional", "latest")
         }
         self._covered_ns: dict[str, int] = {
             spec.name: -(2**62) for spec in self._specs.values() if spec.role == "covering"

@@ -11,13 +11,19 @@ import yaml
 
 from lift3d_ros.config import iterate_settings
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 FAST_DDS = "{http://www.eprosima.com}"
 RVIZ_FILES = sorted((CONFIG / "rviz").iterdir())
 DDS_FILES = sorted((CONFIG / "dds").glob("fastdds*.xml"))
-MARKERS = {"bev_detection.rviz": "bev_detection/markers", "skeletons.rviz": "skeleton_lifting/markers"}
+# What each view is for: class of the display, topic.
+SHOWN = {
+    "bev_detection.rviz": ("MarkerArray", "bev_detection/markers"),
+    "skeletons.rviz": ("MarkerArray", "skeleton_lifting/markers"),
+    "point_features.rviz": ("PointCloud2", "point_features/colored"),
+}
 YAML_FILES = sorted(CONFIG.rglob("*.yaml"))
 
 
@@ -27,15 +33,16 @@ def test_yaml_files_hold_a_mapping(path: Path) -> None:
 
 
 def test_there_are_rviz_files() -> None:
-    assert {path.name for path in RVIZ_FILES} == set(MARKERS)
+    assert {path.name for path in RVIZ_FILES} == set(SHOWN)
 
 
 @pytest.mark.parametrize("path", RVIZ_FILES, ids=lambda path: path.name)
-def test_rviz_shows_markers_in_a_fixed_frame(path: Path) -> None:
+def test_rviz_shows_results_in_a_fixed_frame(path: Path) -> None:
     manager = yaml.safe_load(path.read_text(encoding="utf-8"))["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"]
     displays = {display["Class"]: display for display in manager["Displays"]}
-    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == MARKERS[path.name]
+    kind, topic = SHOWN[path.name]
+    assert displays[f"rviz_default_plugins/{kind}"]["Topic"]["Value"] == topic
     assert all(":" not in name and name.count("/") == 1 for name in displays)
 
 
@@ -71,7 +78,11 @@ def test_the_dds_profile_replaces_the_small_default_segment_and_keeps_the_networ
 
 @pytest.mark.parametrize(
     ("node", "config_class"),
-    [("bev_detection", BevDetectionNodeConfig), ("skeleton_lifting", SkeletonLiftingNodeConfig)],
+    [
+        ("bev_detection", BevDetectionNodeConfig),
+        ("skeleton_lifting", SkeletonLiftingNodeConfig),
+        ("point_features", PointFeaturesNodeConfig),
+    ],
 )
 def test_a_parameter_file_names_every_parameter_of_its_node_and_no_other(node: str, config_class: type[Any]) -> None:
     content = yaml.safe_load((CONFIG / f"{node}.yaml").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ import pytest
 
 from lift3d_ros.config import iterate_settings
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,7 +79,8 @@ def of_kind(entities: list[Recorded], kind: str) -> list[Recorded]:
 
 
 def test_there_are_launch_files() -> None:
-    assert {"bev_detection.launch.py", "skeleton_lifting.launch.py"} <= {path.name for path in FILES}
+    names = {path.name for path in FILES}
+    assert {"bev_detection.launch.py", "skeleton_lifting.launch.py", "point_features.launch.py"} <= names
 
 
 @pytest.mark.usefixtures("stub")
@@ -163,9 +165,39 @@ def test_the_skeleton_lifter_is_started_with_the_arguments() -> None:
 
 
 @pytest.mark.usefixtures("stub")
+def test_the_point_encoder_is_started_with_the_arguments() -> None:
+    entities = described(REPOSITORY / "launch/point_features.launch.py")
+    context = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    context |= {
+        "cloud": "/lidar/points",
+        "boxes": "/boxes",
+        "boxes_type": "vision_msgs",
+        "classifier": "my.safetensors",
+    }
+    function, viewer = of_kind(entities, "OpaqueFunction")
+    (node,) = function.named["function"](context)
+    assert (node.kind, node.named["name"]) == ("LifecycleNode", "point_features")
+    assert (REPOSITORY / "scripts" / node.named["executable"]).is_file()
+    parameter_file, overrides = node.named["parameters"]
+    assert Path(parameter_file).name == "point_features.yaml"
+    assert overrides == {
+        "topics.cloud": "/lidar/points",
+        "topics.boxes": "/boxes",
+        "topics.boxes_type": "vision_msgs",
+        "encoder.classifier": "my.safetensors",
+    }
+    (rviz,) = viewer.named["function"](context)
+    assert Path(rviz.named["arguments"][1]).name == "point_features.rviz"
+
+
+@pytest.mark.usefixtures("stub")
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("bev_detection", BevDetectionNodeConfig), ("skeleton_lifting", SkeletonLiftingNodeConfig)],
+    [
+        ("bev_detection", BevDetectionNodeConfig),
+        ("skeleton_lifting", SkeletonLiftingNodeConfig),
+        ("point_features", PointFeaturesNodeConfig),
+    ],
 )
 def test_arguments_set_only_parameters_that_the_node_has(name: str, config: type) -> None:
     path = REPOSITORY / "launch" / f"{name}.launch.py"

@@ -364,6 +364,14 @@ def test_the_nearest_optional_item_is_attached_once_and_its_absence_is_no_lack()
     assert ("mask" in third.items, third.is_complete) == (False, True)
 
 
+def test_of_an_optional_stream_no_more_items_are_held_than_allowed() -> None:
+    subject = collector((MASK,), max_held=2)
+    for stamp_ms in (100, 140, 300, 400):
+        subject.add("mask", Item(stamp_ms * MS), stamp_ms * MS)
+    (released,) = run(subject, rounds(1, 100.0))
+    assert "mask" not in released.items
+
+
 def test_an_optional_stream_makes_no_set_and_does_not_count_towards_the_quorum() -> None:
     subject = collector((MASK,), quorum=2)
     for stamp_ms in range(0, 2000, 200):

@@ -1,0 +1,77 @@
+"""Settings of the point encoder in the groups and under the names that all nodes have, for the node and replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lift3d_ros.config import setting
+from lift3d_ros.errors import EngineError, WeightsError
+from lift3d_ros.pipelines.point_classifier import load_classifier
+from lift3d_ros.pipelines.point_encoder import PointEncoderConfig
+from lift3d_ros.pipelines.point_network import find_points
+from lift3d_ros.types import ModelIdentity
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What is encoded, and what is made of it."""
+
+    max_crops: int = setting(
+        PointEncoderConfig.max_crops, "of more boxes in a cloud, those with the highest scores are encoded", minimum=1,
+        maximum=1000,
+    )  # fmt: skip
+    classifier: str = setting(
+        PointEncoderConfig.classifier, "classifier.safetensors of 'lift3d fit-classifier'; empty: no classes"
+    )
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How the network is executed."""
+
+    backend: Literal["auto", "onnxruntime", "torch"] = setting(
+        PointEncoderConfig.backend,
+        "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed",
+    )
+    device: str = setting(PointEncoderConfig.device, "device of the torch backend, for example cpu or cuda:0")
+    threads: int = setting(
+        PointEncoderConfig.num_threads, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256
+    )
+
+
+def point_encoder_config(model: str, encoder: EncoderConfig, engine: RuntimeConfig) -> PointEncoderConfig:
+    """Return what the pipeline takes."""
+    return PointEncoderConfig(
+        model=model,
+        device=engine.device,
+        num_threads=engine.threads,
+        backend=engine.backend,
+        max_crops=encoder.max_crops,
+        classifier=encoder.classifier,
+    )
+
+
+def check_point_model(config: PointEncoderConfig) -> None:
+    """Refuse a model or a classifier that cannot be opened, as far as that is seen at once.
+
+    Raises:
+        WeightsError: unknown model, one of another method, missing or damaged weights; a classifier that is missing or
+            was fitted to other weights.
+        EngineError: a missing file.
+    """
+    sha256 = None
+    if not config.model.endswith(".onnx"):
+        sha256 = find_points(config.model).sha256
+    elif not Path(config.model).is_file():
+        raise EngineError(f"model '{config.model}': no such file; give the path of an exported graph, or a model name")
+    if not config.classifier:
+        return
+    if not Path(config.classifier).is_file():
+        raise WeightsError(
+            f"classifier '{config.classifier}': no such file; make one with 'lift3d fit-classifier', or leave it empty"
+        )
+    # Of untrained weights, and of a graph, the hash is known once they are opened; then it is compared.
+    if sha256 is not None:
+        load_classifier(Path(config.classifier), ModelIdentity(config.model, sha256, is_trained=True))
