@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.resources import find_resource
+
+# In the order in which results go from one to the next.
+PERCEPTION_NODES = ("bev_detection", "skeleton_lifting", "point_features", "object_reconstruction")
+DETECTIONS = "bev_detection/detections"
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -53,3 +58,59 @@ def parameter_overrides(arguments: Mapping[str, str], names: Mapping[str, str]) 
             raise ConfigError(f"launch argument '{argument}' is '{arguments[argument]}'; expected true or false")
         overrides[argument] = _TRUTH[arguments[argument].lower()]
     return overrides
+
+
+@dataclass(frozen=True)
+class NodeWiring:
+    """What one of several nodes gets beside its parameter file.
+
+    Args:
+        parameters: name -> value.
+        remappings: (name in the node, topic).
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+
+
+def perception_wiring(nodes: str, rig: str = "", camera: str = "", cloud: str = "") -> dict[str, NodeWiring]:
+    """Return the nodes that are chosen, and how they are wired.
+
+    Where the detector is among them, its boxes go to all others: for scale, as crops of the cloud, as objects.
+
+    Args:
+        nodes: names, separated by commas or spaces.
+        rig: file for the detector.
+        camera: namespace of the camera of keypoints and objects; empty leaves their topics alone.
+        cloud: topic of the point cloud; empty leaves it alone.
+
+    Raises:
+        ConfigError: no name, or one that is not known.
+    """
+    names = nodes.replace(",", " ").split()
+    for name in names:
+        if name not in PERCEPTION_NODES:
+            hint = nearest_name_hint(name, PERCEPTION_NODES)
+            raise ConfigError(
+                f"launch argument 'nodes' names '{name}'{hint}; expected some of {', '.join(PERCEPTION_NODES)}"
+            )
+    if not names:
+        raise ConfigError(f"launch argument 'nodes' is empty; expected some of {', '.join(PERCEPTION_NODES)}")
+    wiring = {}
+    for name in PERCEPTION_NODES:
+        if name not in names:
+            continue
+        parameters: dict[str, str] = {}
+        remappings: list[tuple[str, str]] = []
+        if name == "bev_detection":
+            parameters |= {"rig": rig} if rig else {}
+        elif "bev_detection" in names:
+            parameters["topics.boxes"] = "boxes"
+            remappings.append(("boxes", DETECTIONS))
+        if name == "point_features" and cloud:
+            parameters["topics.cloud"] = cloud
+        if camera and name in ("skeleton_lifting", "object_reconstruction"):
+            inputs = ("keypoints",) if name == "skeleton_lifting" else ("image", "image/compressed")
+            remappings += [(topic, f"{camera}/{topic}") for topic in (*inputs, "camera_info")]
+        wiring[name] = NodeWiring(parameters, tuple(remappings))
+    return wiring

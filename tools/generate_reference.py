@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.config import Setting, iterate_settings
-from lift3d_ros.nodes import bev_detection_config, point_features_config, skeleton_lifting_config
+from lift3d_ros.nodes import (
+    bev_detection_config,
+    object_reconstruction_config,
+    point_features_config,
+    skeleton_lifting_config,
+)
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
@@ -44,11 +50,15 @@ def generated_files() -> dict[Path, str]:
         ROOT / "config" / "bev_detection.yaml": parameter_file("bev_detection", BevDetectionNodeConfig),
         ROOT / "config" / "skeleton_lifting.yaml": parameter_file("skeleton_lifting", SkeletonLiftingNodeConfig),
         ROOT / "config" / "point_features.yaml": parameter_file("point_features", PointFeaturesNodeConfig),
+        ROOT / "config" / "object_reconstruction.yaml": parameter_file(
+            "object_reconstruction", ObjectReconstructionNodeConfig
+        ),
     }
     documents = (
         (ROOT / "README.md", bev_topics(), BevDetectionNodeConfig),
         (ROOT / "docs" / "skeleton_node.md", skeleton_topics(), SkeletonLiftingNodeConfig),
         (ROOT / "docs" / "point_node.md", point_topics(), PointFeaturesNodeConfig),
+        (ROOT / "docs" / "object_node.md", object_topics(), ObjectReconstructionNodeConfig),
     )
     for path, topics, config_class in documents:
         if path.exists():
@@ -125,6 +135,25 @@ def point_topics() -> str:
         "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | optional: frames of boxes and cloud, `output_frame` |",
     ]
     return topic_table(inputs, point_features_config.OUTPUT_TOPICS, "inputs")
+
+
+def object_topics() -> str:
+    """Return the topics of the object_reconstruction node as a Markdown table."""
+    topics = ObjectReconstructionNodeConfig().topics
+    inputs = [
+        f"| in: `{topics.image}` | sensor_msgs/Image | pictures; `{topics.image}/compressed` with "
+        "`topics.is_compressed` |",
+        f"| in: `{topics.camera_info}` | sensor_msgs/CameraInfo | their calibration, once or with each picture, "
+        "latched or not |",
+        f"| in: `{topics.boxes}` | lift3d_ros/BevDetectionArray | detected objects, which are reconstructed; with "
+        "`topics.boxes_type: vision_msgs` vision_msgs/Detection2DArray |",
+        "| in: `topics.mask` | sensor_msgs/Image | optional: masks of the pictures |",
+        "| in: `topics.depth` | sensor_msgs/Image | optional: depth registered to the pictures |",
+        "| in: `/tf`, `/tf_static` | tf2_msgs/TFMessage | place of 3D boxes in front of the camera, `output_frame` |",
+        "| service: `~/reconstruct` | lift3d_ros/ReconstructObject | a picture and where the object is: a mesh |",
+        "| action: `~/reconstruct` | lift3d_ros/ReconstructObject | the same with progress, and can be cancelled |",
+    ]
+    return topic_table(inputs, object_reconstruction_config.OUTPUT_TOPICS, "inputs")
 
 
 def topic_table(inputs: list[str], outputs: Mapping[str, tuple[str, str]], watched: str) -> str:

@@ -41,6 +41,7 @@ def table(figures: Mapping[str, Any]) -> str:
         *_detector_lines(figures.get("detector", [])),
         *_lifter_lines(figures.get("lifter", [])),
         *_encoder_lines(figures.get("encoder", [])),
+        *_reconstructor_lines(figures.get("reconstructor", [])),
     )
     return "\n".join(lines)
 
@@ -105,3 +106,17 @@ def _encoder_lines(encoders: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for name, peak in encoder["peak_bytes"].items():
             if peak is not None:
                 yield f"  {name}: {peak / 1e6:.0f} MB at the peak with {max(crops)} objects"
+
+
+def _reconstructor_lines(reconstructors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for figures in reconstructors:
+        yield (
+            f"{figures['preset']}, {figures['resolution']} cells: {figures['adaptive_queries']} points of the field in "
+            f"place of {figures['dense_queries']}, x{figures['dense_over_adaptive']:.1f} fewer"
+        )
+        for name, entry in figures["engines"].items():
+            memory = "" if entry["peak_bytes"] is None else f"{entry['peak_bytes'] / 1e6:.0f} MB"
+            errors = ", ".join(f"{part} {error:.1e}" for part, error in entry["relative_rms_error"].items())
+            yield f"  {name:24} {entry['total_median_ms']:10.1f} ms {memory:>10}   errors: {errors}"
+            stages = ", ".join(f"{stage} {elapsed:.1f} ms" for stage, elapsed in entry["stages_median_ms"].items())
+            yield f"    {stages}"

@@ -18,6 +18,7 @@ Measure models on this machine, all in one run, and write the figures with a des
   lift3d bench dfa3d --out bench.json       the BEV detector and its operator: time, memory, accuracy
   lift3d bench lfm --out lifter.json        the skeleton lifter: time over instances and joints
   lift3d bench i2p_mae --out encoder.json   the point encoder: time and memory over the number of objects
+  lift3d bench lrm --out lrm.json           the object reconstructor: time of each stage, memory, points of the field
 
 'lift3d bench METHOD --help' explains each method.
 """
@@ -56,6 +57,17 @@ preparing (cutting, farthest points, neighbours), the network, one after the oth
 Weights are random: they do not change the time.
 """
 
+LRM_DESCRIPTION = """\
+Measure the object reconstructor: time of each stage and of its two networks, memory, and how many points of the field
+it asks for in place of all nodes of a grid, and write the figures with a description of the machine.
+
+  lift3d bench lrm --out lrm.json                                          with each backend
+  lift3d bench lrm --config triposr --backend torch --device cuda --dtype float16 --out gpu.json
+
+Weights are random: they do not change the time. The shape is a ring with a ball above it, whatever the network says, as
+random weights have no shape; the network is asked all the same.
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
@@ -64,6 +76,7 @@ def add_parser(subparsers: Any) -> None:
     _add_dfa3d_options(_add(methods, "dfa3d", "the BEV detector and its operator", DFA3D_DESCRIPTION))
     _add_lfm_options(_add(methods, "lfm", "the skeleton lifter", LFM_DESCRIPTION))
     _add_i2p_mae_options(_add(methods, "i2p_mae", "the point encoder", I2P_MAE_DESCRIPTION))
+    _add_lrm_options(_add(methods, "lrm", "the object reconstructor", LRM_DESCRIPTION))
 
 
 def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -112,6 +125,16 @@ def _add_i2p_mae_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--points", type=int, default=2048, help="of each object (default %(default)s)")
     _add_common_options(parser)
     parser.set_defaults(run=run_i2p_mae)
+
+
+def _add_lrm_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", nargs="+", default=["lift3d-lrm-tiny"], metavar="NAME", help="configurations (default %(default)s)"
+    )
+    parser.add_argument("--resolution", type=int, default=256, metavar="N", help="cells along a side (default 256)")
+    parser.add_argument("--faces", type=int, default=20000, metavar="N", help="triangles at most (default 20000)")
+    _add_common_options(parser)
+    parser.set_defaults(run=run_lrm)
 
 
 def _add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +189,28 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
         untrained_points(name)  # an unknown one is named before anything is measured
     bench = EncoderBench(_engines(args, has_graphs=False), tuple(args.crops), args.points, args.rounds)
     figures = {"encoder": [bench_encoder(name, bench) for name in args.config]}
+    print(table(figures))
+    write_report(args.out, ["lift3d", *sys.argv[1:]], args.device, figures)
+    print(f"wrote {args.out}")
+    return 0
+
+
+def run_lrm(args: argparse.Namespace) -> int:
+    """Measure the reconstructor, print and write."""
+    _check(args, (("resolution", [args.resolution], 4, 1024), ("faces", [args.faces], 0, 10_000_000)))
+    from lift3d_ros.bench.operator import check_device
+    from lift3d_ros.bench.reconstructor import ReconstructorBench, bench_reconstructor
+    from lift3d_ros.bench.report import table, write_report
+    from lift3d_ros.pipelines.object_engine import untrained_lrm
+    from lift3d_ros.pipelines.object_surface import SurfaceConfig, check_surface_config
+
+    check_device(args.device)
+    surface = SurfaceConfig(resolution=args.resolution, max_faces=args.faces)
+    check_surface_config(surface)
+    for name in args.config:
+        untrained_lrm(name)  # an unknown one is named before anything is measured
+    bench = ReconstructorBench(_engines(args, has_graphs=False), surface, args.rounds)
+    figures = {"reconstructor": [bench_reconstructor(name, bench) for name in args.config]}
     print(table(figures))
     write_report(args.out, ["lift3d", *sys.argv[1:]], args.device, figures)
     print(f"wrote {args.out}")

@@ -9,6 +9,7 @@ from typing import Any
 from lift3d_ros.models.dfa3d.config import PRESETS
 from lift3d_ros.models.i2p_mae.config import PRESETS as I2P_MAE_PRESETS
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS
+from lift3d_ros.models.lrm.config import PRESETS as LRM_PRESETS
 
 _CONFIGS = [name for name in PRESETS if "gtdepth" not in name]
 
@@ -18,6 +19,7 @@ Export a model as an ONNX graph, compare it with PyTorch and write it.
   lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx      the BEV detector
   lift3d export lfm --model lift3d-lfm --out lifter.onnx            the skeleton lifter
   lift3d export i2p_mae --out points.onnx                           the point encoder
+  lift3d export lrm --model lift3d-lrm-tiny --out lrm.onnx          the object reconstructor: lrm.onnx, lrm.field.onnx
 
 The graph holds the weights, the model's facts and its declared tensors, so that a machine with only
 onnxruntime can run it: give its path as model. 'lift3d export METHOD --help' explains each method.
@@ -56,6 +58,16 @@ their groups have the sizes of the model. It gives descriptors and tokens.
   lift3d features scan.pcd --model points.onnx --out features
 """
 
+LRM_DESCRIPTION = """\
+Export an object reconstructor as two ONNX graphs, compare them with PyTorch and write them: from picture to planes, and
+the field, which reads density and colour of any number of points from planes. They belong together.
+
+  lift3d export lrm --model triposr --out triposr.onnx              writes triposr.onnx and triposr.field.onnx
+  lift3d reconstruct IMAGE --box L,T,R,B --model triposr.onnx --out mesh.glb
+
+A graph cannot render views of the field, and work on the planes cannot be stopped in between.
+"""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
@@ -89,6 +101,13 @@ def add_parser(subparsers: Any) -> None:
     )
     _add_out(points)
     points.set_defaults(run=run_i2p_mae)
+
+    lrm = _add(methods, "lrm", "the object reconstructor", LRM_DESCRIPTION)
+    which = lrm.add_mutually_exclusive_group()
+    which.add_argument("--model", default="lift3d-lrm-tiny", help="model name of a manifest (default %(default)s)")
+    which.add_argument("--config", choices=LRM_PRESETS, help="a configuration with random weights, to measure it")
+    _add_out(lrm)
+    lrm.set_defaults(run=run_lrm)
 
 
 def run_dfa3d(args: argparse.Namespace) -> int:
@@ -147,6 +166,31 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     except OSError as error:
         raise _cannot_write(args.out, error) from None
     print(f"wrote {args.out} ({_megabytes(args.out)} MB, any number of objects): {model.description}")
+    return 0
+
+
+def run_lrm(args: argparse.Namespace) -> int:
+    """Export a reconstructor and say what was written."""
+    from lift3d_ros.pipelines.object_engine import (
+        field_signature,
+        find_lrm,
+        load_lrm_network,
+        planes_signature,
+        untrained_lrm,
+    )
+    from lift3d_ros.pipelines.object_graph import export_lrm_graphs, field_path
+
+    _check_out(args.out)
+    source = untrained_lrm(args.config) if args.config else find_lrm(args.model)
+    network, identity = load_lrm_network(source)
+    signatures = planes_signature(source.config), field_signature(source.config)
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        export_lrm_graphs(network, identity, *signatures, args.out)
+    except OSError as error:
+        raise _cannot_write(args.out, error) from None
+    field = field_path(args.out)
+    print(f"wrote {args.out} ({_megabytes(args.out)} MB) and {field} ({_megabytes(field)} MB): {identity.description}")
     return 0
 
 

@@ -61,7 +61,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--mask", type=Path, metavar="FILE", help="picture of the same size, 0 outside of the object")
     parser.add_argument("--box", metavar="L,T,R,B", help="left, top, right, bottom of the object, px")
     parser.add_argument("--whole-box", action="store_true", help="all of --box is the object, without GrabCut")
-    parser.add_argument("--model", help="model name of models/manifest.yaml or of your own folder of models")
+    parser.add_argument(
+        "--model", help="model name of models/manifest.yaml or of your own folder of models, or an exported .onnx file"
+    )
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, surface, engine")
     parser.add_argument("--device", help="cpu or cuda:0")
     parser.add_argument("--resolution", type=int, metavar="N", help="cells along a side of the model's cube")
@@ -254,7 +256,7 @@ def _frame_of(args: argparse.Namespace) -> ObjectFrame:
     return ObjectFrame(
         picture,
         mask,
-        None if args.box is None else _box(args.box),
+        None if args.box is None else parse_box(args.box),
         "box" if args.whole_box else "grabcut",
         name=str(args.image),
         camera=camera,
@@ -262,7 +264,8 @@ def _frame_of(args: argparse.Namespace) -> ObjectFrame:
     )
 
 
-def _box(text: str) -> PixelBox:
+def parse_box(text: str) -> PixelBox:
+    """Return the box of an option ``--box L,T,R,B``; raises ConfigError for another text."""
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.models.lrm.object_image import PixelBox
 

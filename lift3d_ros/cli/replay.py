@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lift3d_ros.cli import detection_run
+from lift3d_ros.errors import ConfigError
 
 SKELETON_LIFTING = "skeleton_lifting"
 POINT_FEATURES = "point_features"
+OBJECT_RECONSTRUCTION = "object_reconstruction"
 
 DESCRIPTION = """\
 Run a task on a recording (rosbag2 mcap or sqlite3, or ROS 1), with the code that runs in the node. Default: detect 3D
@@ -38,6 +40,13 @@ config/skeleton_lifting.yaml. DIR receives skeletons.jsonl, timing.jsonl and pic
 encodes recorded point clouds (sensor_msgs/PointCloud2) as a whole, or the objects in them: --params names topics.boxes,
 output_frame and encoder.classifier as in config/point_features.yaml. DIR receives features.jsonl, features/ (npz),
 timing.jsonl and pictures/.
+
+  lift3d replay table.mcap --task object_reconstruction --out meshes
+  lift3d replay table.mcap --task object_reconstruction --box 210,80,390,320 --out meshes
+
+makes meshes of recorded objects (lift3d_ros/BevDetectionArray or vision_msgs/Detection2DArray), or of what lies in the
+box. --params names topics, and has the settings of config/object_reconstruction.yaml. DIR receives objects.jsonl,
+meshes/, timing.jsonl and pictures/.
 """
 
 
@@ -57,12 +66,19 @@ def add_parser(subparsers: Any) -> None:
         metavar="M",
         help="take cameras without a known mounting to look straight ahead from this height, metres",
     )
-    detection_run.add_options(parser, (*detection_run.TASKS, SKELETON_LIFTING, POINT_FEATURES))
+    parser.add_argument("--box", metavar="L,T,R,B", help="left, top, right, bottom of the object in every picture, px")
+    detection_run.add_options(parser, (*detection_run.TASKS, SKELETON_LIFTING, POINT_FEATURES, OBJECT_RECONSTRUCTION))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay and report."""
+    if args.task == OBJECT_RECONSTRUCTION:
+        from lift3d_ros.cli.reconstruction_run import run_reconstruction
+
+        return run_reconstruction(args)
+    if args.box is not None:
+        raise ConfigError("--box: is an option of --task object_reconstruction alone; leave it out")
     if args.task == SKELETON_LIFTING:
         from lift3d_ros.cli.lifting_run import run_lifting
 
@@ -73,7 +89,6 @@ def run(args: argparse.Namespace) -> int:
         return run_encoding(args)
     from lift3d_ros.bags.discover import discover
     from lift3d_ros.bags.reader import open_bag
-    from lift3d_ros.errors import ConfigError
     from lift3d_ros.geometry.rig import load_rig
     from lift3d_ros.replay.bag_frames import BagFrames
 

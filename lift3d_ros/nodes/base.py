@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -126,6 +126,25 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     def publish_result(self, job: Job[ItemT], prepared: PreparedT, result: ResultT) -> None:
         """Publish one result; runs in the worker."""
 
+    # What a task node may provide.
+
+    def make_mailbox(self) -> Mailbox[Job[ItemT]]:
+        """Return what holds items until the worker takes them; called at each activation."""
+        return Mailbox(drop=self.config.sync.drop)
+
+    def prepared_jobs(
+        self, mailbox: Mailbox[Job[ItemT]], prepare: Callable[[Job[ItemT]], PreparedT | None]
+    ) -> Iterator[tuple[Job[ItemT], PreparedT]]:
+        """Yield items with what `prepare` makes of them: the next one is prepared while the present one is inferred."""
+        return prepared_ahead(mailbox, prepare)
+
+    def is_result_due(self) -> bool:
+        """Return whether the lack of results is worth a word; a node that works on request need not have any."""
+        return True
+
+    def give_up(self, job: Job[ItemT], sentence: str) -> None:
+        """Take notice that an item gives no result, and why; runs in the worker. For who owes somebody an answer."""
+
     # The lifecycle.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,7 +164,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start worker and inputs."""
-        self.mailbox = Mailbox(drop=self.config.sync.drop)
+        self.mailbox = self.make_mailbox()
         self._last_result_s = time.monotonic()
         self._worker_note = self.opening_note
         self.diagnostics.set("pipeline", Status(Level.WARN, self._worker_note))
@@ -212,32 +231,35 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self._worker_note = ""
 
         def prepare(job: Job[ItemT]) -> PreparedT | None:
-            return cast("PreparedT | None", self._guarded(lambda: pipeline.prepare(job.item)))
+            return cast("PreparedT | None", self._guarded(job, lambda: pipeline.prepare(job.item)))
 
-        for job, prepared in prepared_ahead(mailbox, prepare):
+        for job, prepared in self.prepared_jobs(mailbox, prepare):
             self._infer(pipeline, job, prepared)
 
     def _infer(self, pipeline: Pipeline[Any, PreparedT, ResultT], job: Job[ItemT], prepared: PreparedT) -> None:
         if self._is_reset_asked.is_set():
             self._is_reset_asked.clear()
             pipeline.reset()
-        result = self._guarded(lambda: pipeline.infer(prepared))
+        result = self._guarded(job, lambda: pipeline.infer(prepared))
         if result is not None:
-            self._guarded(lambda: self.publish_result(job, prepared, result))
+            self._guarded(job, lambda: self.publish_result(job, prepared, result))
             self.results += 1
             self._last_result_s = time.monotonic()
 
-    def _guarded(self, action: Callable[[], Any]) -> Any:
+    def _guarded(self, job: Job[ItemT], action: Callable[[], Any]) -> Any:
         """Return what `action` gives; an error is reported, and the node goes on with the next item."""
         try:
             return action()
         except Lift3dError as error:
-            self.report_problem(str(error))
+            sentence = str(error)
+            self.report_problem(sentence)
         except Exception as error:  # a defect of ours must not take the vehicle's node down
             if not rclpy.ok():
                 return None
             logging.getLogger("lift3d_ros").exception("unexpected error in the worker")
-            self.diagnostics.set("pipeline", Status(Level.ERROR, f"unexpected {type(error).__name__}: {error}"))
+            sentence = f"unexpected {type(error).__name__}: {error}"
+            self.diagnostics.set("pipeline", Status(Level.ERROR, sentence))
+        self.give_up(job, sentence)
         return None
 
     def _note_progress(self, text: str) -> None:
@@ -267,7 +289,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
 
     def _say_what_is_missing(self) -> None:
         silence_s = time.monotonic() - self._last_result_s
-        if self._worker is None or silence_s < _WAITING_LINE_S:
+        if self._worker is None or silence_s < _WAITING_LINE_S or not (self._worker_note or self.is_result_due()):
             return
         reasons = ([self._worker_note] if self._worker_note else []) + self.waiting_for()
         text = "waiting for: " + ("; ".join(reasons) or "the model to finish")

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
-from lift3d_ros.errors import EngineError, WeightsError
+from lift3d_ros.errors import ConfigError, EngineError, WeightsError, nearest_name_hint
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
-from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
+from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, field_path, plain_config
 from lift3d_ros.types import Float32Array, Float64Array, ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, known_models, verified_weights_path
 
 if TYPE_CHECKING:
     from lift3d_ros.models.lrm.field import TriplaneField
     from lift3d_ros.models.lrm.network import Lrm
+    from lift3d_ros.models.lrm.occupancy import Occupancy
     from lift3d_ros.models.lrm.stages import PictureToPlanes
 
 _OURS = "lift3d-"
@@ -48,26 +50,55 @@ class LrmEngine:
     Args:
         planes: pictures to planes, with the signature of :func:`planes_signature`.
         field: planes and points to density and colour, with the signature of :func:`field_signature`.
+        encoder, triplane_field: the same as modules, for progress and views; None for an exported graph.
     """
 
     planes: Engine
     field: Engine
     config: LrmConfig
     identity: ModelIdentity
-    encoder: PictureToPlanes
-    triplane_field: TriplaneField
+    encoder: PictureToPlanes | None = None
+    triplane_field: TriplaneField | None = None
 
     def watch(self, on_layer: Callable[[float], object]) -> None:
-        """Call a function with the share that is done before each layer of the next pictures; it may raise to stop."""
-        self.encoder.on_layer = on_layer
+        """Call a function with the share that is done before each layer of the next pictures; it may raise to stop.
+
+        An exported graph runs in one piece, and calls nothing.
+        """
+        if self.encoder is not None:
+            self.encoder.on_layer = on_layer
+
+    def find_occupancy(self, planes: Float32Array, on_piece: Callable[[float], object]) -> Occupancy | None:
+        """Return where a field holds anything, so that its views take less time; see ``models/lrm/occupancy.py``."""
+        if self.triplane_field is None:
+            return None
+        from lift3d_ros.models.lrm.stages import occupancy_of
+
+        return occupancy_of(self.triplane_field, planes, on_piece)
 
     def render(
-        self, planes: Float32Array, T_object_camera: Float64Array, intrinsics: Float64Array, side: int
+        self,
+        planes: Float32Array,
+        T_object_camera: Float64Array,
+        intrinsics: Float64Array,
+        side: int,
+        occupancy: Occupancy | None = None,
     ) -> Iterator[Float32Array]:
-        """Yield a rendered picture in bands; see :func:`lift3d_ros.models.lrm.stages.render_bands`."""
+        """Yield a rendered picture in bands; see :func:`lift3d_ros.models.lrm.stages.render_bands`.
+
+        Raises:
+            EngineError: the network is an exported graph.
+        """
+        if self.triplane_field is None:
+            raise EngineError(
+                f"model '{self.identity.name}': views of the field are rendered with PyTorch, and this is an exported "
+                "graph; give the name of the model, or look at pictures of the mesh"
+            )
         from lift3d_ros.models.lrm.stages import render_bands
 
-        return render_bands(self.triplane_field, planes, T_object_camera, intrinsics, side, self.config.render)
+        return render_bands(
+            self.triplane_field, planes, T_object_camera, intrinsics, side, self.config.render, occupancy=occupancy
+        )
 
 
 def planes_signature(config: LrmConfig) -> EngineSignature:
@@ -108,22 +139,48 @@ def find_lrm(model: str) -> LrmSource:
     return LrmSource(model, _config_of(model, entry), verified_weights_path(model, entry), entry.sha256, entry.seed)
 
 
-def open_lrm_engine(model: str, config: EngineConfig) -> LrmEngine:
-    """Load a model by its name in a manifest, or one of our own configurations with random weights.
+def untrained_lrm(preset_name: str) -> LrmSource:
+    """Return a preset with random weights, for exporting and timing it.
+
+    Raises:
+        ConfigError: no such preset; names the nearest one.
+    """
+    config = preset(preset_name)
+    if config is None:
+        hint = nearest_name_hint(preset_name, PRESETS)
+        raise ConfigError(f"configuration '{preset_name}' is not known{hint}; known: {', '.join(PRESETS)}")
+    return LrmSource(preset_name, config)
+
+
+def check_lrm(model: str, config: EngineConfig) -> None:
+    """Refuse a model that cannot be opened, as far as that is seen at once.
 
     Raises:
         WeightsError: unknown model, missing or damaged weights.
-        EngineError: torch is not installed, or another backend was asked for.
+        EngineError: another backend was asked for.
     """
+    if model.endswith(GRAPH_ENDING):
+        _check_graph(Path(model), config)
+    else:
+        _check_backend(config)
+        find_lrm(model)
+
+
+def open_lrm_engine(model: str, config: EngineConfig) -> LrmEngine:
+    """Load a model by its name in a manifest, an exported graph, or one of our own configurations with random weights.
+
+    Raises:
+        WeightsError: unknown model, missing or damaged weights.
+        EngineError: torch is not installed, another backend was asked for, or a graph is missing or damaged.
+    """
+    if model.endswith(GRAPH_ENDING):
+        return _open_graphs(Path(model), config)
     return open_lrm_source(find_lrm(model), config)
 
 
 def open_lrm_source(source: LrmSource, config: EngineConfig) -> LrmEngine:
     """Load a network that need not stand in a manifest; otherwise as :func:`open_lrm_engine`."""
-    if config.backend not in ("auto", "torch"):
-        raise EngineError(
-            f"engine.backend '{config.backend}' does not run object reconstruction; set engine.backend to auto or torch"
-        )
+    _check_backend(config)
     network, identity = load_lrm_network(source)
     from lift3d_ros.engines.torch_engine import TorchEngine
     from lift3d_ros.models.lrm.stages import PictureToPlanes, PointsToField
@@ -168,6 +225,49 @@ def load_lrm_network(source: LrmSource) -> tuple[Lrm, ModelIdentity]:
         return network, ModelIdentity(source.name, source.sha256, is_trained=True)
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     return network, ModelIdentity(source.name, hashlib.sha256(save(weights)).hexdigest(), is_trained=False)
+
+
+def _check_backend(config: EngineConfig) -> None:
+    if config.backend not in ("auto", "torch"):
+        raise EngineError(
+            f"engine.backend '{config.backend}' runs object reconstruction from an exported graph; write one with "
+            "'lift3d export lrm --model NAME --out lrm.onnx' and give its path as model, or set engine.backend to auto"
+        )
+
+
+def _check_graph(path: Path, config: EngineConfig) -> None:
+    if config.backend not in ("auto", "onnxruntime"):
+        raise EngineError(
+            f"engine.backend '{config.backend}' cannot run the exported graph '{path}'; give a model name, or set "
+            "engine.backend to auto or onnxruntime"
+        )
+    choose_backend("onnxruntime")
+    for needed in (path, field_path(path)):
+        if not needed.is_file():
+            raise EngineError(
+                f"model '{path}': no file {needed}; 'lift3d export lrm' writes both graphs of a model: keep them "
+                "together"
+            )
+
+
+def _open_graphs(path: Path, config: EngineConfig) -> LrmEngine:
+    """Open the two graphs that `lift3d export lrm` wrote."""
+    _check_graph(path, config)
+    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+    planes, field = OnnxRuntimeEngine(path, config.threads), OnnxRuntimeEngine(field_path(path), config.threads)
+    facts = planes.facts
+    lrm_config = preset(str(facts.get("preset", "")))
+    if lrm_config is None or facts.get("config") != plain_config(lrm_config):
+        raise EngineError(
+            f"{path}: is no object reconstructor of this release; export the model again with 'lift3d export lrm'"
+        )
+    if field.facts != facts:
+        raise EngineError(
+            f"{field_path(path)}: belongs to another model than {path}; export the model again with 'lift3d export lrm'"
+        )
+    identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], planes.name)
+    return LrmEngine(planes, field, lrm_config, identity)
 
 
 def _config_of(name: str, entry: ModelEntry) -> LrmConfig:

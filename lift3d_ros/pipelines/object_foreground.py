@@ -38,6 +38,8 @@ _LARGEST_OBJECT_PX = 1024
 # What a lossy file leaves of a mask's 0.
 _MASK_FLOOR = 16
 _BLURRED_SHARE = 0.25
+# Noise and compression make of one colour at most so many grey levels.
+_ONE_COLOUR = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,25 @@ def cut_object(
     rgba = np.dstack([_rgb(pixels), alpha])
     image = prepare_object(rgba, config)
     return ObjectView(image, _seen_square(found, rgba, config), found, cutting, tuple(problems))
+
+
+def check_something_is_seen(picture: UInt8Array, box: PixelBox, name: str) -> None:
+    """Refuse a box that shows one colour only: no object can be told there.
+
+    Args:
+        picture: (H, W, 3).
+
+    Raises:
+        ImageError: names the box; or the box cannot be used.
+    """
+    height, width = picture.shape[:2]
+    region, _ = _checked_box(box, PixelBox(0, 0, height, width), name)
+    pixels = picture[region.top : region.bottom, region.left : region.right]
+    if int(np.ptp(pixels.reshape(-1, 3), axis=0).max()) <= _ONE_COLOUR:
+        raise ImageError(
+            f"{name} of {width}x{height} px: the box {_text(region)} shows one colour only, so no object can be "
+            "seen; give the box of an object, or check exposure and lens"
+        )
 
 
 def _find_alpha(

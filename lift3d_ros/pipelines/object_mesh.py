@@ -91,16 +91,30 @@ def write_mesh(
         raise Lift3dError(f"{path}: the mesh has no faces, and was not written")
     ending = path.suffix.lower()
     mesh = (
-        _with_colors(vertices, faces, colors, ending) if texture is None else _textured(vertices, faces, texture, path)
+        _with_colors(vertices, faces, colors, is_seen, ending)
+        if texture is None
+        else _textured(vertices, faces, texture, path)
     )
-    if is_seen is not None and texture is None and ending != ".obj":
-        values = is_seen.astype(np.uint8) if ending == ".ply" else is_seen.astype(np.float32)
-        mesh.vertex_attributes["is_seen" if ending == ".ply" else "_is_seen"] = values
     path.parent.mkdir(parents=True, exist_ok=True)
     if ending == ".obj":
         _write_obj(path, mesh)
     else:
         path.write_bytes(mesh.export(file_type=ending[1:]))
+
+
+def glb_bytes(
+    vertices: Float64Array, faces: NDArray[np.int64], colors: UInt8Array, is_seen: NDArray[np.bool_]
+) -> bytes:
+    """Return a mesh with colours at its vertices as a binary glTF file; arguments as of :func:`write_mesh`.
+
+    Raises:
+        Lift3dError: trimesh is not installed, or there are no faces.
+    """
+    if importlib.util.find_spec("trimesh") is None:
+        raise Lift3dError("a mesh as glTF needs trimesh; 'pip install trimesh'")
+    if not len(faces):
+        raise Lift3dError("the mesh has no faces, and cannot be written as glTF")
+    return bytes(_with_colors(vertices, faces, colors, is_seen, ".glb").export(file_type="glb"))
 
 
 def bake_texture(
@@ -167,7 +181,13 @@ def linear_colors(colors: UInt8Array) -> UInt8Array:
     return np.asarray(np.rint(255.0 * linear), dtype=np.uint8)
 
 
-def _with_colors(vertices: Float64Array, faces: NDArray[np.int64], colors: UInt8Array, ending: str) -> Any:
+def _with_colors(
+    vertices: Float64Array,
+    faces: NDArray[np.int64],
+    colors: UInt8Array,
+    is_seen: NDArray[np.bool_] | None,
+    ending: str,
+) -> Any:
     import trimesh
 
     is_glb = ending == ".glb"
@@ -175,6 +195,9 @@ def _with_colors(vertices: Float64Array, faces: NDArray[np.int64], colors: UInt8
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=shown, process=False)
     if is_glb:
         mesh.apply_transform(_Y_UP)
+    if is_seen is not None and ending != ".obj":
+        values = is_seen.astype(np.uint8) if ending == ".ply" else is_seen.astype(np.float32)
+        mesh.vertex_attributes["is_seen" if ending == ".ply" else "_is_seen"] = values
     return mesh
 
 

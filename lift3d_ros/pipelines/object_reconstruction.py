@@ -6,6 +6,7 @@ that the picture does not show are guessed by the model; each vertex says whethe
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +53,9 @@ class ReconstructionCancelledError(Lift3dError):
 class ObjectReconstructionConfig:
     """Everything that decides the result of the reconstructor, apart from the model's own facts."""
 
-    model: str = setting("lift3d-lrm-tiny", "model name of models/manifest.yaml, or one of our own configurations")
+    model: str = setting(
+        "lift3d-lrm-tiny", "model name of models/manifest.yaml, exported .onnx file, or a configuration of ours"
+    )
     surface: SurfaceConfig = group(SurfaceConfig)
     engine: EngineConfig = group(EngineConfig)
 
@@ -157,6 +160,14 @@ class ObjectReconstructor:
         view = self.model_config.view
         return np.asarray(orbit([math.radians(view.azimuth_deg)], 0.0, view.distance)[0])
 
+    def with_surface(self, surface: SurfaceConfig) -> ObjectReconstructor:
+        """Return a reconstructor with the same network that makes other meshes of its field.
+
+        Raises:
+            ConfigError: the settings do not fit together.
+        """
+        return ObjectReconstructor(self._engine, dataclasses.replace(self.config, surface=surface))
+
     def reset(self) -> None:
         """Do nothing: there is no memory of earlier objects; here for the pipeline protocol."""
 
@@ -258,10 +269,11 @@ class ObjectReconstructor:
         watch = _Watch(progress, cancelled)
         intrinsics = view_intrinsics(self.model_config.view)
         pictures = []
+        occupancy = self._engine.find_occupancy(planes, lambda share: watch("views", 0.0))
         for number, pose in enumerate(T_object_cameras):
             bands: list[Float32Array] = []
             watch("views", number / len(T_object_cameras))
-            for band in self._engine.render(planes, pose, intrinsics, side):
+            for band in self._engine.render(planes, pose, intrinsics, side, occupancy):
                 bands.append(band)
                 rows = sum(len(one) for one in bands)
                 watch("views", (number + rows / side) / len(T_object_cameras))
@@ -286,8 +298,7 @@ class ObjectReconstructor:
 
     @property
     def _level(self) -> float:
-        threshold = self.config.surface.threshold
-        return self.model_config.field.surface_density if threshold is None else threshold
+        return self.config.surface.threshold or self.model_config.field.surface_density
 
     def _make_planes(self, image: Float32Array, watch: _Watch) -> Float32Array:
         inputs = {

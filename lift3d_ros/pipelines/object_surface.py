@@ -25,8 +25,8 @@ class SurfaceConfig:
     """How a mesh is made of the model's field."""
 
     resolution: int = setting(256, "cells along a side of the cube, a multiple of 4", minimum=4, maximum=1024)
-    threshold: float | None = setting(
-        None, "density at which the surface is cut; less keeps thin parts. Default: that of the model", minimum=1e-6
+    threshold: float = setting(
+        0.0, "density at which the surface is cut; less keeps thin parts. 0 takes that of the model", minimum=0.0
     )
     points_at_once: int = setting(
         16384, "points that the field is asked for at once; bounds the memory", minimum=256, maximum=1048576

@@ -30,6 +30,7 @@ from lift3d_ros.pipelines.keypoint_sets import (
     KeypointSyncConfig,
     StampedKeypoints,
 )
+from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +65,11 @@ class BagKeypoints:
         self._reader, self._config, self._sync = reader, config, sync
         self._topic = self._keypoints_topic(topics.keypoints)
         self._read = self._message_reader(max_joints)
-        self._info_topic = self._calibration_topic(topics.camera_info)
-        self._depth_topic = self._named("depth", topics.depth, IMAGE)
-        self._boxes_topic = self._named("boxes", topics.boxes, DETECTIONS)
+        self._info_topic = named_topic(
+            reader, "camera_info", topics.camera_info, CAMERA_INFO
+        ) or calibration_in_the_frame_of(reader, self._topic.name)
+        self._depth_topic = named_topic(reader, "depth", topics.depth, IMAGE)
+        self._boxes_topic = named_topic(reader, "boxes", topics.boxes, DETECTIONS)
         config.lengths()
 
     @property
@@ -166,27 +169,6 @@ class BagKeypoints:
         if self._topic.type == YOLO_DETECTIONS:
             return partial(keypoints_from_yolo_msg, facts=self._config.yolo_facts(), source=source)
         return partial(keypoints_from_msg, book=self._config.book(max_joints), source=source)
-
-    def _calibration_topic(self, wanted: str) -> str:
-        if wanted:
-            return self._named("camera_info", wanted, CAMERA_INFO)
-        first = self._reader.first_messages([self._topic.name])[self._topic.name].message
-        frame_id = str(first.header.frame_id).lstrip("/")
-        names = [topic.name for topic in self._reader.topics_of(CAMERA_INFO)]
-        infos = self._reader.first_messages(names) if names else {}
-        frames = {name: str(info.message.header.frame_id).lstrip("/") for name, info in infos.items()}
-        fitting = [name for name, frame in frames.items() if frame_id in ("", frame)]
-        return fitting[0] if len(fitting) == 1 else ""
-
-    def _named(self, field: str, wanted: str, kind: str) -> str:
-        """Return the name of a topic that the user chose; raises BagError where there is none of that type."""
-        known = [topic.name for topic in self._reader.topics_of(kind)]
-        if wanted and wanted not in known:
-            raise BagError(
-                f"{self._reader.path}: topics.{field} is '{wanted}', which is no topic of type {kind} here"
-                f"{nearest_name_hint(wanted, known)} (of this type: {', '.join(known) or 'none'})"
-            )
-        return wanted
 
 
 def _warn(problem: str) -> None:

@@ -54,6 +54,18 @@ def detections_to_json(detections: BevDetections) -> str:
     return json.dumps(document)
 
 
+def refuse_results(file: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a file of results unless they shall be replaced.
+
+    Raises:
+        Lift3dError: it does.
+    """
+    if file.exists() and not overwrite:
+        raise Lift3dError(
+            f"{file.parent}: already holds results; replace them with --overwrite, or choose another folder"
+        )
+
+
 def timings_to_json(stamp_ns: int, timings_s: Mapping[str, float]) -> str:
     """Return one line of JSON: stamp and milliseconds of each stage."""
     stages = {name: round(seconds * 1e3, 3) for name, seconds in timings_s.items()}

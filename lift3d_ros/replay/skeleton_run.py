@@ -15,7 +15,7 @@ from typing import Any
 
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.keypoint_sets import KeypointSet, KeypointSetLifter
-from lift3d_ros.replay.results import TIMING_FILE, timings_to_json
+from lift3d_ros.replay.results import TIMING_FILE, refuse_results, timings_to_json
 from lift3d_ros.replay.run import RUN_FILE, FrameRange
 from lift3d_ros.replay.skeleton_results import skeletons_to_json
 from lift3d_ros.types import Skeletons3D
@@ -31,8 +31,7 @@ def check_unused(path: Path, *, overwrite: bool) -> None:
     Raises:
         Lift3dError: it does.
     """
-    if (path / SKELETONS_FILE).exists() and not overwrite:
-        raise Lift3dError(f"{path}: already holds results; replace them with --overwrite, or choose another folder")
+    refuse_results(path / SKELETONS_FILE, overwrite=overwrite)
 
 
 def run_lifter(

@@ -135,3 +135,47 @@ def test_the_encoder_is_measured_over_the_number_of_objects(
     printed = capsys.readouterr().out
     assert "50 MB at the peak with 3 objects" in printed
     assert f"wrote {path}" in printed
+
+
+def run_lrm(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    bench.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["bench", "lrm", *arguments])
+    return int(args.run(args))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.txt"], "--out 'x.txt': expected a file name that ends in .json"),
+        (["--out", "x.json", "--resolution", "2000"], "--resolution 2000: expected 4 to 1024"),
+        (["--out", "x.json", "--resolution", "30"], "surface.resolution is 30; expected a multiple of 4"),
+        (["--out", "x.json", "--config", "triposs"], "did you mean 'triposr'"),
+    ],
+)
+def test_wrong_use_of_the_reconstructor_is_named(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_lrm(*arguments)
+
+
+def test_the_reconstructor_is_measured_stage_by_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("skimage")
+    from lift3d_ros.bench import reconstructor
+
+    monkeypatch.setattr(reconstructor, "ask_fresh_process", lambda *_: 5_000_000)
+    path = tmp_path / "lrm.json"
+    options = ("--resolution", "64", "--backend", "torch", "--rounds", "1", "--threads", "1")
+    assert run_lrm(*options, "--out", str(path)) == 0
+    document: dict[str, Any] = json.loads(path.read_text())
+    (figures,) = document["reconstructor"]
+    assert figures["dense_queries"] == 65**3
+    assert figures["dense_over_adaptive"] > 3.0
+    (entry,) = figures["engines"].values()
+    assert list(entry["stages_median_ms"]) == ["prepare", "planes", "surface", "simplify", "colors", "visibility"]
+    assert set(entry["networks"]) == {"planes", "field of 16384 points"}
+    assert entry["relative_rms_error"] == {"planes": 0.0, "density": 0.0, "color": 0.0}
+    printed = capsys.readouterr().out
+    assert "points of the field in place of 274625" in printed
+    assert "5 MB" in printed

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from tabletop import picture as ball
 
 from lift3d_ros.cli.main import main as lift3d
 
@@ -68,3 +70,23 @@ def test_a_graph_of_a_point_encoder_describes_clouds(tmp_path: Path, capsys: pyt
 def test_wrong_use_is_named(method: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert lift3d(["export", method, *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_reconstructor_is_exported_as_two_graphs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("torch", "onnx", "onnxscript", "onnxruntime", "trimesh", "skimage"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    out, picture = tmp_path / "new" / "lrm.onnx", tmp_path / "ball.png"
+    assert lift3d(["export", "lrm", "--config", "lift3d-lrm-tiny", "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"wrote {out} (")
+    assert f" MB) and {tmp_path}/new/lrm.field.onnx (" in line
+    assert line.endswith(" MB): lift3d-lrm-tiny (untrained weights)")
+    cv2.imwrite(str(picture), ball()[:, :, ::-1])
+    options = ["--box", "105,65,215,175", "--model", str(out), "--resolution", "16", "--threshold", "1e-9"]
+    assert lift3d(["reconstruct", str(picture), *options, "--out", str(tmp_path / "mesh.glb")]) == 1
+    assert "no surface: all of the cube is solid" in capsys.readouterr().out
+
+
+def test_graphs_of_the_reconstructor_end_in_onnx(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lift3d(["export", "lrm", "--out", "x.onx"]) == 2
+    assert "expected a file name that ends in .onnx" in capsys.readouterr().err

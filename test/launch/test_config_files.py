@@ -11,6 +11,7 @@ import yaml
 
 from lift3d_ros.config import iterate_settings
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
@@ -23,6 +24,7 @@ SHOWN = {
     "bev_detection.rviz": ("MarkerArray", "bev_detection/markers"),
     "skeletons.rviz": ("MarkerArray", "skeleton_lifting/markers"),
     "point_features.rviz": ("PointCloud2", "point_features/colored"),
+    "object_reconstruction.rviz": ("MarkerArray", "object_reconstruction/markers"),
 }
 YAML_FILES = sorted(CONFIG.rglob("*.yaml"))
 
@@ -82,6 +84,7 @@ def test_the_dds_profile_replaces_the_small_default_segment_and_keeps_the_networ
         ("bev_detection", BevDetectionNodeConfig),
         ("skeleton_lifting", SkeletonLiftingNodeConfig),
         ("point_features", PointFeaturesNodeConfig),
+        ("object_reconstruction", ObjectReconstructionNodeConfig),
     ],
 )
 def test_a_parameter_file_names_every_parameter_of_its_node_and_no_other(node: str, config_class: type[Any]) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from lift3d_ros.config import iterate_settings
+from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
+from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 
@@ -55,7 +57,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Import the module with the launch packages again, in each test with those that it has."""
-    monkeypatch.delitem(sys.modules, "lift3d_ros.nodes.launch_node", raising=False)
+    for name in ("launch_node", "launch_perception"):
+        monkeypatch.delitem(sys.modules, f"lift3d_ros.nodes.{name}", raising=False)
 
 
 def load(path: Path) -> ModuleType:
@@ -79,8 +82,8 @@ def of_kind(entities: list[Recorded], kind: str) -> list[Recorded]:
 
 
 def test_there_are_launch_files() -> None:
-    names = {path.name for path in FILES}
-    assert {"bev_detection.launch.py", "skeleton_lifting.launch.py", "point_features.launch.py"} <= names
+    names = ("bev_detection", "skeleton_lifting", "point_features", "object_reconstruction", "perception")
+    assert {f"{name}.launch.py" for name in names} <= {path.name for path in FILES}
 
 
 @pytest.mark.usefixtures("stub")
@@ -197,6 +200,7 @@ def test_the_point_encoder_is_started_with_the_arguments() -> None:
         ("bev_detection", BevDetectionNodeConfig),
         ("skeleton_lifting", SkeletonLiftingNodeConfig),
         ("point_features", PointFeaturesNodeConfig),
+        ("object_reconstruction", ObjectReconstructionNodeConfig),
     ],
 )
 def test_arguments_set_only_parameters_that_the_node_has(name: str, config: type) -> None:
@@ -209,6 +213,62 @@ def test_arguments_set_only_parameters_that_the_node_has(name: str, config: type
     _, overrides = node.named["parameters"]
     assert {"model", "engine.backend", "output_frame", "autostart"} < overrides.keys()
     assert overrides.keys() <= declared | {"use_sim_time"}  # that one every node has from rclpy
+
+
+def perceiving(arguments: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return what `perception.launch.py` starts: name of the node -> arguments of its action."""
+    entities = described(REPOSITORY / "launch/perception.launch.py")
+    defaults = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    assert arguments.keys() <= defaults.keys()
+    (function,) = of_kind(entities, "OpaqueFunction")
+    actions = function.named["function"](defaults | arguments)
+    return {action.named["name"]: action.named for action in actions}
+
+
+@pytest.mark.usefixtures("stub")
+def test_perception_starts_the_chosen_nodes_and_hands_the_boxes_of_the_detector_on() -> None:
+    nodes = perceiving(
+        {
+            "nodes": "object_reconstruction, bev_detection",
+            "rig": "/car/rig.yaml",
+            "camera": "front",
+            "namespace": "car",
+            "use_sim_time": "true",
+        }
+    )
+    assert list(nodes) == ["bev_detection", "object_reconstruction"]
+    detector, reconstructor = nodes.values()
+    assert detector["parameters"][1] == {"use_sim_time": True, "rig": "/car/rig.yaml"}
+    assert detector["remappings"] == []
+    assert Path(reconstructor["parameters"][0]).name == "object_reconstruction.yaml"
+    assert reconstructor["parameters"][1] == {"use_sim_time": True, "topics.boxes": "boxes"}
+    assert ("boxes", "bev_detection/detections") in reconstructor["remappings"]
+    assert ("image", "front/image") in reconstructor["remappings"]
+    assert {node["namespace"] for node in nodes.values()} == {"car"}
+
+
+@pytest.mark.usefixtures("stub")
+def test_perception_without_the_detector_leaves_the_topics_of_boxes_alone(tmp_path: Path) -> None:
+    nodes = perceiving({"nodes": "skeleton_lifting", "skeleton_lifting_params": str(tmp_path / "mine.yaml")})
+    assert list(nodes) == ["skeleton_lifting"]
+    assert nodes["skeleton_lifting"]["parameters"] == [str(tmp_path / "mine.yaml")]
+    assert nodes["skeleton_lifting"]["remappings"] == []
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        (
+            "bev_detection,object_reconstuction",
+            r"did you mean 'object_reconstruction'\?; expected some of bev_detection",
+        ),
+        (" , ", "is empty; expected some of bev_detection, skeleton_lifting, point_features, object_reconstruction"),
+    ],
+)
+def test_perception_refuses_nodes_that_it_does_not_know(nodes: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        perceiving({"nodes": nodes})
 
 
 @pytest.mark.usefixtures("stub")

@@ -106,5 +106,5 @@ def test_a_damaged_file_is_refused(models: Path) -> None:
 
 
 def test_a_backend_that_does_not_run_it_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"engine\.backend 'onnxruntime' does not run object reconstruction"):
+    with pytest.raises(EngineError, match=r"engine\.backend 'onnxruntime' runs object reconstruction from an exported"):
         open_lrm_engine("lift3d-lrm-tiny", EngineConfig(backend="onnxruntime"))

@@ -55,7 +55,9 @@ class GivenStage:
 class GivenEngine(LrmEngine):
     """Renders white pictures; its field is a function of the points."""
 
-    def render(self, planes: Any, T_object_camera: Any, intrinsics: Any, side: int) -> Iterator[Any]:
+    def render(
+        self, planes: Any, T_object_camera: Any, intrinsics: Any, side: int, occupancy: Any = None
+    ) -> Iterator[Any]:
         for _ in range(2):
             yield np.ones((side // 2, side, 3), np.float32)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lift3d_ros.models.lrm.config import RenderConfig
 from lift3d_ros.models.lrm.field import TriplaneField
+from lift3d_ros.models.lrm.occupancy import Occupancy
 from lift3d_ros.models.lrm.rays import cross_cube, pixel_rays
 
 # Formulas of the published samplers: floor of smoothed weights, floor of probabilities, smallest bin.
@@ -76,6 +77,7 @@ def render_rays(
     config: RenderConfig,
     background: Tensor | float = 1.0,
     jitter: RayJitter | None = None,
+    occupancy: Occupancy | None = None,
 ) -> Rendering:
     """Render rays (N, R, 3) of unit direction; those that miss the cube see the background.
 
@@ -83,6 +85,7 @@ def render_rays(
         planes: (N, 3, C, H, W).
         background: grey level or colour, (N, 1, 1), (N, R, 3) or what broadcasts to that.
         jitter: None samples the middles of the bins.
+        occupancy: of the field of one object, which is then asked only where it holds anything; without gradients.
     """
     if jitter is None:
         jitter = RayJitter.even(config, origins.device)
@@ -90,12 +93,13 @@ def render_rays(
     near = near.clamp(min=0.0)
     hits = far - near > config.shortest_chord
     near, far = torch.where(hits, near, 0.0), torch.where(hits, far, 0.0)
-    samples = _sample(field, planes, origins, directions, _first_depths(near, far, config, jitter.first))
+    first = _first_depths(near, far, config, jitter.first)
+    samples = _sample(field, planes, origins, directions, first, occupancy)
     weights, colors, depths = _weigh(field, samples, hits, config)
     if config.num_importance:
         with torch.no_grad():
             finer = importance_depths(samples.depths, weights.detach(), jitter.importance)
-        more = _sample(field, planes, origins, directions, finer)
+        more = _sample(field, planes, origins, directions, finer, occupancy)
         weights, colors, depths = _weigh(field, _merged(samples, more), hits, config)
     weight = weights.sum(dim=-1)
     color = (weights[..., None] * colors).sum(dim=-2) + background * (1.0 - weight[..., None])
@@ -111,6 +115,7 @@ def render_view(
     config: RenderConfig,
     background: float = 1.0,
     rays_at_once: int = 4096,
+    occupancy: Occupancy | None = None,
 ) -> Rendering:
     """Render one picture of one object without gradients, in pieces that bound the memory.
 
@@ -119,6 +124,7 @@ def render_view(
         T_object_camera: (4, 4).
         intrinsics: (3, 3) in units of width and height.
         size: rows and columns.
+        occupancy: as in :func:`render_rays`.
 
     Returns:
         Tensors of shape (rows, columns) and (rows, columns, 3).
@@ -126,7 +132,7 @@ def render_view(
     with torch.inference_mode():
         origins, directions = pixel_rays(T_object_camera[None], intrinsics[None], size)
         pieces = [
-            render_rays(field, planes, piece_origins, piece_directions, config, background)
+            render_rays(field, planes, piece_origins, piece_directions, config, background, None, occupancy)
             for piece_origins, piece_directions in zip(
                 torch.split(origins, rays_at_once, dim=1), torch.split(directions, rays_at_once, dim=1), strict=True
             )
@@ -171,9 +177,17 @@ def _first_depths(near: Tensor, far: Tensor, config: RenderConfig, places: Tenso
     return near[..., None] + steps * (far - near)[..., None]
 
 
-def _sample(field: TriplaneField, planes: Tensor, origins: Tensor, directions: Tensor, depths: Tensor) -> _Samples:
+def _sample(
+    field: TriplaneField,
+    planes: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    depths: Tensor,
+    occupancy: Occupancy | None,
+) -> _Samples:
     points = origins[..., None, :] + depths[..., None] * directions[..., None, :]
-    raw, color = field(planes, points.flatten(1, 2))
+    places = points.flatten(1, 2)
+    raw, color = field(planes, places) if occupancy is None else occupancy.read(field, planes, places)
     is_inside = (points.abs() <= field.config.half_side).all(dim=-1)
     return _Samples(depths, raw.reshape(depths.shape), color.reshape(*depths.shape, 3), is_inside)
 

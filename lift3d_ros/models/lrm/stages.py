@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lift3d_ros.models.lrm.config import RenderConfig
 from lift3d_ros.models.lrm.field import TriplaneField
 from lift3d_ros.models.lrm.network import Lrm
+from lift3d_ros.models.lrm.occupancy import Occupancy, find_occupancy
 from lift3d_ros.models.lrm.rays import pixel_rays
 from lift3d_ros.models.lrm.renderer import render_rays
 from lift3d_ros.types import Float32Array, Float64Array
@@ -51,6 +52,18 @@ class PictureToPlanes(nn.Module):
         self._num_done += 1
 
 
+class PlanesGraph(nn.Module):
+    """Encoder and decoder as they are exported: told nothing, and telling nothing."""
+
+    def __init__(self, network: Lrm) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, cameras: Tensor) -> tuple[Tensor]:
+        """Map pictures (N, 3, S, S) RGB 0..255 and cameras (N, 16) to planes (N, 3, C, R, R)."""
+        return (self.network(images, cameras),)
+
+
 class PointsToField(nn.Module):
     """Density and colour of points."""
 
@@ -73,6 +86,7 @@ def render_bands(
     config: RenderConfig,
     background: float = 1.0,
     rays_at_once: int = 4096,
+    occupancy: Occupancy | None = None,
 ) -> Iterator[Float32Array]:
     """Render a square picture of one object from the top down and yield it in bands (rows, side, 3), colours 0..1.
 
@@ -80,6 +94,7 @@ def render_bands(
         planes: (1, 3, C, R, R).
         T_object_camera: (4, 4).
         intrinsics: (3, 3) in units of the side.
+        occupancy: of the same planes, as :func:`occupancy_of` gives it; None asks the field everywhere.
     """
     device = next(field.parameters()).device
     on_device = torch.from_numpy(planes).to(device)
@@ -93,5 +108,16 @@ def render_bands(
         with torch.inference_mode():
             anchor = torch.tensor([[float(first), 0.0]], device=device)
             origins, directions = pixel_rays(pose, matrix, (side, side), window, anchor)
-            color = render_rays(field, on_device, origins, directions, config, background).color
+            color = render_rays(field, on_device, origins, directions, config, background, None, occupancy).color
         yield color[0].reshape(*window, 3).cpu().numpy()
+
+
+def occupancy_of(field: TriplaneField, planes: Float32Array, on_piece: Callable[[float], object]) -> Occupancy:
+    """Return where the field of one object holds anything, for :func:`render_bands`.
+
+    Args:
+        planes: (1, 3, C, R, R).
+        on_piece: as of :func:`find_occupancy`.
+    """
+    on_device = torch.from_numpy(planes).to(next(field.parameters()).device)
+    return find_occupancy(field, on_device, on_piece=on_piece)

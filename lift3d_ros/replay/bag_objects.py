@@ -1,0 +1,171 @@
+"""Turns a recording into requests for objects, through the same code as the node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, TF_MESSAGE, TF_MESSAGE_ROS1
+from lift3d_ros.bags.keypoint_messages import stamped_boxes_from_msg
+from lift3d_ros.bags.messages import add_transforms, camera_model_from_msg, image_from_msg
+from lift3d_ros.bags.object_messages import VISION_DETECTIONS_2D, regions_from_msg
+from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.config import setting
+from lift3d_ros.errors import BagError, CalibrationError, ImageError, TransformError
+from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.models.lrm.object_image import PixelBox
+from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
+from lift3d_ros.pipelines.object_sets import (
+    ObjectInputConfig,
+    ObjectRequest,
+    ObjectSets,
+    ObjectSyncConfig,
+    StampedRegions,
+)
+from lift3d_ros.pipelines.object_triggers import DetectedObject, TriggerConfig
+from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic
+
+_BOXES = (DETECTIONS, VISION_DETECTIONS_2D)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordedTopics:
+    """Which topics of a recording are used."""
+
+    image: str = setting("", "pictures; empty: the only topic of colour pictures")
+    camera_info: str = setting("", "calibration; empty: the one in the frame of the pictures, else none")
+    boxes: str = setting("", "detected objects; empty: the only topic of them that is not ground truth")
+    mask: str = setting("", "masks of the pictures, mono8, above 0 where an object is; empty: none")
+    depth: str = setting("", "depth pictures registered to the pictures, for size and place; empty: none")
+
+
+class BagObjects:
+    """The objects in the pictures of one camera in a recording.
+
+    Args:
+        box: of the object in every picture, in place of recorded boxes.
+    """
+
+    def __init__(
+        self,
+        reader: BagReader,
+        topics: RecordedTopics,
+        config: ObjectInputConfig,
+        sync: ObjectSyncConfig,
+        trigger: TriggerConfig,
+        box: PixelBox | None = None,
+    ) -> None:
+        """Find the topics of an open recording.
+
+        Raises:
+            BagError: no pictures or no boxes, several topics of them and none named, or a topic that is not there.
+        """
+        self._reader, self._config, self._sync, self._trigger, self._box = reader, config, sync, trigger, box
+        self._mask = named_topic(reader, "mask", topics.mask, IMAGE, COMPRESSED_IMAGE)
+        self._depth = named_topic(reader, "depth", topics.depth, IMAGE)
+        self._image = self._image_topic(topics.image)
+        self._info = named_topic(reader, "camera_info", topics.camera_info, CAMERA_INFO) or calibration_in_the_frame_of(
+            reader, self._image
+        )
+        self._boxes = "" if box is not None else self._boxes_topic(topics.boxes)
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """What is used: input -> topic, empty where there is none."""
+        return {
+            "image": self._image,
+            "camera_info": self._info,
+            "boxes": self._boxes,
+            "mask": self._mask,
+            "depth": self._depth,
+        }
+
+    def requests(self) -> Iterator[ObjectRequest]:
+        """Yield the requests in order."""
+        told = set[str]()
+
+        def warn_once(problem: str) -> None:
+            if problem not in told:
+                told.add(problem)
+                logger.warning("%s", problem)
+
+        tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
+        sets = ObjectSets(tree, self._sync, self._trigger, warn_once)
+        tf = [topic.name for topic in self._reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
+        static = [name for name in tf if name.endswith("tf_static")]
+        add = partial(add_transforms, tree, on_problem=warn_once, reported=set[tuple[str, str]]())
+        # Mountings and the first calibration may be recorded after the first pictures.
+        for message in self._reader.messages(static) if static else ():
+            add(message.message, message.topic, is_static=True)
+        if self._info:
+            self._take_info(sets, self._reader.first_messages([self._info])[self._info])
+        else:
+            logger.warning("no calibration in the frame of the pictures: meshes have no size")
+        wanted = [*filter(None, self.topics.values()), *(name for name in tf if name not in static)]
+        for message in self._reader.messages(wanted):
+            if message.topic == self._info:
+                self._take_info(sets, message)
+            elif message.topic in tf:
+                add(message.message, message.topic, is_static=False)
+            else:
+                try:
+                    yield from self._take(sets, message)
+                except (ImageError, TransformError) as error:
+                    warn_once(f"topic '{message.topic}': left out: {error}")
+        for reason, count in sorted(sets.skipped.items()):
+            if count:
+                logger.info("left out: %d objects (%s)", count, reason)
+
+    def _take(self, sets: ObjectSets, message: BagMessage) -> Iterator[ObjectRequest]:
+        topic, content = message.topic, message.message
+        if topic == self._mask:
+            sets.add_mask(image_from_msg(content, "mask", topic))
+        elif topic == self._depth:
+            sets.add_depth(image_from_msg(content, "depth", topic))
+        elif topic == self._boxes:
+            is_ours = self._type_of(topic) == DETECTIONS
+            yield from sets.add_boxes(stamped_boxes_from_msg(content) if is_ours else regions_from_msg(content))
+        else:
+            image = image_from_msg(content, "picture", topic)
+            yield from sets.add_image(image)
+            if self._box is not None:
+                box = self._box
+                found = DetectedObject(float(box.left), float(box.top), float(box.right), float(box.bottom), "object")
+                yield from sets.add_boxes(StampedRegions(image.stamp_ns, (found,)))
+
+    def _take_info(self, sets: ObjectSets, message: BagMessage) -> None:
+        try:
+            sets.camera = camera_model_from_msg(
+                message.message, "camera", message.topic, is_rectified=self._config.is_rectified
+            )
+        except CalibrationError as error:
+            sets.camera = None
+            logger.warning("%s", error)
+
+    def _image_topic(self, wanted: str) -> str:
+        if wanted:
+            return named_topic(self._reader, "image", wanted, IMAGE, COMPRESSED_IMAGE)
+        used = {self._mask, self._depth}
+        topics = self._reader.topics_of(IMAGE, COMPRESSED_IMAGE)
+        return self._only("image", "pictures", [topic.name for topic in topics if topic.name not in used])
+
+    def _boxes_topic(self, wanted: str) -> str:
+        if wanted:
+            return named_topic(self._reader, "boxes", wanted, *_BOXES)
+        topics = [topic.name for topic in self._reader.topics_of(*_BOXES)]
+        return self._only("boxes", "detected objects", [t for t in topics if "ground_truth" not in t] or topics)
+
+    def _only(self, field: str, what: str, names: list[str]) -> str:
+        if len(names) == 1:
+            return names[0]
+        remedy = f"Name it as topics.{field} in --params" if names else "Record one"
+        if field == "boxes":
+            remedy += ", or say where the object is with --box"
+        raise BagError(f"{self._reader.path}: topics of {what}: {', '.join(names) or 'none'}; expected one. {remedy}")
+
+    def _type_of(self, name: str) -> str:
+        return next(topic.type for topic in self._reader.topics_of(*_BOXES) if topic.name == name)
