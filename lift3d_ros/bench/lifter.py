@@ -62,7 +62,7 @@ def bench_lifter(preset: str, bench: LifterBench) -> dict[str, Any]:
 
 def _case(engines: dict[str, LfmEngine], instances: int, joints: int, rounds: int) -> dict[str, Any]:
     inputs = example_instances(instances, joints)
-    frame = _frame(instances, joints)
+    frame = frame_of(instances, joints)
     calls: dict[str, Callable[[], object]] = {}
     for name, engine in engines.items():
         calls[f"{name}, network"] = functools.partial(_run, engine, inputs)
@@ -113,7 +113,7 @@ def _lift(lifter: SkeletonLifter, frame: KeypointFrame) -> object:
     return lifter.infer(lifter.prepare(frame))
 
 
-def _frame(instances: int, joints: int) -> KeypointFrame:
+def frame_of(instances: int, joints: int) -> KeypointFrame:
     """Return a frame of a calibrated camera with so many objects of one random skeleton side by side."""
     rng = np.random.default_rng((instances, joints))
     edges = np.array([[child, int(rng.integers(0, child))] for child in range(1, joints)])

@@ -1,4 +1,4 @@
-"""Describes the machine that figures were measured on, and how much memory it has left."""
+"""Describes the machine that figures were measured on, and how much memory it has left; needs torch for a GPU only."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
-_PACKAGES = ("lift3d_ros", "torch", "numpy", "onnxruntime", "numba")
+_PACKAGES = ("lift3d_ros", "torch", "numpy", "onnxruntime", "numba", "tensorrt")
 
 
 def describe_machine(device: str) -> dict[str, Any]:
@@ -25,7 +23,9 @@ def describe_machine(device: str) -> dict[str, Any]:
         "has_c_compiler": shutil.which("cc") is not None,
         "versions": {"python": platform.python_version(), **_versions()},
     }
-    if torch.device(device).type == "cuda":
+    if device.startswith("cuda"):
+        import torch
+
         properties = torch.cuda.get_device_properties(device)
         description["gpu"] = {
             "name": properties.name,
@@ -38,7 +38,9 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 def available_bytes(device: str) -> int:
     """Return the memory that a call may still take on `device`; on a CPU a limit of the container counts too."""
-    if torch.device(device).type == "cuda":
+    if device.startswith("cuda"):
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     available = _meminfo("MemAvailable")
     group = Path("/sys/fs/cgroup")

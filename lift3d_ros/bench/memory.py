@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lift3d_ros.errors import Lift3dError
 
 _TIMEOUT_S = 1800.0
@@ -24,7 +22,9 @@ _TIMEOUT_S = 1800.0
 
 def peak_of_call(call: Callable[[], object], device: str) -> int | None:
     """Return the extra bytes of a call at its peak, its result included; None where the system does not tell."""
-    if torch.device(device).type == "cuda":
+    if device.startswith("cuda"):
+        import torch
+
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -39,6 +39,14 @@ def peak_of_call(call: Callable[[], object], device: str) -> int | None:
     resident = _status_bytes("VmRSS")
     call()
     return _status_bytes("VmHWM") - resident
+
+
+def process_bytes() -> tuple[int, int] | None:
+    """Return the memory of this process, resident now and at its peak; None where the system does not tell."""
+    try:
+        return _status_bytes("VmRSS"), _status_bytes("VmHWM")
+    except OSError:
+        return None
 
 
 def ask_fresh_process(module: str, question: Mapping[str, Any]) -> Any:

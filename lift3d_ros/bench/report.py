@@ -26,6 +26,15 @@ def write_report(path: Path, command: Sequence[str], device: str, figures: Mappi
         "git_revision": git_revision(Path(lift3d_ros.__file__).resolve().parents[1]),
         **figures,
     }
+    write_document(path, document)
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write plain data to `path`, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     text = json.dumps(document, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as draft:

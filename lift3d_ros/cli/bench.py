@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.cli import bench_all
+
 if TYPE_CHECKING:
     from lift3d_ros.pipelines.bev_engine import EngineConfig
 
@@ -19,8 +21,9 @@ Measure models on this machine, all in one run, and write the figures with a des
   lift3d bench lfm --out lifter.json        the skeleton lifter: time over instances and joints
   lift3d bench i2p_mae --out encoder.json   the point encoder: time and memory over the number of objects
   lift3d bench lrm --out lrm.json           the object reconstructor: time of each stage, memory, points of the field
+  lift3d bench all --out robot.json         every model that has weights, as a node runs it; then compare, table
 
-'lift3d bench METHOD --help' explains each method.
+'lift3d bench METHOD --help' explains each.
 """
 
 DFA3D_DESCRIPTION = """\
@@ -72,11 +75,12 @@ random weights have no shape; the network is asked all the same.
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
     parser = _add(subparsers, "bench", "measure operators and models on this machine", DESCRIPTION)
-    methods = parser.add_subparsers(title="methods", metavar="METHOD", required=True)
+    methods = parser.add_subparsers(title="methods and files", metavar="METHOD", required=True)
     _add_dfa3d_options(_add(methods, "dfa3d", "the BEV detector and its operator", DFA3D_DESCRIPTION))
     _add_lfm_options(_add(methods, "lfm", "the skeleton lifter", LFM_DESCRIPTION))
     _add_i2p_mae_options(_add(methods, "i2p_mae", "the point encoder", I2P_MAE_DESCRIPTION))
     _add_lrm_options(_add(methods, "lrm", "the object reconstructor", LRM_DESCRIPTION))
+    bench_all.add_parsers(methods)
 
 
 def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ DESCRIPTION = """\
 Check this machine, a recording or a running system. Each line of the report is OK, WARN or FAIL and says what to do.
 
   lift3d doctor                                this machine: a report to paste into an issue
+  lift3d doctor --jetson                       with power mode, clocks, swap, libraries, and room for each model
   lift3d doctor --bag BAG --out DIR            a recording; writes calibration pictures of its cameras
   lift3d doctor --topics --out DIR             every camera of the running system
   lift3d doctor --topics --params bev.yaml     the cameras of a parameter file of the node
@@ -38,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--bag", type=Path, metavar="BAG", help="check a recording (rosbag2 or ROS 1)")
+    subject.add_argument("--jetson", action="store_true", help="also check what decides speed and memory on a Jetson")
     subject.add_argument("--topics", action="store_true", help="check the running system; needs ROS 2")
     parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file with cameras, calibration, mounting")
     parser.add_argument("--params", type=Path, metavar="FILE", help="with --topics: parameter file of the node")
@@ -55,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         report = _check_bag(args)
     elif args.topics:
         report = _check_topics(args)
+    elif args.jetson:
+        report = _check_jetson()
     else:
         report = _check_machine()
     print(report.text())
@@ -81,6 +85,12 @@ def _check_machine() -> Report:
     from lift3d_ros.doctor.machine import check_machine
 
     return check_machine(os.environ)
+
+
+def _check_jetson() -> Report:
+    from lift3d_ros.doctor.jetson import check_jetson
+
+    return check_jetson(os.environ)
 
 
 def _check_bag(args: argparse.Namespace) -> Report:
