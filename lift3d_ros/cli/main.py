@@ -13,6 +13,7 @@ from lift3d_ros.cli import (
     bench,
     detect,
     doctor,
+    engine,
     evaluate,
     export,
     features,
@@ -41,6 +42,7 @@ Lift 2D into 3D on robots, without a running ROS system.
   lift3d train dfa3d --data DIR      train a detector on labelled recordings or the simulator
   lift3d weights import FILE.pth     take over published weights; add own ones, list and verify models
   lift3d export dfa3d --out X.onnx   write a model as a graph that runs without torch
+  lift3d engine build MODEL          build a model for the GPU of this machine; check, list and prove engines
   lift3d doctor                      check this machine, or a running robot with --topics
 
 'lift3d VERB --help' explains each verb. Exit status: 0 done, 1 a check found a problem, 2 wrong use or input,
@@ -58,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in (
         replay, detect, lift, reconstruct, features, fit_classifier, evaluate, simulate, bag, train, weights, export,
-        bench, doctor,
+        engine, bench, doctor,
     ):  # fmt: skip
         verb.add_parser(subparsers)
     return parser

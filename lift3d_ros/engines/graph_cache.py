@@ -16,7 +16,8 @@ import lift3d_ros
 from lift3d_ros.errors import EngineError
 from lift3d_ros.resources import cache_dir
 
-_SOURCES = ("models", "ops", "engines")
+# What decides a graph; how it is run afterwards does not.
+_SOURCES = ("models", "ops", "engines/export.py", "engines/protocol.py")
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def cached_graph(
 @functools.cache
 def _source_digest() -> bytes:
     digest = hashlib.sha256()
-    for path in sorted(path for room in _SOURCES for path in (Path(lift3d_ros.__file__).parent / room).rglob("*.py")):
+    places = [Path(lift3d_ros.__file__).parent / source for source in _SOURCES]
+    for path in sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.digest()

@@ -18,6 +18,10 @@ FACTS_KEY = "lift3d.facts"
 _LARGE_GRAPH_BYTES = 100_000_000
 
 
+class DamagedGraphError(EngineError):
+    """A file that is no graph of this package; exporting the model again helps."""
+
+
 class OnnxRuntimeState:
     """State tensors as values of the runtime, on its device."""
 
@@ -52,7 +56,8 @@ class OnnxRuntimeEngine:
         """Load the graph at `path`; `threads` = 0 lets the runtime choose.
 
         Raises:
-            EngineError: the file is missing, damaged or was not written by this package's export.
+            EngineError: the file is missing.
+            DamagedGraphError: it is damaged, or was not written by this package's export.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -67,12 +72,12 @@ class OnnxRuntimeEngine:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime has no common base class for its errors
-            raise EngineError(
+            raise DamagedGraphError(
                 f"{path}: ONNX Runtime cannot load this graph ({str(error).splitlines()[0][:200]}); export it again"
             ) from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         if SIGNATURE_KEY not in metadata or FACTS_KEY not in metadata:
-            raise EngineError(
+            raise DamagedGraphError(
                 f"{path}: not a graph exported by this package (metadata '{SIGNATURE_KEY}' is missing); "
                 "use 'lift3d export'"
             )

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from lift3d_ros.errors import EngineError, nearest_name_hint
 
 Arrays = dict[str, NDArray[Any]]
+# Smallest, usual and largest shape of a tensor whose sizes may differ from run to run.
+Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,19 @@ class Engine(Protocol):
         Raises:
             EngineError: an input is missing, unknown or of another shape or type than declared.
         """
+
+
+class GraphEngine(Engine, Protocol):
+    """An engine that was made from an exported graph, with the facts of its model."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the graph says of its model: name, hash of the weights, configuration."""
+
+
+def profile_of(smallest: Arrays, usual: Arrays, largest: Arrays) -> dict[str, Shapes]:
+    """Return the shapes of three examples of the same inputs, input -> shapes."""
+    return {name: (smallest[name].shape, usual[name].shape, largest[name].shape) for name in usual}
 
 
 def check_inputs(signature: EngineSignature, inputs: Mapping[str, NDArray[Any]]) -> None:

@@ -1,47 +1,50 @@
 """Opens the engine of the BEV detector: model name and backend in, loaded graph and model facts out.
 
-With ONNX Runtime a graph is exported once into the cache folder and found again without torch; the
+For ONNX Runtime and TensorRT a graph is exported once into the cache folder and found again without torch; the
 path of an exported ``.onnx`` file is accepted in place of a model name.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from filelock import FileLock
+from typing import Literal, cast
 
 from lift3d_ros.config import from_mapping, setting
+from lift3d_ros.engines.open_graph import GRAPH_BACKENDS, GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
-from lift3d_ros.pipelines.bev_graph import bev_signature, export_graph, exported_graph, load_network, model_config
+from lift3d_ros.pipelines.bev_graph import bev_signature, exported_graph, load_network, model_config
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, verified_weights_path
 
-_BACKENDS = ("onnxruntime", "torch")
+_AUTOMATIC = ("onnxruntime", "torch")
+_BACKENDS = (*_AUTOMATIC, "tensorrt", "tensorrt_rtx")
 _LARGEST_RECORDED_GRID = 10_000
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class EngineConfig:
     """How the network is executed."""
 
-    backend: Literal["auto", "onnxruntime", "torch"] = setting(
+    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
-    device: str = setting("cpu", "device of the torch backend, for example cpu or cuda:0")
+    device: str = setting(
+        "cpu", "device of the torch backend, for example cpu or cuda:0; with tensorrt cpu stands for the first GPU"
+    )
     precision: Literal["float32", "float16", "bfloat16"] = setting(
-        "float32", "torch backend: type of convolutions and matrix products; coordinates stay in float32"
+        "float32", "torch and tensorrt: type of convolutions and matrix products; coordinates stay in float32"
     )
     cuda_graph: bool = setting(True, "torch on a CUDA device: record the kernels of small models once and replay them")
     threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
+    builds_beside: bool = setting(
+        False, "tensorrt: serve with onnxruntime while the engine is built, and switch then; false waits for the engine"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +80,20 @@ def open_bev_engine(model: str, config: EngineConfig, num_cameras: int) -> BevEn
         EngineError: the backend is not installed, or the graph has too few camera slots.
     """
     if model.endswith(".onnx"):
-        _refuse_settings_of_torch(choose_backend(_graph_backend(model, config)), config)
-        return _open_graph(Path(model), config, num_cameras)
+        return _open_graph(Path(model), graph_runtime(model, config), num_cameras)
     return open_entry(model, find_model(model), config, num_cameras)
 
 
 def open_entry(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: int) -> BevEngine:
     """Load a model that need not stand in a manifest; otherwise as :func:`open_bev_engine`."""
     backend = choose_backend(config.backend)
-    _refuse_settings_of_torch(backend, config)
-    if backend == "onnxruntime":
-        return _open_cached_graph(name, entry, config, num_cameras)
+    refuse_ignored_settings(backend, config)
+    if backend != "torch":
+        runtime = runtime_of(backend, config)
+        return open_or_remake(
+            lambda is_remade: exported_graph(name, entry, num_cameras, is_remade=is_remade),
+            functools.partial(_open_graph, runtime=runtime, num_cameras=num_cameras),
+        )
     from lift3d_ros.engines.torch_engine import TorchEngine
 
     network, sha256 = load_network(name, entry)
@@ -115,35 +121,52 @@ def check_model(model: str, config: EngineConfig) -> None:
         WeightsError, EngineError: as there.
     """
     if not model.endswith(".onnx"):
-        _refuse_settings_of_torch(choose_backend(config.backend), config)
+        refuse_ignored_settings(choose_backend(config.backend), config)
         entry = find_model(model)
         model_config(model, entry)
         verified_weights_path(model, entry)
         return
-    _refuse_settings_of_torch(choose_backend(_graph_backend(model, config)), config)
+    graph_runtime(model, config)
     if not Path(model).is_file():
         raise EngineError(f"model '{model}': no such file; give the path of an exported graph, or a model name")
 
 
-def _graph_backend(model: str, config: EngineConfig) -> str:
-    """Return the backend that runs an exported graph."""
-    if config.backend not in ("auto", "onnxruntime"):
+def graph_runtime(model: str, config: EngineConfig) -> GraphRuntime:
+    """Return how to run the exported graph `model`.
+
+    Raises:
+        EngineError: the backend does not run graphs, is not installed, or would ignore a setting.
+    """
+    backend = "onnxruntime" if config.backend == "auto" else config.backend
+    if backend not in GRAPH_BACKENDS:
         raise EngineError(
             f"engine.backend '{config.backend}' cannot run the exported graph '{model}'; give a model name, or set "
             "engine.backend to auto or onnxruntime"
         )
-    return "onnxruntime"
+    choose_backend(backend)
+    refuse_ignored_settings(backend, config)
+    return runtime_of(backend, config)
 
 
-def _refuse_settings_of_torch(backend: str, config: EngineConfig) -> None:
-    """Settings that a backend would ignore are refused: the user expects them to have an effect."""
-    if backend == "torch":
+def runtime_of(backend: str, config: EngineConfig) -> GraphRuntime:
+    """Return how to run a graph with a backend that was chosen."""
+    chosen = cast('Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]', backend)
+    return GraphRuntime(chosen, config.device, config.precision, config.threads, config.builds_beside)
+
+
+def refuse_ignored_settings(backend: str, config: EngineConfig) -> None:
+    """Settings that a backend would ignore are refused: the user expects them to have an effect.
+
+    Raises:
+        EngineError: names the setting.
+    """
+    if backend != "onnxruntime":
         return
     for name, value, default in (("device", config.device, "cpu"), ("precision", config.precision, "float32")):
         if value != default:
             raise EngineError(
-                f"engine.{name} '{value}' is a setting of the torch backend, and {backend} was chosen; set "
-                f"engine.backend to torch, or engine.{name} to {default}"
+                f"engine.{name} '{value}' is a setting of the torch backend and of tensorrt, and {backend} was chosen; "
+                f"set engine.backend to torch, or engine.{name} to {default}"
             )
 
 
@@ -156,36 +179,24 @@ def choose_backend(requested: str) -> str:
     if requested not in ("auto", *_BACKENDS):
         raise EngineError(
             f"engine.backend '{requested}' is not known{nearest_name_hint(requested, _BACKENDS)}; "
-            f"expected auto, {' or '.join(_BACKENDS)}"
+            f"expected auto or one of {', '.join(_BACKENDS)}"
         )
-    candidates = _BACKENDS if requested == "auto" else (requested,)
+    candidates = _AUTOMATIC if requested == "auto" else (requested,)
     for name in candidates:
         if importlib.util.find_spec(name) is not None:
             return name
+    if requested in ("tensorrt", "tensorrt_rtx"):
+        from lift3d_ros.engines.tensorrt_api import load_tensorrt
+
+        load_tensorrt(cast('Literal["tensorrt", "tensorrt_rtx"]', requested))  # says how to install it
     raise EngineError(
         f"engine.backend '{requested}': none of {', '.join(candidates)} is installed for this Python; "
         f"install one, for example 'pip install {candidates[0]}'"
     )
 
 
-def _open_cached_graph(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: int) -> BevEngine:
-    """Open the cached graph of a model; one that does not load is exported again where torch is installed."""
-    path = exported_graph(name, entry, num_cameras)
-    try:
-        return _open_graph(path, config, num_cameras)
-    except EngineError as error:
-        if importlib.util.find_spec("torch") is None:
-            raise
-        logger.warning("%s; doing so now", error)
-    with FileLock(f"{path}.lock"):
-        export_graph(name, entry, num_cameras, path)
-    return _open_graph(path, config, num_cameras)
-
-
-def _open_graph(path: Path, config: EngineConfig, num_cameras: int) -> BevEngine:
-    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-
-    engine = OnnxRuntimeEngine(path, config.threads)
+def _open_graph(path: Path, runtime: GraphRuntime, num_cameras: int) -> BevEngine:
+    engine = open_graph(path.stem, path, runtime)
     facts = engine.facts
     model_facts = from_mapping(Dfa3dConfig, facts["config"], f"{path}: facts of the model")
     identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], backend=engine.name)

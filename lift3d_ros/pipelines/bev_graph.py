@@ -6,31 +6,26 @@ With ONNX Runtime a graph is exported once into the cache folder and found again
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
-import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
-import lift3d_ros
+from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.engines.protocol import Arrays, EngineSignature, StateSpec, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.dfa3d.can_bus import CAN_BUS_LENGTH
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity, find_visible_pairs, pad_pairs
-from lift3d_ros.resources import cache_dir
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, verified_weights_path
 
 if TYPE_CHECKING:
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
-
-logger = logging.getLogger(__name__)
 
 
 def model_config(name: str, entry: ModelEntry) -> Dfa3dConfig:
@@ -115,28 +110,19 @@ def load_network(name: str, entry: ModelEntry) -> tuple[Dfa3dDetector, str]:
     return network, hashlib.sha256(save(weights)).hexdigest()
 
 
-def exported_graph(name: str, entry: ModelEntry, num_cameras: int) -> Path:
-    """Return the cached graph of a model for a rig that is not known, exporting it first where it is not there.
+def exported_graph(name: str, entry: ModelEntry, num_cameras: int, *, is_remade: bool = False) -> Path:
+    """Return the cached graph of a model for a rig that is not known.
 
-    Raises:
-        EngineError: the cache folder cannot be written, or the export fails.
+    See :func:`lift3d_ros.engines.graph_cache.cached_graph`.
     """
     config = model_config(name, entry)
-    path = cache_dir() / "onnx" / f"{name}-{num_cameras}cam-{_graph_key(config, entry, num_cameras)}.onnx"
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
-                logger.info("exporting %s for %d cameras to %s", name, num_cameras, path)
-                export_graph(name, entry, num_cameras, path)
-    except OSError as error:
-        raise EngineError(
-            f"{path.parent}: cannot write to the cache folder ({error.strerror or error}); "
-            "name another one in LIFT3D_CACHE_DIR"
-        ) from None
-    return path
+    facts = {
+        "config": dataclasses.asdict(config),
+        "entry": dataclasses.asdict(entry),
+        "signature": bev_signature(config, num_cameras, default_capacity(num_cameras, config)).to_json(),
+    }
+    export = functools.partial(export_graph, name, entry, num_cameras)
+    return cached_graph(f"{name}-{num_cameras}cam", facts, export, is_remade=is_remade)
 
 
 def export_graph(
@@ -214,19 +200,3 @@ def example_inputs(
     if config.reads_history_age:
         inputs["history_age"] = np.full(1, 0.5, dtype=np.float32)
     return inputs
-
-
-def _graph_key(config: Dfa3dConfig, entry: ModelEntry, num_cameras: int) -> str:
-    """Hash everything that decides the graph, without importing torch."""
-    sources = sorted(
-        path
-        for room in ("models", "ops", "engines")
-        for path in (Path(lift3d_ros.__file__).parent / room).rglob("*.py")
-    )
-    digest = hashlib.sha256()
-    for path in sources:
-        digest.update(path.read_bytes())
-    signature = bev_signature(config, num_cameras, default_capacity(num_cameras, config))
-    readable = [dataclasses.asdict(config), dataclasses.asdict(entry), signature.to_json()]
-    digest.update(json.dumps(readable, sort_keys=True).encode())
-    return digest.hexdigest()[:16]

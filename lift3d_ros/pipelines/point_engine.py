@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from lift3d_ros.config import from_mapping
+from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
-from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
-from lift3d_ros.pipelines.point_graph import cached_point_graph, points_signature
+from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.point_graph import cached_point_graph, points_profile, points_signature
 from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, PointSource, find_points, load_point_network
 from lift3d_ros.types import ModelIdentity
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +40,8 @@ def open_point_engine(model: str, config: EngineConfig) -> PointEngine:
         EngineError: the backend is not installed or does not fit the model.
     """
     if model.endswith(".onnx"):
-        _refuse_other_devices(config)
-        return _open_given_graph(Path(model), config)
+        _refuse_other_devices(config.backend, config)
+        return _open_given_graph(Path(model), graph_runtime(model, config))
     is_of_training = model.endswith(WEIGHTS_ENDING) and importlib.util.find_spec("torch") is not None
     if is_of_training and config.backend == "auto":
         config = dataclasses.replace(config, backend="torch")
@@ -53,9 +52,13 @@ def open_point_source(source: PointSource, config: EngineConfig) -> PointEngine:
     """Load an encoder that need not stand in a manifest; otherwise as :func:`open_point_engine`."""
     if config.backend == "auto" and config.device != "cpu":
         config = dataclasses.replace(config, backend="torch")
-    if choose_backend(config.backend) == "onnxruntime":
-        _refuse_other_devices(config)
-        return _open_cached_graph(source, config)
+    backend = choose_backend(config.backend)
+    if backend != "torch":
+        _refuse_other_devices(backend, config)
+        return open_or_remake(
+            lambda is_remade: cached_point_graph(source, is_remade=is_remade),
+            functools.partial(_open_graph, runtime=runtime_of(backend, config), config=source.config),
+        )
     network, identity = load_point_network(source)
     from lift3d_ros.engines.torch_engine import TorchEngine
     from lift3d_ros.models.i2p_mae.grouped_encoder import GroupedEncoder
@@ -65,43 +68,29 @@ def open_point_source(source: PointSource, config: EngineConfig) -> PointEngine:
     return PointEngine(engine, source.config, identity)
 
 
-def _refuse_other_devices(config: EngineConfig) -> None:
+def _refuse_other_devices(backend: str, config: EngineConfig) -> None:
     """A device that would be ignored is refused: the user expects it to have an effect."""
-    if config.device != "cpu":
+    if backend in ("auto", "onnxruntime") and config.device != "cpu":
         raise EngineError(
             f"device '{config.device}': graphs run with onnxruntime on the CPU here; set the backend to torch and give "
             "a model name or weights, or set the device to cpu"
         )
 
 
-def _open_cached_graph(source: PointSource, config: EngineConfig) -> PointEngine:
-    """Open the cached graph of an encoder; one that does not load is exported again where torch is installed."""
-    path = cached_point_graph(source)
-    try:
-        return _open_graph(path, config)
-    except EngineError as error:
-        if importlib.util.find_spec("torch") is None:
-            raise
-        logger.warning("%s; doing so now", error)
-    return _open_graph(cached_point_graph(source, is_remade=True), config)
-
-
-def _open_given_graph(path: Path, config: EngineConfig) -> PointEngine:
-    if config.backend not in ("auto", "onnxruntime"):
-        raise EngineError(
-            f"engine.backend '{config.backend}' cannot run the exported graph '{path}'; give a model name, or set "
-            "engine.backend to auto or onnxruntime"
-        )
+def _open_given_graph(path: Path, runtime: GraphRuntime) -> PointEngine:
     if not path.is_file():
         raise EngineError(f"model '{path}': no such file; give the path of an exported graph, or a model name")
-    choose_backend("onnxruntime")
-    return _open_graph(path, config)
-
-
-def _open_graph(path: Path, config: EngineConfig) -> PointEngine:
+    if runtime.backend == "onnxruntime":
+        return _open_graph(path, runtime)
     from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    engine = OnnxRuntimeEngine(path, config.threads)
+    facts = OnnxRuntimeEngine(path, 1).facts
+    return _open_graph(path, runtime, from_mapping(I2pMaeConfig, facts["config"], f"{path}: facts of the model"))
+
+
+def _open_graph(path: Path, runtime: GraphRuntime, config: I2pMaeConfig | None = None) -> PointEngine:
+    """Open a graph; TensorRT needs `config` for the sizes that an engine is built for."""
+    engine = open_graph(path.stem, path, runtime, None if config is None else points_profile(config))
     names = engine.signature.input_names
     if names != ("points", "centers", "neighbours"):
         raise EngineError(

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lift3d_ros.engines.graph_cache import cached_graph
-from lift3d_ros.engines.protocol import Arrays, EngineSignature, TensorSpec
+from lift3d_ros.engines.protocol import Arrays, EngineSignature, Shapes, TensorSpec, profile_of
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.cloud_groups import batch_groups, group_cloud
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
@@ -23,6 +23,8 @@ from lift3d_ros.types import ModelIdentity
 # What an exported graph is compared with: numbers of crops.
 _COMPARED_SIZES = (1, 5)
 _TRACED_SIZE = 3
+# Of TensorRT engines: smallest, usual and largest number of crops.
+_ENGINE_SIZES = (1, 10, 32)
 
 
 def points_signature(config: I2pMaeConfig) -> EngineSignature:
@@ -77,6 +79,11 @@ def cached_point_graph(source: PointSource, *, is_remade: bool = False) -> Path:
         "signature": points_signature(source.config).to_json(),
     }
     return cached_graph(source.name, facts, functools.partial(export_point_graph, source), is_remade=is_remade)
+
+
+def points_profile(config: I2pMaeConfig) -> dict[str, Shapes]:
+    """Return the sizes that TensorRT engines are built for; larger sets run on the fallback."""
+    return profile_of(*(example_crops(config, crops) for crops in _ENGINE_SIZES))
 
 
 def example_crops(config: I2pMaeConfig, crops: int) -> Arrays:

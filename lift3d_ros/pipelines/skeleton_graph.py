@@ -7,23 +7,21 @@ again without torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock
 
-import lift3d_ros
 from lift3d_ros.config import from_mapping
-from lift3d_ros.engines.protocol import Arrays, EngineSignature, TensorSpec
+from lift3d_ros.engines.graph_cache import cached_graph
+from lift3d_ros.engines.protocol import Arrays, EngineSignature, Shapes, TensorSpec, profile_of
 from lift3d_ros.errors import ConfigError, EngineError, WeightsError, nearest_name_hint
 from lift3d_ros.models.lfm.config import PRESETS, LfmConfig, preset
-from lift3d_ros.resources import cache_dir
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, sha256_of, verified_weights_path
 
@@ -51,8 +49,8 @@ LFM_SIGNATURE = EngineSignature(
 # What an exported graph is compared with: instances and joints.
 _COMPARED_SIZES = ((1, 5), (2, 40), (6, 17))
 _TRACED_SIZE = (3, 7)
-
-logger = logging.getLogger(__name__)
+# Of TensorRT engines: what is usual, and what fits beside other models; larger sets run on the fallback.
+_SMALLEST_SIZE, _USUAL_SIZE, _LARGEST_SIZE = (1, 3), (20, 17), (64, 144)
 
 
 @dataclass(frozen=True)
@@ -170,27 +168,20 @@ def export_lfm_graph(source: LfmSource, path: Path) -> ModelIdentity:
     return identity
 
 
-def exported_lfm_graph(source: LfmSource) -> Path:
-    """Return the cached graph of a network, exporting it first where it is not there.
+def cached_lfm_graph(source: LfmSource, *, is_remade: bool = False) -> Path:
+    """Return the cached graph of a network, see :func:`lift3d_ros.engines.graph_cache.cached_graph`."""
+    facts = {
+        "config": dataclasses.asdict(source.config),
+        "sha256": source.sha256,
+        "seed": source.seed,
+        "signature": LFM_SIGNATURE.to_json(),
+    }
+    return cached_graph(source.name, facts, functools.partial(export_lfm_graph, source), is_remade=is_remade)
 
-    Raises:
-        EngineError: the cache folder cannot be written, or the export fails.
-    """
-    path = cache_dir() / "onnx" / f"{source.name}-{_graph_key(source)}.onnx"
-    if path.is_file():
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
-                logger.info("exporting %s to %s", source.name, path)
-                export_lfm_graph(source, path)
-    except OSError as error:
-        raise EngineError(
-            f"{path.parent}: cannot write to the cache folder ({error.strerror or error}); "
-            "name another one in LIFT3D_CACHE_DIR"
-        ) from None
-    return path
+
+def lfm_profile() -> dict[str, Shapes]:
+    """Return the sizes that TensorRT engines are built for."""
+    return profile_of(*(example_instances(*size) for size in (_SMALLEST_SIZE, _USUAL_SIZE, _LARGEST_SIZE)))
 
 
 def example_instances(instances: int, joints: int) -> Arrays:
@@ -235,18 +226,3 @@ def _source_of_file(path: Path) -> LfmSource:
     except ConfigError as error:
         raise WeightsError(f"{error}. The file belongs to another release of this package") from None
     return LfmSource(path.stem, config, path, sha256_of(path))
-
-
-def _graph_key(source: LfmSource) -> str:
-    """Hash everything that decides the graph, without importing torch."""
-    files = sorted(
-        path
-        for room in ("models", "ops", "engines")
-        for path in (Path(lift3d_ros.__file__).parent / room).rglob("*.py")
-    )
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    readable = [source.name, dataclasses.asdict(source.config), source.sha256, source.seed, LFM_SIGNATURE.to_json()]
-    digest.update(json.dumps(readable, sort_keys=True).encode())
-    return digest.hexdigest()[:16]

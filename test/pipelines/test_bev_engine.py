@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from lift3d_ros.config import from_mapping
+from lift3d_ros.engines.tensorrt_operators import check_operators
 from lift3d_ros.errors import ConfigError, EngineError, WeightsError
-from lift3d_ros.pipelines import bev_engine, bev_graph
+from lift3d_ros.pipelines import bev_graph
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, open_bev_engine
 from lift3d_ros.pipelines.bev_graph import example_inputs, load_network
+from lift3d_ros.pipelines.engine_subjects import engine_subject
 from lift3d_ros.weights.manifest import find_model
 
 ONNXRUNTIME = EngineConfig(backend="onnxruntime", threads=1)
@@ -92,11 +94,17 @@ def test_a_damaged_graph_in_the_cache_is_made_again(
     damaged = tmp_path / "onnx" / graph_path.name
     damaged.parent.mkdir()
     damaged.write_bytes(graph_path.read_bytes()[:kept_bytes])
-    monkeypatch.setattr(bev_engine, "export_graph", lambda *arguments: shutil.copy(graph_path, arguments[-1]))
+    monkeypatch.setattr(bev_graph, "export_graph", lambda *arguments: shutil.copy(graph_path, arguments[-1]))
     assert open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2).num_cameras == 2
     assert damaged.read_bytes() == graph_path.read_bytes()
     (line,) = caplog.messages
     assert line.startswith(f"{damaged}: ONNX Runtime cannot load this graph")
+
+
+def test_tensorrt_takes_the_operators_of_the_graph(graph_path: Path) -> None:
+    subject = engine_subject(str(graph_path), 2)
+    assert check_operators(subject.graph).problems == ()
+    assert (len(subject.examples), dict(subject.profile)) == (3, {})
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

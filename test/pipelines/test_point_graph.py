@@ -18,10 +18,12 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from point_clouds import SOURCE, ellipsoid, write_encoder
 
 from lift3d_ros.engines import graph_cache
+from lift3d_ros.engines.tensorrt_operators import check_operators
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import EncoderConfig
 from lift3d_ros.pipelines import point_graph
 from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.engine_subjects import engine_subject
 from lift3d_ros.pipelines.point_encoder import PointEncoderConfig, open_point_encoder
 from lift3d_ros.pipelines.point_engine import open_point_engine, open_point_source
 from lift3d_ros.pipelines.point_graph import cached_point_graph, example_crops, export_point_graph, points_signature
@@ -154,3 +156,10 @@ def test_the_sizes_of_a_graph_are_those_of_its_groups() -> None:
     signature = points_signature(config)
     assert [spec.shape for spec in signature.inputs] == [(None, 40, 8, 3), (None, 70, 3), (None, 20 * 5 + 10 * 4)]
     assert [spec.shape for spec in signature.outputs] == [(None, 30), (None, 10, 30)]
+
+
+def test_tensorrt_takes_the_operators_and_the_examples_lie_within_the_sizes_of_its_engines(graph: Path) -> None:
+    subject = engine_subject(str(graph), 6)
+    assert check_operators(subject.graph).problems == ()
+    assert [example["points"].shape[0] for example in subject.examples] == [1, 3]
+    assert [shape[0] for shape in subject.profile["points"]] == [1, 10, 32]

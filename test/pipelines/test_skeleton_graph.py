@@ -17,19 +17,22 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+from lift3d_ros.engines import tensorrt_api, tensorrt_builder
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from lift3d_ros.engines.tensorrt_operators import check_operators
 from lift3d_ros.engines.torch_engine import TorchEngine
-from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.errors import ConfigError, EngineError, WeightsError
 from lift3d_ros.models.lfm.config import LfmConfig
 from lift3d_ros.pipelines import skeleton_graph
 from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.engine_subjects import engine_subject
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine, open_lfm_source
 from lift3d_ros.pipelines.skeleton_graph import (
     LFM_SIGNATURE,
     LfmSource,
+    cached_lfm_graph,
     example_instances,
     export_lfm_graph,
-    exported_lfm_graph,
     load_lfm_network,
     untrained_lfm,
 )
@@ -128,7 +131,7 @@ def test_onnxruntime_exports_a_model_once_and_finds_it_again(
     assert exports == ["small"]
     assert open_lfm_source(SMALL, EngineConfig(threads=1)).identity.backend == "onnxruntime"  # by default
     other = dataclasses.replace(SMALL, seed=6)
-    assert exported_lfm_graph(other) != exported_lfm_graph(SMALL)
+    assert cached_lfm_graph(other) != cached_lfm_graph(SMALL)
     assert exports == ["small", "small"]
 
 
@@ -149,3 +152,41 @@ def test_a_graph_runs_where_torch_is_not_installed(graph: Path) -> None:
 def test_an_unknown_configuration_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'lift3d-lfm-small'"):
         untrained_lfm("lift3d-lfm-smal")
+
+
+def test_tensorrt_takes_the_operators_and_the_examples_lie_within_the_sizes_of_its_engines(graph: Path) -> None:
+    subject = engine_subject(str(graph), 6)
+    assert check_operators(subject.graph).problems == ()
+    for example in subject.examples:
+        for name, array in example.items():
+            smallest, _, largest = subject.profile[name]
+            assert all(low <= size <= high for low, size, high in zip(smallest, array.shape, largest, strict=True))
+
+
+def test_a_lifter_runs_on_tensorrt_and_larger_sets_on_the_fallback(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fake_tensorrt import FakeDevice, fake_tensorrt
+
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt())
+    monkeypatch.setattr(tensorrt_builder, "CudaDevice", lambda index: FakeDevice())
+    tensorrt_api.load_tensorrt.cache_clear()
+    opened = open_lfm_engine(str(graph), EngineConfig("tensorrt", precision="float16"))
+    tensorrt_api.load_tensorrt.cache_clear()
+    assert opened.identity.backend == "tensorrt"
+    reference = open_lfm_engine(str(graph), EngineConfig("onnxruntime", threads=1)).engine
+    for size, bound in (((6, 17), 2e-2), ((65, 5), 1e-6)):
+        inputs = example_instances(*size)
+        found = opened.engine.run(inputs, opened.engine.new_state())["shape"]
+        expected = reference.run(inputs, reference.new_state())["shape"]
+        assert np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)) < bound
+
+
+def test_asking_for_tensorrt_where_it_is_not_installed_says_how_to_get_it(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    tensorrt_api.load_tensorrt.cache_clear()
+    with pytest.raises(EngineError, match=r"python3-libnvinfer of JetPack.*set engine\.backend to onnxruntime"):
+        open_lfm_engine(str(graph), EngineConfig("tensorrt"))

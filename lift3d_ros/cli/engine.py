@@ -1,0 +1,296 @@
+"""`lift3d engine`: build TensorRT engines ahead of a launch, look after them, and prove them on the machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from lift3d_ros.engines.engine_cache import EngineRecord
+    from lift3d_ros.engines.recording import Recording
+    from lift3d_ros.engines.tensorrt_api import BuildProgress
+    from lift3d_ros.pipelines.engine_subjects import EngineSubject
+
+DESCRIPTION = """\
+Build TensorRT engines ahead of a launch, look after them, and prove them on this machine.
+
+  lift3d engine check                                      which models TensorRT can take, without having it
+  lift3d engine build lift3d-bev-tiny --precision float16  build for the GPU of this machine
+  lift3d engine selftest --precision float16               are the outputs right here? one line for each model
+  lift3d engine list                                       what the cache holds
+  lift3d engine prune --max-mb 1000                        delete what was not used for longest
+
+An engine fits one version of TensorRT and one kind of GPU. Nodes with 'engine: {backend: tensorrt}' find what was
+built here, and build what is missing. docs/engines.md explains backends, precisions and the cache.
+"""
+
+BUILD_DESCRIPTION = """\
+Build engines for the GPU of this machine, or with --targets ahead of time for RTX GPUs that are not here.
+
+  lift3d engine build lift3d-bev-tiny lift3d-lfm --precision float16
+  lift3d engine build detector.onnx --backend tensorrt --workspace-mb 512
+  lift3d engine build lift3d-lfm --backend tensorrt_rtx --targets SM86 SM89 SM120
+
+Precision float16 runs convolutions and linear layers in 16 bit and leaves coordinates in float32. Engines that are
+there already and load are not built again, unless --rebuild is given.
+"""
+
+SELFTEST_DESCRIPTION = """\
+Run models on this machine and compare their outputs with right ones; one verdict for each model.
+
+  lift3d engine selftest --precision float16            against ONNX Runtime in float32, on this machine
+  lift3d engine selftest --record DIR                   write inputs and right outputs, on a machine that you trust
+  lift3d engine selftest --recordings DIR               against those, on the robot
+
+The error is the largest RMS error over RMS value of any output; at most 0.001 in float32, 0.02 in float16 and 0.1 in
+bfloat16. Exit status: 0 all are right, 1 at least one is not, 2 wrong use.
+"""
+
+_BOUNDS = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb to the command."""
+    parser = _add(subparsers, "engine", "build and prove TensorRT engines", DESCRIPTION)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    building = _add(actions, "build", "build engines", BUILD_DESCRIPTION)
+    building.add_argument("models", nargs="+", metavar="MODEL", help="model names, or exported .onnx files")
+    _add_runtime(building, ("tensorrt", "tensorrt_rtx"))
+    building.add_argument("--targets", nargs="+", default=[], metavar="SM", help="tensorrt_rtx: build for these GPUs")
+    building.add_argument("--workspace-mb", type=int, metavar="MB", help="limit of scratch memory (default: no limit)")
+    building.add_argument("--rebuild", action="store_true", help="build also what is there")
+    building.set_defaults(run=run_build)
+
+    listing = _add(actions, "list", "what the cache holds", "List the engines of the cache, the last used first.")
+    listing.set_defaults(run=run_list)
+
+    pruning = _add(actions, "prune", "delete engines", "Delete the engines that were not used for longest.")
+    pruning.add_argument("--max-mb", type=int, required=True, metavar="MB", help="size that may stay; 0 deletes all")
+    pruning.set_defaults(run=run_prune)
+
+    checking = _add(
+        actions,
+        "check",
+        "compare graphs with the operators that TensorRT takes",
+        "Compare the operators of exported graphs with those that TensorRT 10.3 and TensorRT-RTX take. Needs neither.",
+    )
+    checking.add_argument(
+        "models", nargs="*", metavar="MODEL", help="model names, or .onnx files (default: all models)"
+    )
+    _add_cameras(checking)
+    checking.set_defaults(run=run_check)
+
+    testing = _add(actions, "selftest", "prove models on this machine", SELFTEST_DESCRIPTION)
+    testing.add_argument("models", nargs="*", metavar="MODEL", help="model names, or .onnx files (default: all models)")
+    _add_runtime(testing, ("tensorrt", "tensorrt_rtx", "onnxruntime"))
+    where = testing.add_mutually_exclusive_group()
+    where.add_argument("--record", type=Path, metavar="DIR", help="write inputs and outputs of ONNX Runtime, and end")
+    where.add_argument("--recordings", type=Path, metavar="DIR", help="compare with what --record wrote")
+    testing.set_defaults(run=run_selftest)
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Build engines and say what was written."""
+    from lift3d_ros.engines.engine_cache import EngineCache
+    from lift3d_ros.engines.tensorrt_builder import EngineRequest, build_ahead, obtain_engine, open_device
+    from lift3d_ros.pipelines.engine_subjects import engine_subject
+
+    cache = EngineCache()
+    targets = tuple(args.targets)
+    memory = None if targets else open_device(args.device)
+    for model in args.models:
+        subject = engine_subject(model, args.cameras)
+        request = EngineRequest(
+            subject.name, subject.graph, args.backend, args.precision, subject.profile, targets, args.workspace_mb
+        )
+        with _Bar(model) as bar:
+            if memory is None:
+                build_ahead(request, cache, bar.update)
+            else:
+                obtain_engine(request, cache, memory, bar.update, is_rebuilt=args.rebuild)
+        newest = next(record for record in cache.records() if record.key["model"] == subject.name)
+        print(f"{model}: {_description(newest)}")
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print a table of engines; 1 where one is damaged."""
+    from lift3d_ros.engines.engine_cache import EngineCache
+
+    cache = EngineCache()
+    records = cache.records()
+    if not records:
+        print(f"{cache.folder} holds no engines; build one with 'lift3d engine build MODEL'")
+        return 0
+    problems = [problem for record in records if (problem := cache.problem_of(record))]
+    for record in records:
+        print(_description(record))
+    print(f"{sum(record.size for record in records) / 1e6:.0f} MB in {cache.folder}")
+    for problem in problems:
+        print(f"warning: {problem}; it is built again when it is needed")
+    return 1 if problems else 0
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """Delete engines and say which."""
+    from lift3d_ros.engines.engine_cache import EngineCache
+    from lift3d_ros.errors import ConfigError
+
+    if args.max_mb < 0:
+        raise ConfigError(f"--max-mb is {args.max_mb}; expected 0 or more")
+    cache = EngineCache()
+    removed = cache.prune(args.max_mb * 1_000_000)
+    for record in removed:
+        print(f"deleted {_description(record)}")
+    print(f"{sum(record.size for record in cache.records()) / 1e6:.0f} MB stay in {cache.folder}")
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Compare graphs with the lists of operators; 1 where one would not be taken."""
+    from lift3d_ros.engines.tensorrt_operators import check_operators
+    from lift3d_ros.pipelines.engine_subjects import engine_subject, graph_models
+
+    failed = False
+    for model in args.models or graph_models():
+        report = check_operators(engine_subject(model, args.cameras).graph)
+        failed = failed or bool(report.problems)
+        nodes = sum(report.operators.values())
+        print(
+            f"{'FAILED' if report.problems else 'ok    '} {model}: {nodes} nodes of {len(report.operators)} operators"
+        )
+        for problem in report.problems:
+            print(f"         {problem}")
+        if report.undated:
+            print(f"         in later lists, not dated for 10.3: {', '.join(report.undated)}")
+    return 1 if failed else 0
+
+
+def run_selftest(args: argparse.Namespace) -> int:
+    """Compare models with right outputs; 1 where one deviates or fails."""
+    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from lift3d_ros.engines.recording import record, write_recording
+    from lift3d_ros.errors import EngineError
+    from lift3d_ros.pipelines.engine_subjects import engine_subject, graph_models
+    from lift3d_ros.weights.manifest import sha256_of
+
+    failed = False
+    for model in args.models or graph_models():
+        subject = engine_subject(model, args.cameras)
+        name = f"{Path(model).stem}.npz"
+        if args.record is not None:
+            reference = OnnxRuntimeEngine(subject.graph, 1)
+            write_recording(record(reference, sha256_of(subject.graph), subject.examples), args.record / name)
+            print(f"recorded {model}: {args.record / name}")
+            continue
+        try:
+            text = _verdict(subject, None if args.recordings is None else args.recordings / name, args)
+        except EngineError as error:
+            failed, text = True, f"FAILED {model}: {error}"
+        else:
+            failed, text = failed or not text.startswith("ok"), text.replace(subject.name, model)
+        print(text, flush=True)
+    return 1 if failed else 0
+
+
+def _verdict(subject: EngineSubject, recording: Path | None, args: argparse.Namespace) -> str:
+    from lift3d_ros.engines.engine_cache import EngineCache
+    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from lift3d_ros.engines.protocol import Engine
+    from lift3d_ros.engines.recording import compare
+    from lift3d_ros.engines.tensorrt_builder import EngineRequest, obtain_engine, open_device
+
+    expected = _expected(subject, recording)
+    engine: Engine
+    if args.backend == "onnxruntime":
+        engine, where, precision = OnnxRuntimeEngine(subject.graph, 1), "the CPU", "float32"
+    else:
+        memory, precision = open_device(args.device), args.precision
+        request = EngineRequest(subject.name, subject.graph, args.backend, precision, subject.profile)
+        with _Bar(subject.name) as bar:
+            engine = obtain_engine(request, EngineCache(), memory, bar.update)
+        where = memory.gpu.name
+    found = compare(engine, expected, subject.align)
+    bound = _BOUNDS[precision]
+    verdict = "ok    " if found.error <= bound else "FAILED"
+    return (
+        f"{verdict} {subject.name}: {engine.name} in {precision} on {where}: error {found.error:.1e} of "
+        f"'{found.output}', at most {bound:g}; {1e3 * found.seconds:.1f} ms a run"
+    )
+
+
+def _expected(subject: EngineSubject, path: Path | None) -> Recording:
+    """Return right outputs: recorded ones, or those of ONNX Runtime in float32 on this machine."""
+    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+    from lift3d_ros.engines.recording import read_recording, record
+    from lift3d_ros.errors import EngineError
+    from lift3d_ros.weights.manifest import sha256_of
+
+    if path is None:
+        return record(OnnxRuntimeEngine(subject.graph, 1), "", subject.examples)
+    recording = read_recording(path)
+    if recording.graph_sha256 != sha256_of(subject.graph):
+        raise EngineError(
+            f"{path}: was recorded of another graph than {subject.graph.name}; give the exported .onnx file of that "
+            "machine as model, or record again"
+        )
+    return recording
+
+
+def _description(record: EngineRecord) -> str:
+    key = record.key
+    return (
+        f"{key['model']} {key['precision']}, {key['backend']} {key['version']}, {key['gpu']}: "
+        f"{record.size / 1e6:.1f} MB, built in {record.facts.get('seconds', '?')} s"
+    )
+
+
+def _add(subparsers: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
+
+
+def _add_runtime(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> None:
+    parser.add_argument("--backend", choices=backends, default="tensorrt", help="runtime (default %(default)s)")
+    parser.add_argument("--precision", choices=list(_BOUNDS), default="float32", help="of layers (default %(default)s)")
+    parser.add_argument("--device", default="cuda:0", help="GPU (default %(default)s)")
+    _add_cameras(parser)
+
+
+def _add_cameras(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cameras", type=int, default=6, choices=range(1, 13), metavar="N", help="of the BEV detector (default 6)"
+    )
+
+
+class _Bar:
+    """A progress bar of one build with the time that is left; none where nobody is watching."""
+
+    def __init__(self, model: str) -> None:
+        self._bar: Any = tqdm(
+            total=100,
+            desc=f"building {model}",
+            unit="%",
+            bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed}{postfix}",
+            leave=False,
+            disable=None,
+            file=sys.stderr,
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, progress: BuildProgress) -> None:
+        if progress.remaining_s is not None:
+            self._bar.set_postfix_str(f"about {progress.remaining_s:.0f} s left", refresh=False)
+        self._bar.update(100 * progress.done - self._bar.n)

@@ -1,0 +1,90 @@
+"""Opens an exported graph on ONNX Runtime or TensorRT; imports no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine
+from lift3d_ros.engines.protocol import GraphEngine, Shapes
+
+if TYPE_CHECKING:
+    from lift3d_ros.engines.tensorrt_builder import Precision
+
+GRAPH_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+
+OpenedT = TypeVar("OpenedT")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GraphRuntime:
+    """How a graph is executed.
+
+    Args:
+        device: of TensorRT; ``cpu``, the default of all backends, stands for the first GPU.
+        builds_beside: serve with ONNX Runtime while a TensorRT engine is built, and switch to it then.
+    """
+
+    backend: Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
+    device: str = "cpu"
+    precision: Precision = "float32"
+    threads: int = 0
+    builds_beside: bool = False
+
+
+def open_graph(
+    model: str, path: Path, runtime: GraphRuntime, profile: Mapping[str, Shapes] | None = None
+) -> GraphEngine:
+    """Load the graph at `path`; for TensorRT the engine comes from the cache, or is built first.
+
+    Args:
+        model: name for the cache of engines.
+        profile: input -> smallest, usual and largest shape, for inputs whose sizes may differ.
+
+    Raises:
+        DamagedGraphError: the file is no graph of this package.
+        EngineError: the backend is not installed, has no GPU, or cannot build the engine.
+    """
+    if runtime.backend == "onnxruntime":
+        return OnnxRuntimeEngine(path, runtime.threads)
+    from lift3d_ros.engines.engine_cache import EngineCache
+    from lift3d_ros.engines.switching_engine import SwitchingEngine
+    from lift3d_ros.engines.tensorrt_builder import EngineRequest, find_engine, obtain_engine, open_device
+
+    request = EngineRequest(model, path, runtime.backend, runtime.precision, profile or {})
+    memory, cache = open_device(runtime.device), EngineCache()
+
+    def open_fallback() -> GraphEngine:
+        return OnnxRuntimeEngine(path, runtime.threads)
+
+    def build() -> GraphEngine:
+        return obtain_engine(request, cache, memory)
+
+    engine = find_engine(request, cache, memory)
+    if engine is None and runtime.builds_beside:
+        return SwitchingEngine(build, open_fallback)
+    return SwitchingEngine(engine or build(), open_fallback)
+
+
+def open_or_remake(find: Callable[[bool], Path], open_path: Callable[[Path], OpenedT]) -> OpenedT:
+    """Open the cached graph of a model; one that is damaged is exported again where torch is installed.
+
+    Args:
+        find: returns the path of the graph; with True it is exported again first.
+
+    Raises:
+        EngineError: what the two functions raise.
+    """
+    try:
+        return open_path(find(False))
+    except DamagedGraphError as error:
+        if importlib.util.find_spec("torch") is None:
+            raise
+        logger.warning("%s; doing so now", error)
+    return open_path(find(True))

@@ -1,0 +1,270 @@
+"""Builds a TensorRT engine from an exported graph, checks that it is what was asked for, and keeps it in the cache."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu
+from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine, write_atomically
+from lift3d_ros.engines.mixed_precision import to_mixed_precision
+from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from lift3d_ros.engines.protocol import EngineSignature, Shapes
+from lift3d_ros.engines.tensorrt_api import (
+    BuildProgress,
+    BuiltLayer,
+    Parsed,
+    TensorRt,
+    TensorRtBackend,
+    load_tensorrt,
+)
+from lift3d_ros.engines.tensorrt_engine import TensorRtEngine
+from lift3d_ros.errors import EngineError
+from lift3d_ros.weights.manifest import sha256_of
+
+Precision = Literal["float32", "float16", "bfloat16"]
+
+_TYPE_NAMES = {"float16": ("HALF", ("half", "fp16")), "bfloat16": ("BF16", ("bf16", "bfloat16"))}
+# While building, the graph, the network, the engine and one candidate of each layer lie beside each other.
+_COPIES_WHILE_BUILDING = 4
+_BASE_BYTES = 300_000_000
+_REPORT_EVERY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    """Which engine is wanted.
+
+    Args:
+        model: name for the cache and for messages.
+        graph: exported ONNX file.
+        profile: input -> smallest, usual and largest shape, for inputs whose sizes may differ.
+        targets: GPU generations to build for ahead of time; none for the GPU of this machine.
+        workspace_mb: limit of scratch memory; None for the builder's own, which is all of the device.
+    """
+
+    model: str
+    graph: Path
+    backend: TensorRtBackend
+    precision: Precision = "float32"
+    profile: Mapping[str, Shapes] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    workspace_mb: int | None = None
+
+
+def engine_key(api: TensorRt, request: EngineRequest, gpu: Gpu | None) -> EngineKey:
+    """Return the key of an engine in the cache.
+
+    Args:
+        gpu: the device that it is built for; None for one that is built ahead of time.
+    """
+    if gpu is None:
+        place = " ".join(request.targets)
+    else:
+        major, minor = gpu.compute_capability
+        place = f"{gpu.name} (compute capability {major}.{minor}, driver for CUDA {gpu.driver_cuda[0]})"
+    return EngineKey(
+        model=request.model,
+        graph_sha256=sha256_of(request.graph),
+        precision=request.precision,
+        backend=api.backend,
+        version=api.version,
+        gpu=place,
+        profile=dict(request.profile),
+        options={"workspace_mb": request.workspace_mb},
+    )
+
+
+def find_engine(request: EngineRequest, cache: EngineCache, memory: DeviceMemory) -> TensorRtEngine | None:
+    """Return the engine for the GPU of `memory` where the cache holds it, else None.
+
+    Raises:
+        EngineError: the backend is not installed.
+    """
+    api = load_tensorrt(request.backend)
+    return cache.find(engine_key(api, request, memory.gpu), _loader(api, memory))
+
+
+def obtain_engine(
+    request: EngineRequest,
+    cache: EngineCache,
+    memory: DeviceMemory,
+    on_progress: Callable[[BuildProgress], object] | None = None,
+    *,
+    is_rebuilt: bool = False,
+) -> TensorRtEngine:
+    """Return the engine for the GPU of `memory`, built where the cache does not hold it.
+
+    Raises:
+        EngineError: the backend is not installed, the graph is not taken, memory is short, or the cache cannot be
+            written.
+    """
+    api = load_tensorrt(request.backend)
+    key = engine_key(api, request, memory.gpu)
+
+    def build() -> NewEngine:
+        memory.use()
+        timing_path = cache.folder / f"timing-{api.backend}-{api.version}-{memory.gpu.name.replace(' ', '_')}.cache"
+        return build_engine(api, request, memory.free_bytes(), timing_path, on_progress)
+
+    return cache.obtain(key, build, _loader(api, memory), is_rebuilt=is_rebuilt)
+
+
+def build_ahead(
+    request: EngineRequest, cache: EngineCache, on_progress: Callable[[BuildProgress], object] | None = None
+) -> EngineRecord:
+    """Build an engine for GPUs that need not be here, and return its record in the cache.
+
+    Raises:
+        EngineError: as :func:`obtain_engine`; the backend builds for the GPU of the machine only.
+    """
+    api = load_tensorrt(request.backend)
+    return cache.obtain(
+        engine_key(api, request, None),
+        lambda: build_engine(api, request, None, None, on_progress),
+        lambda data, record: record,
+        is_rebuilt=True,
+    )
+
+
+def open_device(device: str) -> CudaDevice:
+    """Return the CUDA device that ``engine.device`` names; ``cpu``, its default, stands for the first one.
+
+    Raises:
+        EngineError: no such device, or no driver.
+    """
+    number = device.removeprefix("cuda").removeprefix(":") or "0"
+    if device != "cpu" and not (device.startswith("cuda") and number.isdecimal()):
+        raise EngineError(f"engine.device '{device}': TensorRT takes cuda or cuda:0, cuda:1, ...")
+    return CudaDevice(0 if device == "cpu" else int(number))
+
+
+def build_engine(
+    api: TensorRt,
+    request: EngineRequest,
+    free_bytes: int | None,
+    timing_path: Path | None,
+    on_progress: Callable[[BuildProgress], object] | None = None,
+) -> NewEngine:
+    """Build an engine and note what it is.
+
+    Args:
+        free_bytes: free memory of the device; None where it is not here.
+        timing_path: file of what earlier builds measured; it is read and written.
+
+    Raises:
+        EngineError: too little memory; the graph is not taken; the engine is not in the precision that was asked for.
+    """
+    graph = OnnxRuntimeEngine(request.graph, 1)
+    _check_profile(request, graph.signature)
+    _check_memory(request, free_bytes)
+    started_s = time.monotonic()
+    data, layers = request.graph.read_bytes(), 0
+    if request.precision != "float32":
+        data, layers = to_mixed_precision(request.graph, request.precision)
+    parsed = api.parse(data, request.graph.name)
+    _check_network_precision(api, parsed, request, layers)
+    workspace = None if request.workspace_mb is None else request.workspace_mb * 1_000_000
+    timing = timing_path.read_bytes() if timing_path is not None and timing_path.is_file() else b""
+    config = api.configure(parsed, request.profile, request.targets, workspace, timing)
+    engine = api.build(parsed, config, on_progress or _Reporter(request.model))
+    if timing_path is not None and (measured := api.timing_cache_of(config)):
+        write_atomically(timing_path, measured)
+    seconds = time.monotonic() - started_s
+    facts: dict[str, Any] = {
+        "signature": graph.signature.to_json(),
+        "model": graph.facts,
+        "seconds": round(seconds, 1),
+        "network_layers": parsed.network.num_layers,
+        "16bit_layers": layers,
+    }
+    if not request.targets:
+        built = api.layers(api.load(engine))
+        check_built_precision(built, request.precision)
+        facts["layers"] = [[layer.name, *layer.output_types] for layer in built]
+    logger.info("built %s in %.0f s: %.1f MB", request.model, seconds, len(engine) / 1e6)
+    return NewEngine(engine, facts)
+
+
+def check_built_precision(layers: tuple[BuiltLayer, ...], precision: str) -> None:
+    """Refuse an engine whose layers are all in float32 though 16 bit were asked for.
+
+    Args:
+        layers: what the inspector reports; nothing proves nothing.
+
+    Raises:
+        EngineError: no layer gives an output in `precision`.
+    """
+    if precision == "float32" or not any(layer.output_types for layer in layers):
+        return
+    words = _TYPE_NAMES[precision][1]
+    count = sum(any(word in text.lower() for word in words for text in layer.output_types) for layer in layers)
+    logger.info("%d of %d built layers give %s", count, len(layers), precision)
+    if not count:
+        raise EngineError(
+            f"the engine was built without a single layer in {precision}: this version of TensorRT ignored the "
+            "types of the graph. It is not used; build with precision float32, or report the version"
+        )
+
+
+def _check_network_precision(api: TensorRt, parsed: Parsed, request: EngineRequest, layers: int) -> None:
+    """Compare the layers of the network with those of the graph that were turned into 16 bit."""
+    if not layers:
+        return
+    kinds = [api.module.LayerType.CONVOLUTION, api.module.LayerType.DECONVOLUTION, api.module.LayerType.MATRIX_MULTIPLY]
+    found = parsed.count_of_type(kinds, getattr(api.module.DataType, _TYPE_NAMES[request.precision][0]))
+    if found < layers:
+        raise EngineError(
+            f"{request.graph.name}: {api.backend} {api.version} read {found} layers in {request.precision}; the graph "
+            f"has {layers}. Build with precision float32, or report the version"
+        )
+
+
+def _check_profile(request: EngineRequest, signature: EngineSignature) -> None:
+    for spec in signature.inputs:
+        if None in spec.shape and spec.name not in request.profile:
+            raise EngineError(
+                f"{request.graph.name}: sizes of input '{spec.name}' may differ; give its smallest, usual and largest "
+                "shape"
+            )
+
+
+def _check_memory(request: EngineRequest, free_bytes: int | None) -> None:
+    if free_bytes is None:
+        return
+    needed = _COPIES_WHILE_BUILDING * request.graph.stat().st_size + _BASE_BYTES
+    needed += (request.workspace_mb or 0) * 1_000_000
+    if needed > free_bytes:
+        raise EngineError(
+            f"building {request.model} needs about {needed / 1e6:.0f} MB of the device's memory, and "
+            f"{free_bytes / 1e6:.0f} MB are free; close other programs, or lower the workspace"
+        )
+
+
+def _loader(api: TensorRt, memory: DeviceMemory) -> Callable[[bytes, EngineRecord], TensorRtEngine]:
+    def load(data: bytes, record: EngineRecord) -> TensorRtEngine:
+        signature = EngineSignature.from_json(record.facts["signature"])
+        return TensorRtEngine(api, data, signature, record.facts["model"], memory)
+
+    return load
+
+
+class _Reporter:
+    """Logs how far a build is, every few seconds."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._reported_s = 0.0
+
+    def __call__(self, progress: BuildProgress) -> None:
+        if progress.elapsed_s - self._reported_s < _REPORT_EVERY_S:
+            return
+        self._reported_s = progress.elapsed_s
+        rest = "" if progress.remaining_s is None else f", about {progress.remaining_s:.0f} s left"
+        logger.info("building %s: %.0f %%%s", self._model, 100 * progress.done, rest)

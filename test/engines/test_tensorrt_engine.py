@@ -1,0 +1,264 @@
+"""The TensorRT backend keeps the contract of all backends, on stand-ins of releases 10.3, 11 and RTX.
+
+No GPU is needed, and none is proven: ONNX Runtime computes in place of the engine.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+
+from fake_tensorrt import ORIN, RTX_3060, FakeDevice
+from mixer_graph import MIXER_SIGNATURE, mixer_inputs
+
+from lift3d_ros.engines.engine_cache import EngineCache
+from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from lift3d_ros.engines.tensorrt_api import PhaseTree, load_tensorrt
+from lift3d_ros.engines.tensorrt_builder import (
+    EngineRequest,
+    build_ahead,
+    engine_key,
+    find_engine,
+    obtain_engine,
+    open_device,
+)
+from lift3d_ros.engines.tensorrt_engine import ShapeOutsideProfileError, TensorRtEngine
+from lift3d_ros.errors import EngineError
+
+Install = Callable[..., Any]
+MakeRequest = Callable[..., EngineRequest]
+
+RELEASES = [("tensorrt", "10.3.0"), ("tensorrt", "11.4.1"), ("tensorrt_rtx", "1.7.1")]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "engines")
+
+
+@pytest.fixture(params=RELEASES, ids=lambda release: "-".join(release))
+def engine(request: Any, install: Install, request_mixer: MakeRequest, cache: EngineCache) -> TensorRtEngine:
+    install(*request.param)
+    return obtain_engine(request_mixer(backend=request.param[0]), cache, FakeDevice())
+
+
+def test_outputs_and_carried_state_are_those_of_onnxruntime(engine: TensorRtEngine, mixer: Path) -> None:
+    reference = OnnxRuntimeEngine(mixer, 1)
+    assert (engine.signature, engine.facts) == (MIXER_SIGNATURE, {"name": "mixer"})
+    states = engine.new_state(), reference.new_state()
+    for rows in (4, 1, 16, 2):  # sizes change from run to run, and buffers are used again
+        found = engine.run(mixer_inputs(rows), states[0])["mixed"]
+        expected = reference.run(mixer_inputs(rows), states[1])["mixed"]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        np.testing.assert_allclose(states[0].snapshot()["sum_before"], states[1].snapshot()["sum_before"], rtol=1e-6)
+    states[0].reset()
+    np.testing.assert_allclose(
+        engine.run(mixer_inputs(), states[0])["mixed"], reference.run(mixer_inputs(), reference.new_state())["mixed"]
+    )
+
+
+def test_results_are_not_overwritten_by_the_next_run(engine: TensorRtEngine) -> None:
+    first = engine.run(mixer_inputs(4, 1), engine.new_state())["mixed"]
+    kept = first.copy()
+    engine.run(mixer_inputs(4, 9), engine.new_state())
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_two_states_are_independent_and_a_snapshot_resumes(engine: TensorRtEngine) -> None:
+    first, second = engine.new_state(), engine.new_state()
+    engine.run(mixer_inputs(), first)
+    assert not second.snapshot()["sum_before"].any()
+    second.restore(first.snapshot())
+    np.testing.assert_array_equal(
+        engine.run(mixer_inputs(), first)["mixed"], engine.run(mixer_inputs(), second)["mixed"]
+    )
+    with pytest.raises(EngineError, match=r"'sum_before' holds shape \(4,\); expected shape \(8,\)"):
+        first.restore({"sum_before": np.zeros(4, np.float32)})
+
+
+def test_undeclared_inputs_and_sizes_beyond_the_engine_are_refused_by_name(engine: TensorRtEngine) -> None:
+    with pytest.raises(EngineError, match=r"'rows' is float64 \(4, 64\); expected float32"):
+        engine.run({**mixer_inputs(), "rows": np.zeros((4, 64))}, engine.new_state())
+    with pytest.raises(ShapeOutsideProfileError, match=r"'rows' has shape \(17, 64\); .* for \(1, 64\) to \(16, 64\)"):
+        engine.run(mixer_inputs(17), engine.new_state())
+
+
+def test_a_failed_run_names_device_and_reason_and_leaves_the_state_as_it_was(engine: TensorRtEngine) -> None:
+    state = engine.new_state()
+    engine.run(mixer_inputs(), state)
+    before = state.snapshot()["sum_before"]
+    engine._api.module.fails_to_run = True
+    with pytest.raises(EngineError, match=r"on Orin: the run was refused \(Cask convolution execution failed\)"):
+        engine.run(mixer_inputs(), state)
+    np.testing.assert_array_equal(state.snapshot()["sum_before"], before)
+
+
+def test_all_memory_is_given_back(install: Install, request_mixer: MakeRequest, cache: EngineCache) -> None:
+    install()
+    device = FakeDevice()
+    engine = obtain_engine(request_mixer(), cache, device)
+    engine.warm_up()
+    assert device.live
+    del engine
+    gc.collect()
+    assert not device.live
+
+
+def test_an_engine_is_built_once_for_a_gpu_and_a_version(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    module = install()
+    for _ in range(2):
+        obtain_engine(request_mixer(), cache, FakeDevice())
+    assert module.builds == 1
+    assert find_engine(request_mixer(), cache, FakeDevice(RTX_3060)) is None
+    module = install("tensorrt", "10.7.0")
+    assert find_engine(request_mixer(), cache, FakeDevice()) is None
+    obtain_engine(request_mixer(), cache, FakeDevice())
+    assert module.builds == 1
+    assert len(cache.records()) == 2
+
+
+def test_an_engine_that_the_runtime_refuses_is_built_again(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = install()
+    obtain_engine(request_mixer(), cache, FakeDevice())
+    module.__version__ = "10.3.0.26"  # a patch release that says the same version to us, and is not compatible
+    assert load_tensorrt("tensorrt").version == "10.3.0"
+    caplog.set_level("INFO")
+    obtain_engine(request_mixer(), cache, FakeDevice())
+    assert module.builds == 2
+    assert any("does not load it: The engine plan file is not compatible" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(("name", "version"), RELEASES)
+def test_half_precision_is_built_and_close_to_float32(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, mixer: Path, name: str, version: str
+) -> None:
+    install(name, version)
+    engine = obtain_engine(request_mixer(backend=name, precision="float16"), cache, FakeDevice())
+    (record,) = cache.records()
+    assert record.facts["16bit_layers"] == 1
+    assert any("Half" in types for _, *layer in record.facts["layers"] for types in layer)
+    reference = OnnxRuntimeEngine(mixer, 1)
+    found = engine.run(mixer_inputs(), engine.new_state())["mixed"]
+    expected = reference.run(mixer_inputs(), reference.new_state())["mixed"]
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 0.0 < error < 2e-3
+
+
+def test_an_engine_that_came_out_in_float32_though_16_bit_were_asked_for_is_refused(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    install(ignores_types=True)
+    with pytest.raises(EngineError, match="without a single layer in float16"):
+        obtain_engine(request_mixer(precision="float16"), cache, FakeDevice())
+    assert not cache.records()
+
+
+def test_an_operator_that_is_not_taken_is_named_with_its_node_and_the_remedy(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    install(refused=frozenset({"MatMul"}))
+    with pytest.raises(EngineError, match=r"node 'linear' \(MatMul\): Plugin not found.*lift3d engine check"):
+        obtain_engine(request_mixer(), cache, FakeDevice())
+
+
+def test_too_little_memory_is_seen_before_building(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    module = install()
+    with pytest.raises(EngineError, match=r"needs about 300 MB of the device's memory, and 100 MB are free"):
+        obtain_engine(request_mixer(), cache, FakeDevice(free=100_000_000))
+    assert module.builds == 0
+
+
+def test_sizes_that_may_differ_need_bounds(install: Install, request_mixer: MakeRequest, cache: EngineCache) -> None:
+    install()
+    with pytest.raises(EngineError, match="sizes of input 'rows' may differ; give its smallest"):
+        obtain_engine(request_mixer(profile={}), cache, FakeDevice())
+
+
+def test_measured_times_are_kept_for_the_next_build(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    install()
+    obtain_engine(request_mixer(workspace_mb=64), cache, FakeDevice())
+    (path,) = cache.folder.glob("timing-tensorrt-10.3.0-Orin.cache")
+    assert path.read_bytes() == b"measured"
+
+
+def test_progress_is_reported_with_the_time_left(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    install(build_s=0.04)
+    reports: list[Any] = []
+    obtain_engine(request_mixer(), cache, FakeDevice(), reports.append)
+    assert [report.done for report in reports] == [0.25, 0.5, 0.75, 1.0]
+    assert reports[1].remaining_s == pytest.approx(reports[1].elapsed_s)
+
+
+def test_nested_phases_add_up_and_never_go_back() -> None:
+    tree = PhaseTree(started_s=0.0)
+    tree.start("all", None, 4)
+    assert tree.advance("all", 0, 1.0).done == 0.25
+    tree.start("inner", "all", 2)
+    assert tree.advance("inner", 0, 2.0).done == pytest.approx(0.375)
+    assert tree.advance("inner", 1, 3.0).done == pytest.approx(0.5)
+    tree.finish("inner")
+    assert tree.advance("all", 1, 4.0) == tree.advance("unknown", 0, 4.0).__class__("all", 0.5, 4.0, 4.0)
+    assert tree.advance("stray", 0, 5.0).done == 0.5
+
+
+def test_engines_are_built_ahead_of_time_for_named_gpus_by_rtx_only(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    install("tensorrt_rtx", "1.7.1")
+    record = build_ahead(request_mixer(backend="tensorrt_rtx", targets=("SM86", "SM89")), cache)
+    assert record.key["gpu"] == "SM86 SM89"
+    with pytest.raises(EngineError, match=r"target 'SM87' is not known to tensorrt_rtx 1\.7\.1; did you mean 'SM8"):
+        build_ahead(request_mixer(backend="tensorrt_rtx", targets=("SM87",)), cache)
+    install()
+    with pytest.raises(EngineError, match="tensorrt builds for the GPU of this machine only"):
+        build_ahead(request_mixer(targets=("SM86",)), cache)
+
+
+def test_a_key_tells_the_device_and_what_it_is_built_with(install: Install, request_mixer: MakeRequest) -> None:
+    install()
+    key = engine_key(load_tensorrt("tensorrt"), request_mixer(precision="bfloat16"), ORIN)
+    assert key.gpu == "Orin (compute capability 8.7, driver for CUDA 12)"
+    assert (key.precision, key.version, key.options) == ("bfloat16", "10.3.0", {"workspace_mb": None})
+
+
+def test_missing_old_and_empty_installations_say_what_to_do(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("tensorrt", "8.6.1")
+    with pytest.raises(EngineError, match=r"release 8\.6\.1 is installed; expected 10\.3"):
+        load_tensorrt("tensorrt")
+    module = install()
+    del module.Builder
+    with pytest.raises(EngineError, match="the installed package is empty; on a Jetson install"):
+        load_tensorrt("tensorrt")
+    load_tensorrt.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt_rtx", None)
+    with pytest.raises(EngineError, match="'pip install tensorrt_rtx' on a PC"):
+        load_tensorrt("tensorrt_rtx")
+
+
+def test_a_machine_without_a_driver_and_a_wrong_device_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lift3d_ros.engines import cuda_memory
+
+    with pytest.raises(EngineError, match=r"engine\.device 'gpu1': TensorRT takes cuda or cuda:0"):
+        open_device("gpu1")
+    monkeypatch.setattr(cuda_memory, "_LIBRARY", "libno_such_driver.so.1")
+    with pytest.raises(
+        EngineError, match="no NVIDIA driver on this machine.*set engine.backend to onnxruntime".replace("set", "Set")
+    ):
+        open_device("cuda:0")
