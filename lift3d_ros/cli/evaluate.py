@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lift3d_ros.cli import evaluate_points, evaluate_skeletons
+from lift3d_ros.cli import evaluate_objects, evaluate_points, evaluate_skeletons
 
 if TYPE_CHECKING:
     from lift3d_ros.cli.detection_run import RunConfig
@@ -23,6 +23,7 @@ Measure a model on labelled data, and write metrics.json and a report page.
   lift3d evaluate bev_detection --data scenes --out results           3D boxes on labelled scenes
   lift3d evaluate skeleton_lifting --data keypoints --out results     3D skeletons on files with true joints
   lift3d evaluate point_features --train ... --test ... --out results classes of clouds, from frozen features
+  lift3d evaluate object_reconstruction --data meshes --out results   meshes from one picture each
 
 'lift3d evaluate TASK --help' explains each task.
 """
@@ -63,6 +64,8 @@ def add_parser(subparsers: Any) -> None:
     evaluate_skeletons.add_options(lifting)
     points = _add(tasks, "point_features", "features of clouds by their classes", evaluate_points.DESCRIPTION)
     evaluate_points.add_options(points)
+    objects = _add(tasks, "object_reconstruction", "meshes from one picture each", evaluate_objects.DESCRIPTION)
+    evaluate_objects.add_options(objects)
 
 
 def _add(subparsers: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Train the BEV detector (dfa3d), the skeleton lifter (lfm) or the point encoder (i2p_mae).
+Train the BEV detector (dfa3d), the skeleton lifter (lfm), the object reconstructor (lrm) or the point encoder
+(i2p_mae).
 
   lift3d train dfa3d --data simulator --seeds 0:400 --pack packs/train         render and prepare scenes, once
   lift3d train dfa3d --data my_bags --pack packs/mine                          the same with own labelled recordings
@@ -19,6 +20,8 @@ Train the BEV detector (dfa3d), the skeleton lifter (lfm) or the point encoder (
   lift3d train dfa3d --config config/training/dfa3d_gpu.yaml --data simulator --init-from LITE0.pth --out run
   torchrun --nproc-per-node 2 -m lift3d_ros.cli.main train dfa3d --config ... --data packs/train --out run
   lift3d train lfm --config config/training/lfm_cpu.yaml --data keypoints --out run     folders of .npz point sets
+  lift3d train lrm --data meshes --pack packs/objects                          render meshes, once; also posed pictures
+  lift3d train lrm --data packs/objects --val packs/held_out --out run
   lift3d train i2p_mae --stage teacher --data clouds --out teacher                      files or folders of clouds
   lift3d train i2p_mae --data clouds --teacher teacher/weights.safetensors --out run
   lift3d train i2p_mae --stage finetune --data clouds --init-from run/encoder.safetensors --out classifier
@@ -45,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("method", choices=["dfa3d", "lfm", "i2p_mae"], help="what to train")
+    parser.add_argument("method", choices=["dfa3d", "lfm", "lrm", "i2p_mae"], help="what to train")
     parser.add_argument("--config", type=Path, metavar="FILE", help="recipe (default config/training/METHOD_cpu.yaml)")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help="training data, see above")
     parser.add_argument("--val", nargs="+", type=Path, default=[], metavar="PATH", help="data for the validation")
@@ -82,7 +85,7 @@ def add_parser(subparsers: Any) -> None:
     )
     simulating.add_argument("--simulation", type=Path, metavar="FILE", help="settings of the simulator")
     simulating.add_argument("--meshes", type=Path, metavar="DIR", help="folder of meshes for the simulator")
-    simulating.add_argument("--split", default="train", help="split of the meshes (default %(default)s)")
+    simulating.add_argument("--split", default="train", help="split of the meshes, also of lrm (default %(default)s)")
     parser.set_defaults(run=run)
 
 
@@ -103,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
         from lift3d_ros.cli.train_i2p_mae import run_i2p_mae
 
         return run_i2p_mae(args)
+    if args.method == "lrm":
+        from lift3d_ros.cli.train_lrm import run_lrm
+
+        return run_lrm(args)
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.dfa3d.settings import load_recipe
 

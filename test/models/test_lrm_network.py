@@ -54,7 +54,7 @@ def test_the_small_model_fits_into_15_megabytes_of_half_precision(tiny: Lrm) -> 
 
 
 def test_the_same_seed_gives_the_same_object(tiny: Lrm) -> None:
-    image = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 3, 128, 128), dtype=torch.uint8)
     again, other = build_lrm(config_of("lift3d-lrm-tiny"), seed=0), build_lrm(config_of("lift3d-lrm-tiny"), seed=1)
     with torch.inference_mode():
         planes = tiny(image)
@@ -64,14 +64,14 @@ def test_the_same_seed_gives_the_same_object(tiny: Lrm) -> None:
 
 
 def test_objects_of_a_batch_do_not_depend_on_each_other(tiny: Lrm) -> None:
-    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    images = torch.randint(0, 256, (2, 3, 128, 128), dtype=torch.uint8)
     with torch.inference_mode():
         torch.testing.assert_close(tiny(images)[1:], tiny(images[1:]), rtol=1e-4, atol=1e-4)
 
 
 def test_every_weight_of_the_small_model_learns() -> None:
     network = build_lrm(config_of("lift3d-lrm-tiny"), seed=0).train()
-    planes = network(torch.rand(1, 3, 224, 224) * 255.0)
+    planes = network(torch.rand(1, 3, 128, 128) * 255.0)
     density, color = network.field.query(planes, 2.0 * torch.rand(1, 50, 3) - 1.0)
     (density.mean() + color.square().mean()).backward()
     for name, parameter in network.named_parameters():

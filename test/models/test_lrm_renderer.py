@@ -150,7 +150,7 @@ def test_gradients_stay_finite_where_the_field_is_opaque_and_where_rays_miss() -
     for name in ("lift3d-lrm-tiny", "triposr"):
         config = preset(name)
         assert config is not None
-        field = TriplaneField(config.field, 4)
+        field = TriplaneField(config.field, 4, config.view)
         with torch.no_grad():
             field.layers[-1].bias[0] = 95.0  # beyond what exp can hold
         planes = torch.randn(1, 3, 4, 8, 8, requires_grad=True)

@@ -24,7 +24,7 @@ def tiny() -> Lrm:
 def test_stages_give_what_the_network_gives(tiny: Lrm) -> None:
     stage, shares = PictureToPlanes(tiny), []
     stage.on_layer = shares.append
-    image, camera = torch.rand(1, 3, 224, 224) * 255.0, torch.zeros(1, 16)
+    image, camera = torch.rand(1, 3, 128, 128) * 255.0, torch.zeros(1, 16)
     with torch.inference_mode():
         (planes,) = stage(image, camera)
         assert len(shares) > 50

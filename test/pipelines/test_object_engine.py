@@ -54,7 +54,7 @@ def test_our_own_configuration_runs_with_random_weights_and_says_so() -> None:
     assert engine.identity.description == "lift3d-lrm-tiny (untrained weights)"
     shares: list[float] = []
     engine.watch(shares.append)
-    inputs = {"images": np.zeros((1, 3, 224, 224), np.float32), "cameras": np.zeros((1, 16), np.float32)}
+    inputs = {"images": np.zeros((1, 3, 128, 128), np.float32), "cameras": np.zeros((1, 16), np.float32)}
     planes = engine.planes.run(inputs, engine.planes.new_state())["planes"]
     assert planes.shape == planes_signature(engine.config).outputs[0].shape
     assert shares == sorted(shares)
@@ -78,7 +78,7 @@ def test_the_network_can_be_stopped_before_each_of_its_layers() -> None:
             raise InterruptedError
 
     engine.watch(stop)
-    inputs = {"images": np.zeros((1, 3, 224, 224), np.float32), "cameras": np.zeros((1, 16), np.float32)}
+    inputs = {"images": np.zeros((1, 3, 128, 128), np.float32), "cameras": np.zeros((1, 16), np.float32)}
     with pytest.raises(InterruptedError):
         engine.planes.run(inputs, engine.planes.new_state())
     assert asked == 20

@@ -117,7 +117,7 @@ def test_a_huge_picture_needs_little_beside_itself() -> None:
     found = cut_object(picture, config_of(), mask=picture)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.image.shape == (3, 224, 224)
+    assert found.image.shape == (3, 128, 128)
     assert found.box == box
     assert found.problems == ()
     assert peak < 100e6
@@ -137,8 +137,8 @@ def test_a_huge_picture_needs_little_beside_itself() -> None:
 )
 def test_pictures_of_every_type_are_taken(convert: Any) -> None:
     found = cut_object(convert(scene()), config_of(), mask=mask_of())
-    assert found.image.shape == (3, 224, 224)
-    assert found.image[0, 112, 112] > 200.0
+    assert found.image.shape == (3, 128, 128)
+    assert found.image[0, 64, 64] > 200.0
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_object_at_the_border_is_a_warning(box: PixelBox, sides: str) -> None
 def test_a_small_object_is_a_warning() -> None:
     small = PixelBox(30, 40, 50, 60)
     assert (
-        "20 px long and the model was trained with 190"
+        "20 px long and the model was trained with 109"
         in cut_object(scene(), config_of(), mask=mask_of(small)).problems[0]
     )
 

@@ -198,9 +198,10 @@ def test_the_longest_wait_between_two_chances_to_stop_is_below_half_a_second() -
 
 
 def test_a_depth_picture_gives_metres_and_a_place() -> None:
-    """The camera is the assumed one, 1.5 m from the middle of a ball of 0.375 m."""
+    """The camera is the assumed one, and a unit of the model is 0.75 m: that is the size of the ball, too."""
     pipeline = reconstructor()
     scale = 0.75
+    distance = scale * pipeline.model_config.view.distance
     side = 80 / 0.85  # of the square that the mask is framed in
     focal = pipeline.model_config.view.focal * side
     camera = CameraModel(
@@ -214,13 +215,13 @@ def test_a_depth_picture_gives_metres_and_a_place() -> None:
     pose = run(pipeline, camera=camera, depth=depth).pose
     assert pose is not None
     assert pose.scale == pytest.approx(scale, rel=0.02)
-    np.testing.assert_allclose(pose.T_cam_object[:3, 3], [0.0, 0.0, 1.5], atol=0.05)
+    np.testing.assert_allclose(pose.T_cam_object[:3, 3], [0.0, 0.0, distance], atol=0.05)
     np.testing.assert_allclose(pose.place(plain.vertices), points, atol=0.05)
     assert plain.pose is None
     nothing = run(pipeline, camera=camera, depth=np.zeros_like(depth))
     assert nothing.pose is None
     assert any("hardly any depth" in problem for problem in nothing.problems)
-    box = Boxes3D("front_optical_frame", ("ball",), [[0, 0, 1.5]], [[0.75] * 3], [0.0], [[0, 0]], [1.0], [0])  # type: ignore[arg-type]
+    box = Boxes3D("front_optical_frame", ("ball",), [[0, 0, distance]], [[0.75] * 3], [0.0], [[0, 0]], [1.0], [0])  # type: ignore[arg-type]
     by_box = run(pipeline, camera=camera, box_3d=box).pose
     assert by_box is not None
     assert by_box.scale == pytest.approx(scale, rel=0.02)

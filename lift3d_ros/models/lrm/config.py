@@ -78,6 +78,11 @@ class TokenDecoderConfig:
         fuses_projections: queries, keys and values come from one matrix wherever widths allow it (OpenLRM).
         has_output_bias: of attention; queries, keys and values have none in either family.
         stores_planes: the learned tokens are stored as planes (3, D, side, side), not as rows (1, tokens, D).
+        starts_from_picture: tokens of the picture are added to the learned ones where they belong: to the plane that
+            faces the camera one by one, to the others as means of rows and columns. Needs a field that is laid out as
+            the view, and as many patches as tokens along a side.
+        detail_width: above 0, channels of the finest of four levels of convolutions that add what the picture shows to
+            the plane that faces the camera.
     """
 
     width: int = 512
@@ -94,6 +99,8 @@ class TokenDecoderConfig:
     fuses_projections: bool = True
     has_output_bias: bool = False
     stores_planes: bool = False
+    starts_from_picture: bool = False
+    detail_width: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -111,6 +118,11 @@ class FieldConfig:
             in OpenLRM and (y, z) in TripoSR.
         num_layers: linear layers.
         density: ``softplus`` (OpenLRM) or ``exp`` (TripoSR) of the first output - 1.
+        layout: ``object`` lays the planes along the axes of the object frame. ``view`` lays them along right, forward
+            and up of the assumed camera, right and up by where its picture shows a point: the plane of both is the
+            picture, wherever along a ray a point lies.
+        num_octaves: above 0, the network also reads where a point lies on the axes of the planes, and sines and cosines
+            of that in so many octaves: with little training it cannot learn places from the planes.
         color_overshoot: colours are stretched by so much beyond 0 and 1, so that black and white can be reached.
         surface_density: density at which the surface is cut; users may lower it for thin parts.
     """
@@ -121,6 +133,8 @@ class FieldConfig:
     num_layers: int = 4
     activation: Literal["relu", "silu"] = "relu"
     density: Literal["softplus", "exp"] = "softplus"
+    layout: Literal["object", "view"] = "object"
+    num_octaves: int = 0
     color_overshoot: float = 0.001
     surface_density: float = 3.0
 
@@ -204,12 +218,26 @@ def preset(name: str) -> LrmConfig | None:
 
 
 def _tiny() -> LrmConfig:
-    """6.5 million weights; the camera is not told, so that any crop of any camera is accepted."""
+    """5.4 million weights; small enough to learn on one CPU core, as its planes start from what the picture shows.
+
+    The camera is not told, so that any crop of any camera is accepted. The field of view is that of common photographs.
+    """
     return LrmConfig(
-        image=ObjectImageConfig(side=224),
-        encoder=VitConfig(192, 6, 3, 16, 14, table_offset=0.0),
-        decoder=TokenDecoderConfig(192, 6, 3, plane_side=16, upsampling=4, channels=24, camera_width=0),
-        field=FieldConfig(surface_density=10.0),
+        image=ObjectImageConfig(side=128, background=0.5),
+        view=ViewConfig(distance=1.8, focal=1.25),
+        encoder=VitConfig(192, 4, 3, 16, 8, table_offset=0.0),
+        decoder=TokenDecoderConfig(
+            192,
+            4,
+            3,
+            plane_side=8,
+            upsampling=8,
+            channels=24,
+            camera_width=0,
+            starts_from_picture=True,
+            detail_width=32,
+        ),
+        field=FieldConfig(density="exp", layout="view", num_octaves=4, surface_density=10.0),
         render=RenderConfig(32, 32),
     )
 

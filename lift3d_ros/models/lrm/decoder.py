@@ -5,11 +5,16 @@ Letters: N pictures, L triplane tokens (plane, row, column), S picture tokens, D
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.transformer import Attention, ConditionedNorm, FeedForward
 from lift3d_ros.models.lrm.config import TokenDecoderConfig
+
+FRONT_PLANE = 1
+"""The plane that faces the camera where planes start from the picture: right and up."""
 
 
 class DecoderBlock(nn.Module):
@@ -91,6 +96,30 @@ class TokenTransformer(nn.Module):
         return x
 
 
+class PictureStart(nn.Module):
+    """Adds the tokens of a picture to triplane tokens where they belong.
+
+    The planes are (right, forward), (right, up) and (up, forward) along columns and rows, see ``FieldConfig.layout``.
+    """
+
+    def __init__(self, width: int, picture_width: int) -> None:
+        super().__init__()
+        self.top, self.front, self.side = (nn.Linear(picture_width, width) for _ in range(3))
+
+    def forward(self, tokens: Tensor, picture: Tensor) -> Tensor:
+        """Map triplane tokens (N, L, D) and picture tokens (N, 1 + S, picture width), class token first."""
+        side = math.isqrt(picture.shape[1] - 1)
+        # Rows of a picture go down, those of the front plane up.
+        patches = picture[:, 1:].reshape(-1, side, side, picture.shape[-1]).flip(1)
+        columns, rows = self.top(patches.mean(dim=1)), self.side(patches.mean(dim=2))
+        parts = (
+            columns[:, None].expand(-1, side, -1, -1),
+            self.front(patches),
+            rows[:, None].expand(-1, side, -1, -1),
+        )
+        return tokens + torch.stack(parts, dim=1).flatten(1, 3)
+
+
 class TriplaneDecoder(nn.Module):
     """Learned tokens, transformer and upsampling to planes."""
 
@@ -101,12 +130,16 @@ class TriplaneDecoder(nn.Module):
         shape = (3, width, side, side) if config.stores_planes else (1, config.num_tokens, width)
         self.tokens = nn.Parameter(torch.empty(shape))
         nn.init.trunc_normal_(self.tokens, std=width**-0.5)
+        self.picture_start = PictureStart(width, picture_width) if config.starts_from_picture else None
         self.transformer = TokenTransformer(config, picture_width)
         self.upsampler = nn.ConvTranspose2d(width, config.channels, config.upsampling, config.upsampling)
 
     def forward(self, picture: Tensor, camera: Tensor | None = None) -> Tensor:
         """Map picture tokens (N, S, picture width) to planes (N, 3, C, R, R), R = plane side * upsampling."""
-        return self.to_planes(self.transformer(self.initial_tokens(picture.shape[0]), picture, camera))
+        tokens = self.initial_tokens(picture.shape[0])
+        if self.picture_start is not None:
+            tokens = self.picture_start(tokens, picture)
+        return self.to_planes(self.transformer(tokens, picture, camera))
 
     def initial_tokens(self, num_pictures: int) -> Tensor:
         """Return the learned tokens (N, L, D), the same for each picture."""

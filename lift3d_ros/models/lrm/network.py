@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.vit import VisionTransformer
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, LrmConfig, ObjectImageConfig
-from lift3d_ros.models.lrm.decoder import TriplaneDecoder
+from lift3d_ros.models.lrm.decoder import FRONT_PLANE, TriplaneDecoder
+from lift3d_ros.models.lrm.detail import PictureDetail
 from lift3d_ros.models.lrm.field import TriplaneField
 
 
@@ -40,7 +41,8 @@ class Lrm(nn.Module):
             nn.Sequential(nn.Linear(CAMERA_NUMBERS, width), nn.SiLU(), nn.Linear(width, width)) if width else None
         )
         self.decoder = TriplaneDecoder(config.decoder, config.encoder.width)
-        self.field = TriplaneField(config.field, config.decoder.channels)
+        self.detail = PictureDetail(config) if config.decoder.detail_width else None
+        self.field = TriplaneField(config.field, config.decoder.channels, config.view)
 
     def forward(self, images: Tensor, cameras: Tensor | None = None) -> Tensor:
         """Reconstruct the objects of pictures.
@@ -52,9 +54,12 @@ class Lrm(nn.Module):
         Returns:
             Planes (N, 3, C, R, R), which `field` reads.
         """
-        picture = self.encoder(self.picture_input(images))
-        planes: Tensor = self.decoder(picture, self.embed_cameras(cameras))
-        return planes
+        normalised = self.picture_input(images)
+        planes: Tensor = self.decoder(self.encoder(normalised), self.embed_cameras(cameras))
+        if self.detail is None:
+            return planes
+        front = planes[:, FRONT_PLANE] + self.detail(normalised)
+        return torch.stack([front if plane == FRONT_PLANE else planes[:, plane] for plane in range(3)], dim=1)
 
     def embed_cameras(self, cameras: Tensor | None) -> Tensor | None:
         """Return cameras (N, 16) embedded as (N, camera width), None for models that are not told."""

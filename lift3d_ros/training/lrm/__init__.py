@@ -1,0 +1,1 @@
+"""Training of the object reconstructor on pictures, shapes or both."""
