@@ -42,9 +42,10 @@ The mesh is written as GLB (y up, for viewers), PLY or OBJ (z up). It has no uni
 size: then it is in metres, and its pose in the camera's optical frame is printed. Sides that the picture does not show
 are guesses of the model; PLY and GLB files keep for each vertex whether it is seen.
 
-lift3d-lrm-tiny without trained weights gives shapes without meaning, and says so. Weights of TripoSR (MIT) and OpenLRM
-(non-commercial) are taken over with 'lift3d weights import FILE --as triposr'. The surface is cut at --threshold: lower
-it for thin parts and holes, raise it for blobs. Where there is no surface nothing is written, and the exit status is 1.
+The shipped lift3d-lrm-tiny is small: it knows the front, and guesses sides and back softly. Weights of TripoSR (MIT)
+and OpenLRM (non-commercial) are taken over with 'lift3d weights import FILE --as triposr'. The surface is cut at
+--threshold: lower it for thin parts and holes, raise it for blobs. Where there is no surface nothing is written, and
+the exit status is 1.
 """
 
 

@@ -106,14 +106,17 @@ def _table(table: CardTable, root: Path) -> list[str]:
 
 
 def _figure(document: Any, place: str, where: str) -> Any:
-    found = document
-    for name in place.split("."):
-        if isinstance(found, list) and name.isdigit() and int(name) < len(found):
-            found = found[int(name)]
+    found, names = document, place.split(".")
+    while names:
+        if isinstance(found, list) and names[0].isdigit() and int(names[0]) < len(found):
+            found = found[int(names.pop(0))]
             continue
-        if not isinstance(found, Mapping) or name not in found:
+        # A name may itself have a point, as in f_score_0.05: the longest one counts.
+        lengths = range(len(names), 0, -1) if isinstance(found, Mapping) else ()
+        length = next((length for length in lengths if ".".join(names[:length]) in found), None)
+        if length is None:
             raise Lift3dError(f"{where}: there is no '{place}'; make the result again, or correct the card's words")
-        found = found[name]
+        found, names = found[".".join(names[:length])], names[length:]
     return found
 
 

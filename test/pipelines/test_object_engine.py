@@ -17,7 +17,14 @@ from lift3d_ros.errors import EngineError, WeightsError  # noqa: E402
 from lift3d_ros.models.lrm.config import preset  # noqa: E402
 from lift3d_ros.models.lrm.network import build_lrm  # noqa: E402
 from lift3d_ros.pipelines.bev_engine import EngineConfig  # noqa: E402
-from lift3d_ros.pipelines.object_engine import field_signature, find_lrm, open_lrm_engine, planes_signature  # noqa: E402
+from lift3d_ros.pipelines.object_engine import (  # noqa: E402
+    field_signature,
+    find_lrm,
+    open_lrm_engine,
+    open_lrm_source,
+    planes_signature,
+    untrained_lrm,
+)
 
 
 @pytest.fixture
@@ -50,7 +57,7 @@ def test_a_model_of_a_manifest_runs_with_its_weights_also_in_half_precision(mode
 
 
 def test_our_own_configuration_runs_with_random_weights_and_says_so() -> None:
-    engine = open_lrm_engine("lift3d-lrm-tiny", EngineConfig())
+    engine = open_lrm_source(untrained_lrm("lift3d-lrm-tiny"), EngineConfig())
     assert engine.identity.description == "lift3d-lrm-tiny (untrained weights)"
     shares: list[float] = []
     engine.watch(shares.append)

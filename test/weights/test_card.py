@@ -48,6 +48,14 @@ def test_figures_come_from_the_result_with_the_command_that_made_it(folder: Path
     assert ENTRY.sha256 in card
 
 
+def test_the_name_of_a_figure_may_have_a_point(folder: Path) -> None:
+    words = WORDS.replace("count: figures.count", "count: figures.f_score_0.05.mean")
+    (folder / f"m{CARD_TEXT}").write_text(words)
+    results = {"figures": {"mAP": 0.5, "per_class": {"car": {"ap": 0.7}}, "f_score_0.05": {"mean": 0.25}}}
+    (folder.parent / "results.json").write_text(json.dumps(results))
+    assert "| count | 0.250 |" in write_card("m", ENTRY, folder).read_text()
+
+
 def test_a_figure_that_is_not_in_the_result_is_named(folder: Path) -> None:
     (folder.parent / "results.json").write_text(json.dumps({"figures": {}}))
     with pytest.raises(Lift3dError, match=r"results\.json: table 'Figures': there is no 'figures\.mAP'"):
