@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from tqdm import tqdm
 
-import lift3d_ros
 from lift3d_ros.bags.reader import open_bag
-from lift3d_ros.config import group, load_yaml, setting
-from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
+from lift3d_ros.config import group, setting
+from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.cloud_sets import CloudSetEncoder, CloudSyncConfig, PreparedCloudSet
 from lift3d_ros.pipelines.point_encoder import PointEncoderConfig, open_point_encoder
 from lift3d_ros.pipelines.point_settings import EncoderConfig, RuntimeConfig, check_point_model, point_encoder_config
@@ -23,8 +21,6 @@ from lift3d_ros.replay.point_run import check_unused, run_encoder
 from lift3d_ros.types import Float32Array, PointFeatureSet
 
 PICTURES_FOLDER = "pictures"
-
-_OF_OTHER_TASKS = ("rig", "mount_height", "score_threshold", "sets", "resume")
 
 
 @dataclass(frozen=True)
@@ -50,16 +46,11 @@ def run_encoding(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an option of another task.
     """
-    for name in _OF_OTHER_TASKS:
-        if getattr(args, name) not in (None, False):
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{option}: is not an option of --task point_features; leave it out")
-    if args.out.exists() and not args.out.is_dir():
-        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+    check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
     for picture in (args.out / PICTURES_FOLDER).glob("*.jpg") if args.overwrite else ():
         picture.unlink()
-    config = _config_of(args)
+    config = settings_of(RunConfig, args)
     encoding = point_encoder_config(config.model, config.encoder, config.engine)
     check_point_model(encoding)
     with open_bag(args.bag) as reader:
@@ -79,37 +70,12 @@ def run_encoding(args: argparse.Namespace) -> int:
                 if not args.no_pictures and result.features:
                     _write_picture(args, prepared.output_points, colors, result)
 
-            count = run_encoder(
-                source.sets(), encoder, args.out, _facts(config, args, source, encoder), args.frames, on_result
-            )
+            facts = facts_of(args, config, source.topics, encoder.identity)
+            count = run_encoder(source.sets(), encoder, args.out, facts, args.frames, on_result)
     if not count:
         raise Lift3dError(f"{args.bag}: no cloud was encoded; see the warnings above and --frames")
     print(f"{encoded} features of {count} clouds ({encoder.identity.description}); results in {args.out}")
     return 0
-
-
-def _config_of(args: argparse.Namespace) -> RunConfig:
-    config = RunConfig() if args.params is None else load_yaml(RunConfig, args.params)
-    changes: dict[str, Any] = {}
-    if args.model is not None:
-        changes["model"] = args.model
-    if args.backend is not None:
-        changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
-    return dataclasses.replace(config, **changes)
-
-
-def _facts(config: RunConfig, args: argparse.Namespace, source: BagClouds, encoder: CloudSetEncoder) -> dict[str, Any]:
-    """Return everything that decides the results."""
-    return {
-        "version": lift3d_ros.__version__,
-        "task": args.task,
-        "input": args.bag.name,
-        "topics": source.topics,
-        "weights": encoder.identity.weights_sha256,
-        "backend": encoder.identity.backend,
-        "settings": dataclasses.asdict(config),
-        "first frame": args.frames.start,
-    }
 
 
 def _write_picture(

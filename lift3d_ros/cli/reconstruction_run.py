@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from tqdm import tqdm
 
-import lift3d_ros
 from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.cli.reconstruct import parse_box
-from lift3d_ros.config import group, load_yaml, setting
-from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
+from lift3d_ros.config import group, setting
+from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_reconstruction import (
     ObjectReconstructionConfig,
@@ -37,8 +35,6 @@ from lift3d_ros.replay.object_run import MESHES_FOLDER, check_unused, run_reques
 PICTURES_FOLDER = "pictures"
 _SIDE_PX = 256
 
-_OF_OTHER_TASKS = ("rig", "mount_height", "score_threshold", "sets", "resume")
-
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -60,14 +56,9 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: an option of another task.
     """
-    for name in _OF_OTHER_TASKS:
-        if getattr(args, name) not in (None, False):
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{option}: is not an option of --task object_reconstruction; leave it out")
-    if args.out.exists() and not args.out.is_dir():
-        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+    check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = _config_of(args)
+    config = settings_of(RunConfig, args)
     check_file_pattern(args.out / MESHES_FOLDER, config.output.file)
     box = None if args.box is None else parse_box(args.box)
     if args.overwrite:
@@ -92,7 +83,7 @@ def run_reconstruction(args: argparse.Namespace) -> int:
                 RequestReconstructor(reconstructor, config.input.box_cutting),
                 args.out,
                 config.output.file,
-                _facts(config, args, source, reconstructor),
+                facts_of(args, config, source.topics, reconstructor.identity) | {"box": args.box},
                 args.frames,
                 on_result,
             )
@@ -100,33 +91,6 @@ def run_reconstruction(args: argparse.Namespace) -> int:
         raise Lift3dError(f"{args.bag}: no object was due; see the warnings above, 'trigger' in --params, and --frames")
     print(f"{meshes} meshes of {count} objects ({reconstructor.identity.description}); results in {args.out}")
     return 0 if meshes else 1
-
-
-def _config_of(args: argparse.Namespace) -> RunConfig:
-    config = RunConfig() if args.params is None else load_yaml(RunConfig, args.params)
-    changes: dict[str, Any] = {}
-    if args.model is not None:
-        changes["model"] = args.model
-    if args.backend is not None:
-        changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
-    return dataclasses.replace(config, **changes)
-
-
-def _facts(
-    config: RunConfig, args: argparse.Namespace, source: BagObjects, reconstructor: ObjectReconstructor
-) -> dict[str, Any]:
-    """Return everything that decides the results."""
-    return {
-        "version": lift3d_ros.__version__,
-        "task": args.task,
-        "input": args.bag.name,
-        "box": args.box,
-        "topics": source.topics,
-        "weights": reconstructor.identity.weights_sha256,
-        "backend": reconstructor.identity.backend,
-        "settings": dataclasses.asdict(config),
-        "first frame": args.frames.start,
-    }
 
 
 def _write_picture(

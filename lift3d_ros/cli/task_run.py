@@ -1,0 +1,62 @@
+"""What all tasks of `lift3d replay` share: options of other tasks, settings from a file and options, facts of a run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import lift3d_ros
+from lift3d_ros.config import load_yaml
+from lift3d_ros.errors import ConfigError
+from lift3d_ros.types import ModelIdentity
+
+_Config = TypeVar("_Config")
+
+OF_DETECTION = ("rig", "mount_height", "score_threshold", "sets", "resume")
+"""Options that only the detector has."""
+
+
+def check_options(args: argparse.Namespace, of_other_tasks: Iterable[str]) -> None:
+    """Refuse options of other tasks, and a file in place of a folder of results.
+
+    Raises:
+        ConfigError: there is one; names it.
+    """
+    for name in of_other_tasks:
+        if getattr(args, name) not in (None, False):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option}: is not an option of --task {args.task}; leave it out")
+    if args.out.exists() and not args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+
+
+def settings_of(kind: type[_Config], args: argparse.Namespace) -> _Config:
+    """Return the settings of a run, of --params, --model and --backend; `kind` has the fields `model` and `engine`.
+
+    Raises:
+        ConfigError: the file does not fit.
+    """
+    config: Any = kind() if args.params is None else load_yaml(kind, args.params)
+    changes: dict[str, Any] = {}
+    if args.model is not None:
+        changes["model"] = args.model
+    if args.backend is not None:
+        changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
+    result: _Config = dataclasses.replace(config, **changes)
+    return result
+
+
+def facts_of(args: argparse.Namespace, config: Any, topics: Any, identity: ModelIdentity) -> dict[str, Any]:
+    """Return everything that decides the results, as plain data."""
+    return {
+        "version": lift3d_ros.__version__,
+        "task": args.task,
+        "input": args.bag.name,
+        "topics": topics,
+        "weights": identity.weights_sha256,
+        "backend": identity.backend,
+        "settings": dataclasses.asdict(config),
+        "first frame": args.frames.start,
+    }
