@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo demo-skeleton demo-points test test-numpy2 lint format clean
+.PHONY: help setup demo demo-skeleton demo-points demo-object test test-numpy2 lint format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -23,6 +23,10 @@ demo-skeleton: setup ## lift the keypoints of people, or of motion made here, to
 demo-points: setup ## describe the objects of a scan, or made here, by features; DEMO_WEIGHTS, DEMO_TEACHER take yours
 	@$(BIN)/python tools/demo_points.py $(if $(DEMO_WEIGHTS),--weights $(DEMO_WEIGHTS)) \
 		$(if $(DEMO_TEACHER),--teacher $(DEMO_TEACHER))
+
+demo-object: setup ## make meshes of pictures of single objects; DEMO_IMAGE, DEMO_MASK, DEMO_MODEL take yours
+	@$(BIN)/python tools/demo_object.py $(if $(DEMO_IMAGE),--image $(DEMO_IMAGE)) $(if $(DEMO_MASK),--mask $(DEMO_MASK)) \
+		$(if $(DEMO_MODEL),--model $(DEMO_MODEL))
 
 test: setup ## run the whole suite; the node tests run again with the field checks of older distributions
 	@$(BIN)/python tools/run_tests.py
