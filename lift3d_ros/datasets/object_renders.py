@@ -209,39 +209,49 @@ class ObjectRenderer:
 
     def load(self, mesh: Mesh) -> None:
         """Take a mesh to the driver, in place of the last one."""
-        row = np.dtype([("p", "f4", 3), ("n", "f4", 3), ("c", "f4", 3), ("t", "f4", 2)])
-        rows = np.empty(len(mesh.positions), dtype=row)
-        rows["p"], rows["n"] = mesh.positions, mesh.normals
-        rows["c"] = mesh.colors[:, :3] / 255.0
-        rows["t"] = -1.0 if mesh.uvs is None else mesh.uvs
-        for held in (self._mesh, self._skin):
-            if held is not None:
-                held.release()
-        attributes = (self._gl.buffer(rows.tobytes()), "3f 3f 3f 2f", "in_position", "in_normal", "in_color", "in_uv")
-        self._mesh = self._gl.vertex_array(self._program, [attributes])
-        self._skin = None
-        if mesh.texture is not None:
-            # Rows go bottom first, as v counts from the bottom.
-            data = np.ascontiguousarray(mesh.texture[::-1]).tobytes()
-            self._skin = self._gl.texture(mesh.texture.shape[1::-1], 3, data, alignment=1)
+        with self._gl:  # other contexts may live beside this one
+            row = np.dtype([("p", "f4", 3), ("n", "f4", 3), ("c", "f4", 3), ("t", "f4", 2)])
+            rows = np.empty(len(mesh.positions), dtype=row)
+            rows["p"], rows["n"] = mesh.positions, mesh.normals
+            rows["c"] = mesh.colors[:, :3] / 255.0
+            rows["t"] = -1.0 if mesh.uvs is None else mesh.uvs
+            for held in (self._mesh, self._skin):
+                if held is not None:
+                    held.release()
+            attributes = (
+                self._gl.buffer(rows.tobytes()),
+                "3f 3f 3f 2f",
+                "in_position",
+                "in_normal",
+                "in_color",
+                "in_uv",
+            )
+            self._mesh = self._gl.vertex_array(self._program, [attributes])
+            self._skin = None
+            if mesh.texture is not None:
+                # Rows go bottom first, as v counts from the bottom.
+                data = np.ascontiguousarray(mesh.texture[::-1]).tobytes()
+                self._skin = self._gl.texture(mesh.texture.shape[1::-1], 3, data, alignment=1)
 
     def draw(self, T_object_camera: Float64Array, focal: float, light: Light) -> tuple[UInt8Array, Float32Array]:
         """Return RGBA (side, side, 4), and the depth (side, side) along the optical axis, 0 where nothing is.
 
         Colours are not multiplied with alpha, which is the share of the pixel that is covered.
         """
-        self._program["T_camera_object"].write(invert(T_object_camera).T.astype("f4").tobytes())
-        self._program["focal"].value = focal
-        self._program["ambient"].value, self._program["gain"].value = light.ambient, light.gain
-        self._program["light"].write(struct.pack("3f", *light.direction))
-        self._target.use()
-        self._target.clear()
-        (self._skin or self._white).use(0)
-        self._mesh.render()
+        with self._gl:
+            self._program["T_camera_object"].write(invert(T_object_camera).T.astype("f4").tobytes())
+            self._program["focal"].value = focal
+            self._program["ambient"].value, self._program["gain"].value = light.ambient, light.gain
+            self._program["light"].write(struct.pack("3f", *light.direction))
+            self._target.use()
+            self._target.clear()
+            (self._skin or self._white).use(0)
+            self._mesh.render()
+            drawn, distances = self._color.read(), self._depth.read()
         fine = self.side * _SUPERSAMPLING
         cells = (self.side, _SUPERSAMPLING, self.side, _SUPERSAMPLING)
-        color = np.frombuffer(self._color.read(), np.uint8).reshape(*cells, 4)
-        depth = np.frombuffer(self._depth.read(), np.float32).reshape(fine, fine).reshape(cells)
+        color = np.frombuffer(drawn, np.uint8).reshape(*cells, 4)
+        depth = np.frombuffer(distances, np.float32).reshape(fine, fine).reshape(cells)
         sums = color.sum(axis=(1, 3), dtype=np.uint16)
         covered = np.maximum(sums[..., 3:] // 255, 1)
         rgba = np.concatenate([sums[..., :3] // covered, sums[..., 3:] // _SUPERSAMPLING**2], axis=-1)

@@ -14,6 +14,7 @@ pytest.importorskip("sklearn")
 from point_files import SMALL, write_clouds
 
 from lift3d_ros.cli.main import main
+from lift3d_ros.models.i2p_mae.config import preset
 
 SET = ("--set", *SMALL, "run.max_steps=2")
 
@@ -66,7 +67,9 @@ def test_an_untrained_encoder_says_so(tmp_path: Path) -> None:
     assert main([*command, "--untrained", "lift3d-points-small", "--pooling", "max", "--cost", "0.1"]) == 0
     document = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert document["model"] == "lift3d-points-small (untrained weights)"
-    assert (document["figures"]["svm_cost"], document["figures"]["feature_dims"]) == (0.1, 192)
+    encoder = preset("lift3d-points-small")
+    assert encoder is not None
+    assert (document["figures"]["svm_cost"], document["figures"]["feature_dims"]) == (0.1, encoder.encoder.dims[-1])
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,16 @@ def test_a_surface_is_sampled_evenly() -> None:
     share = float((np.abs(normals[:, 0]) > 0.5).mean())
     assert share == pytest.approx(0.2, abs=0.01)
     assert np.abs(points).max() <= 1.0 + 1e-6
+
+
+def test_renderers_that_live_side_by_side_draw_their_own_meshes(renderer: ObjectRenderer) -> None:
+    rotation = turned_rotation(0.3, 0.2)[None]
+    renderer.load(ball())
+    with renderer_or_skip(48) as other:
+        own = render_views(other, brick(), rotation, Framing(), Light()).rgba
+        balls = render_views(renderer, ball(), rotation, Framing(), Light()).rgba
+        again = render_views(other, brick(), rotation, Framing(), Light()).rgba
+    np.testing.assert_array_equal(own, again)
+    assert balls.shape[1] == renderer.side
+    assert balls[..., 3].any()
+    np.testing.assert_array_equal(balls, render_views(renderer, ball(), rotation, Framing(), Light()).rgba)

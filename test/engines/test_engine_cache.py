@@ -78,6 +78,7 @@ def test_an_engine_for_something_else_is_not_taken_and_one_line_says_why(
 ) -> None:
     builder = Builder()
     obtain(cache, builder)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         obtain(cache, builder, dataclasses.replace(KEY, **change))
     assert builder.builds == 2
@@ -122,6 +123,7 @@ def test_an_engine_that_cannot_be_used_is_built_again_and_one_line_says_why(
     builder = Builder()
     obtain(cache, builder)
     damage(cache, how)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         assert obtain(cache, builder) == b"engine"
     assert builder.builds == 2
