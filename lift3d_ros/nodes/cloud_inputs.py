@@ -5,7 +5,6 @@ Everything here runs in the executor's thread; clouds are handed on as they came
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections import Counter
@@ -16,9 +15,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from lift3d_ros.bags.cloud_messages import cloud_boxes_from_msg, packed_cloud_from_msg
-from lift3d_ros.errors import ConfigError
 from lift3d_ros.geometry.transform_tree import TransformTree
-from lift3d_ros.msg import BevDetectionArray
+from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
@@ -27,25 +25,8 @@ from lift3d_ros.pipelines.cloud_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLER
 
 _EXPIRE_PERIOD_S = 0.02
 _SILENT_S = 2.0
+VISION_BOXES = "Detection3DArray"
 _CLOUD, _BOXES = "cloud", "boxes"
-
-
-def boxes_message(boxes_type: str) -> type[Any]:
-    """Return the message class of `topics.boxes_type`.
-
-    Raises:
-        ConfigError: its package is not installed.
-    """
-    if boxes_type == "lift3d_ros":
-        return BevDetectionArray
-    try:
-        kind: type[Any] = importlib.import_module("vision_msgs.msg").Detection3DArray
-    except (ImportError, AttributeError):
-        raise ConfigError(
-            "parameter 'topics.boxes_type' is 'vision_msgs', and the package vision_msgs with Detection3DArray is not "
-            "there; install ros-<distribution>-vision-msgs, or publish lift3d_ros/BevDetectionArray"
-        ) from None
-    return kind
 
 
 class CloudInputs:
@@ -63,7 +44,7 @@ class CloudInputs:
         topics = config.topics
         self._kinds: dict[str, type[Any]] = {_CLOUD: PointCloud2}
         if topics.boxes:
-            self._kinds[_BOXES] = boxes_message(topics.boxes_type)
+            self._kinds[_BOXES] = boxes_message(topics.boxes_type, VISION_BOXES)
         self._given: dict[str, str] = {name: getattr(topics, name) for name in self._kinds}
         self._topics = {name: str(node.resolve_topic_name(given)) for name, given in self._given.items()}
         tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)

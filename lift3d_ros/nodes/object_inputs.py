@@ -5,7 +5,6 @@ Everything here runs in the executor's thread; only the transform tree, which lo
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from lift3d_ros.bags.keypoint_messages import stamped_boxes_from_msg
 from lift3d_ros.bags.messages import camera_model_from_msg, image_from_msg
 from lift3d_ros.bags.object_messages import regions_from_msg
-from lift3d_ros.errors import CalibrationError, ConfigError, ImageError, TransformError
+from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
-from lift3d_ros.msg import BevDetectionArray
+from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
@@ -28,24 +27,7 @@ from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TO
 from lift3d_ros.pipelines.object_sets import ObjectRequest, ObjectSets
 
 _SILENT_S = 2.0
-
-
-def boxes_message(boxes_type: str) -> type[Any]:
-    """Return the message class of `topics.boxes_type`.
-
-    Raises:
-        ConfigError: its package is not installed.
-    """
-    if boxes_type == "lift3d_ros":
-        return BevDetectionArray
-    try:
-        kind: type[Any] = importlib.import_module("vision_msgs.msg").Detection2DArray
-    except (ImportError, AttributeError):
-        raise ConfigError(
-            "parameter 'topics.boxes_type' is 'vision_msgs', and the package vision_msgs with Detection2DArray is not "
-            "there; install it, or publish lift3d_ros/BevDetectionArray"
-        ) from None
-    return kind
+VISION_BOXES = "Detection2DArray"
 
 
 class ObjectInputs:
@@ -72,7 +54,7 @@ class ObjectInputs:
             (Image, topics.mask, self._take_mask),
             (Image, topics.depth, self._take_depth),
             (CompressedImage if topics.is_compressed else Image, self._image_topic(), self._take_image),
-            (boxes_message(topics.boxes_type), topics.boxes, self._take_boxes),
+            (boxes_message(topics.boxes_type, VISION_BOXES), topics.boxes, self._take_boxes),
         )
         for kind, topic, take in wanted:
             if topic:

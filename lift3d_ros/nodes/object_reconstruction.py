@@ -11,9 +11,10 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from lift3d_ros.bags.object_messages import object_request_from_msg, requested_box
 from lift3d_ros.errors import ConfigError, Lift3dError, TransformError
 from lift3d_ros.nodes.base import LAST_RESULT_S, Job, PipelineNode
+from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.messages import timing_msg
-from lift3d_ros.nodes.object_inputs import ObjectInputs, boxes_message
+from lift3d_ros.nodes.object_inputs import VISION_BOXES, ObjectInputs
 from lift3d_ros.nodes.object_outputs import ObjectOutputs, result_status
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.object_requests import PendingRequest, PreparedPending, RequestPipeline, RequestQueue
@@ -44,7 +45,7 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
     def check(self) -> None:
         """Check topics, outputs and model."""
         self.config.check_topics()
-        boxes_message(self.config.topics.boxes_type)
+        boxes_message(self.config.topics.boxes_type, VISION_BOXES)
         self.config.check_outputs()
         self.config.check_model()
 

@@ -7,7 +7,8 @@ import time
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from lift3d_ros.nodes.base import Job, PipelineNode
-from lift3d_ros.nodes.cloud_inputs import CloudInputs, boxes_message
+from lift3d_ros.nodes.boxes_topic import boxes_message
+from lift3d_ros.nodes.cloud_inputs import VISION_BOXES, CloudInputs
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.messages import timing_msg
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
@@ -33,7 +34,7 @@ class PointFeaturesNode(PipelineNode[CloudSet, PreparedCloudSet, PointFeatureSet
     def check(self) -> None:
         """Check topics, model and classifier."""
         self.config.check_topics()
-        boxes_message(self.config.topics.boxes_type)
+        boxes_message(self.config.topics.boxes_type, VISION_BOXES)
         check_point_model(self.config.encoding)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
