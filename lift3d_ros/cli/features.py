@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.cli.pictures import write_picture
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -161,21 +163,16 @@ def _print_similarities(clouds: Sequence[NamedCloud], results: Sequence[PointFea
 
 def _draw(folder: Path, clouds: Sequence[NamedCloud], results: Sequence[PointFeatureSet]) -> None:
     """Draw each cloud in the colours of one common basis."""
-    import cv2
-    import numpy as np
-
     from lift3d_ros.pipelines.point_colors import color_basis, feature_colors
     from lift3d_ros.viz.clouds import cloud_sheet
 
-    folder.mkdir(parents=True, exist_ok=True)
     basis = color_basis([features for result in results for features in result.features])
     for number, (cloud, result) in enumerate(zip(clouds, results, strict=True)):
         caption = f"{cloud.name}: features of {result.model.description}"
         if not result.model.is_trained:
             caption = f"{cloud.name}\n{result.model.description}: colours mean nothing"
         sheet = cloud_sheet(cloud.points, feature_colors(cloud.points, result.features, basis), caption)
-        _, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])
-        (folder / f"{number:03d}_{_safe(cloud.name)}.jpg").write_bytes(data.tobytes())
+        write_picture(folder / f"{number:03d}_{_safe(cloud.name)}.jpg", sheet)
 
 
 def _safe(name: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.cli.pictures import write_picture
+
 if TYPE_CHECKING:
     from lift3d_ros.geometry.skeleton import SkeletonFacts
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
             from lift3d_ros.viz.skeletons import skeleton_sheet
 
             sheet = skeleton_sheet(rgb, picture.instances, result)
-            _write_picture(args.out / PICTURES_FOLDER / f"{names[number]}.jpg", sheet)
+            write_picture(args.out / PICTURES_FOLDER / f"{names[number]}.jpg", sheet)
     (args.out / SKELETONS_FILE).write_text(json.dumps({"pictures": written}) + "\n", encoding="utf-8")
     print(f"{count} skeletons of {len(pictures)} pictures ({lifter.identity.description}); results in {args.out}")
     return 0
@@ -197,15 +199,6 @@ def _read_picture(path: Path) -> UInt8Array:
     if bgr is None:
         raise ImageError(f"--image {path}: is no picture that can be decoded; give a JPEG or PNG file")
     return np.ascontiguousarray(bgr[:, :, ::-1])
-
-
-def _write_picture(path: Path, rgb: UInt8Array) -> None:
-    import cv2
-    import numpy as np
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    path.write_bytes(data.tobytes())
 
 
 def _file_names(pictures: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
+from lift3d_ros.cli.pictures import write_picture
 from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
@@ -80,13 +81,7 @@ def run_lifting(args: argparse.Namespace) -> int:
 
 def _write_picture(args: argparse.Namespace, item: KeypointSet, result: Skeletons3D) -> None:
     """Write keypoints and skeletons of one set as a picture that is named by its stamp."""
-    import cv2
-    import numpy as np
-
     from lift3d_ros.viz.skeletons import skeleton_sheet
 
-    folder = args.out / PICTURES_FOLDER
-    folder.mkdir(exist_ok=True)
     sheet = skeleton_sheet(None, item.keypoints.instances, result)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    (folder / f"{result.stamp_ns}.jpg").write_bytes(data.tobytes())
+    write_picture(args.out / PICTURES_FOLDER / f"{result.stamp_ns}.jpg", sheet)

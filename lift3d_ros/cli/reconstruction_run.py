@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
+from lift3d_ros.cli.pictures import write_picture
 from lift3d_ros.cli.reconstruct import parse_box
 from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
 from lift3d_ros.config import group, setting
@@ -97,7 +98,6 @@ def _write_picture(
     args: argparse.Namespace, reconstructor: ObjectReconstructor, prepared: PreparedRequest, placed: PlacedObject
 ) -> None:
     """Write what the model saw and two sides of the mesh, as a picture that is named like the mesh."""
-    import cv2
     import numpy as np
 
     from lift3d_ros.models.lrm.cameras import turntable, view_intrinsics
@@ -111,7 +111,5 @@ def _write_picture(
         shown.append((name, picture))
     request = placed.request
     path = args.out / PICTURES_FOLDER / f"{request.stamp_ns}_{request.track}.jpg"
-    path.parent.mkdir(exist_ok=True)
     sheet = object_sheet(shown, f"{request.name}: {mesh.identity.description}")
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    path.write_bytes(data.tobytes())
+    write_picture(path, sheet)

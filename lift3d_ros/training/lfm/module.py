@@ -12,9 +12,9 @@ from lift3d_ros.datasets.keypoints import KeypointSet
 from lift3d_ros.models.lfm.network import LfmNetwork, LfmOutput
 from lift3d_ros.training.lfm.batches import LiftingBatch
 from lift3d_ros.training.lfm.loss import lifting_losses
-from lift3d_ros.training.lfm.muon import MuonAdamW
 from lift3d_ros.training.lfm.settings import LfmTraining
 from lift3d_ros.training.lfm.validation import Validation
+from lift3d_ros.training.muon import MuonAdamW
 from lift3d_ros.training.run import TrainedModule
 
 Step = tuple[LiftingBatch, ...]

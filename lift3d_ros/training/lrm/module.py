@@ -12,10 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lift3d_ros.models.lrm.cameras import view_numbers
 from lift3d_ros.models.lrm.network import Lrm, build_lrm
 from lift3d_ros.models.lrm.renderer import render_rays
-from lift3d_ros.training.lfm.muon import MuonAdamW
 from lift3d_ros.training.lrm.batches import ObjectBatch
 from lift3d_ros.training.lrm.loss import object_losses
 from lift3d_ros.training.lrm.settings import LrmTraining
+from lift3d_ros.training.muon import MuonAdamW
 from lift3d_ros.training.run import TrainedModule
 
 _FEW_TOKENS = 512

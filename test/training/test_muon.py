@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from lift3d_ros.training.lfm.muon import MuonAdamW
+from lift3d_ros.training.muon import MuonAdamW
 
 
 def _parameters() -> tuple[torch.nn.Parameter, torch.nn.Parameter, torch.nn.Parameter]:
