@@ -12,6 +12,8 @@ from lift3d_ros.resources import find_resource
 # In the order in which results go from one to the next.
 PERCEPTION_NODES = ("bev_detection", "skeleton_lifting", "point_features", "object_reconstruction")
 DETECTIONS = "bev_detection/detections"
+# Option of the executables: build what the model needs, and end.
+BUILD_ONLY = "--build-only"
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -51,13 +53,20 @@ def parameter_overrides(arguments: Mapping[str, str], names: Mapping[str, str]) 
     overrides: dict[str, str | bool] = {
         parameter: arguments[argument] for argument, parameter in names.items() if arguments[argument]
     }
-    for argument in ("autostart", "use_sim_time"):
-        if not arguments[argument]:
-            continue
-        if arguments[argument].lower() not in _TRUTH:
-            raise ConfigError(f"launch argument '{argument}' is '{arguments[argument]}'; expected true or false")
-        overrides[argument] = _TRUTH[arguments[argument].lower()]
+    overrides |= {name: is_true(arguments, name) for name in ("autostart", "use_sim_time") if arguments[name]}
     return overrides
+
+
+def is_true(arguments: Mapping[str, str], name: str) -> bool:
+    """Return whether a launch argument says true.
+
+    Raises:
+        ConfigError: it says neither true nor false.
+    """
+    text = arguments[name].lower()
+    if text not in _TRUTH:
+        raise ConfigError(f"launch argument '{name}' is '{arguments[name]}'; expected true or false")
+    return _TRUTH[text]
 
 
 @dataclass(frozen=True)

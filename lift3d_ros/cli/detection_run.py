@@ -14,10 +14,12 @@ from typing import Any
 from tqdm import tqdm
 
 import lift3d_ros
-from lift3d_ros.config import from_mapping, group, load_yaml, setting
+from lift3d_ros.cli.task_run import expected_results, say_model, settings_of
+from lift3d_ros.config import from_mapping, group, setting
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.evaluation.run_report import ReportOptions, remove_run_report, write_run_report
 from lift3d_ros.geometry.rig import Rig
+from lift3d_ros.pipelines.backends import BACKENDS
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
@@ -47,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, pictures, report")
     parser.add_argument("--task", choices=tasks, default=tasks[0], help="what to run (default %(default)s)")
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
-    parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
+    parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")
     parser.add_argument(
         "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
@@ -65,16 +67,11 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
 
 def config_of(args: argparse.Namespace) -> RunConfig:
     """Return the settings: defaults, then --params, then options."""
-    config = RunConfig() if args.params is None else load_yaml(RunConfig, args.params)
-    changes: dict[str, Any] = {}
-    if args.model is not None:
-        changes["model"] = args.model
-    if args.backend is not None:
-        changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
-    if args.score_threshold is not None:
-        values = {**dataclasses.asdict(config.detector), "score_threshold": args.score_threshold}
-        changes["detector"] = from_mapping(DetectorConfig, values, "--score-threshold")
-    return dataclasses.replace(config, **changes)
+    config = settings_of(RunConfig, args)
+    if args.score_threshold is None:
+        return config
+    values = {**dataclasses.asdict(config.detector), "score_threshold": args.score_threshold}
+    return dataclasses.replace(config, detector=from_mapping(DetectorConfig, values, "--score-threshold"))
 
 
 def run_detection(
@@ -97,12 +94,10 @@ def run_detection(
     folder = ResultFolder(args.out, facts, resume=args.resume, overwrite=args.overwrite)
     if is_replacing:
         remove_run_report(args.out)
-    print(f"model {detector.identity.description} on {detector.identity.backend}", file=sys.stderr)
+    say_model(detector.identity)
     sets = source.frame_sets() if args.sets is None else source.recorded_frame_sets(read_sets(args.sets))
-    expected = max(source.expected_sets - args.frames.start, 0)
-    if args.frames.stop is not None:
-        expected = min(expected, args.frames.stop - args.frames.start)
-    with tqdm(total=expected, initial=folder.consumed, desc="detecting", unit="set", disable=None) as progress:
+    total = expected_results(source.expected_sets, args.frames)
+    with tqdm(total=total, initial=folder.consumed, desc="detecting", unit="set", disable=None) as progress:
 
         def on_result(_: FrameSet, result: BevDetections) -> None:
             progress.update(folder.consumed - progress.n)

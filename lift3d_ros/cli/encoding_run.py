@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
-from lift3d_ros.cli.pictures import write_picture
-from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
+from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
+from lift3d_ros.cli.task_run import (
+    OF_DETECTION,
+    check_options,
+    expected_results,
+    facts_of,
+    remove_files,
+    say_model,
+    settings_of,
+)
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.cloud_sets import CloudSetEncoder, CloudSyncConfig, PreparedCloudSet
@@ -20,8 +27,6 @@ from lift3d_ros.pipelines.stream_colors import StreamColors
 from lift3d_ros.replay.bag_clouds import BagClouds, RecordedClouds
 from lift3d_ros.replay.point_run import check_unused, run_encoder
 from lift3d_ros.types import Float32Array, PointFeatureSet
-
-PICTURES_FOLDER = "pictures"
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,18 @@ def run_encoding(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    for picture in (args.out / PICTURES_FOLDER).glob("*.jpg") if args.overwrite else ():
-        picture.unlink()
+    if args.overwrite:
+        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
     config = settings_of(RunConfig, args)
     encoding = point_encoder_config(config.model, config.encoder, config.engine)
     check_point_model(encoding)
     with open_bag(args.bag) as reader:
         source = BagClouds(reader, config.topics, config.sync, config.output_frame)
         encoder = CloudSetEncoder(open_point_encoder(encoding))
-        print(f"model {encoder.identity.description} on {encoder.identity.backend}", file=sys.stderr)
-        expected = max(source.expected_sets - args.frames.start, 0)
-        if args.frames.stop is not None:
-            expected = min(expected, args.frames.stop - args.frames.start)
+        say_model(encoder.identity)
+        total = expected_results(source.expected_sets, args.frames)
         encoded, colors = 0, StreamColors()
-        with tqdm(total=expected, desc="encoding", unit="cloud", disable=None) as progress:
+        with tqdm(total=total, desc="encoding", unit="cloud", disable=None) as progress:
 
             def on_result(prepared: PreparedCloudSet, result: PointFeatureSet) -> None:
                 nonlocal encoded

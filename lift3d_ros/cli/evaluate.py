@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lift3d_ros.cli import evaluate_objects, evaluate_points, evaluate_skeletons
+from lift3d_ros.pipelines.backends import BACKENDS
 
 if TYPE_CHECKING:
     from lift3d_ros.cli.detection_run import RunConfig
@@ -81,7 +82,7 @@ def _add_bev_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="labelled scenes, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics, report, detections")
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
-    parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
+    parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument(
         "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
     )

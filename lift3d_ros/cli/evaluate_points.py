@@ -97,7 +97,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is computed."""
     from lift3d_ros.errors import ConfigError, Lift3dError
     from lift3d_ros.evaluation.metrics_file import METRICS_FILE
-    from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING
+    from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a file; give a folder")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.pipelines.backends import BACKENDS
+
 if TYPE_CHECKING:
     from lift3d_ros.evaluation.skeleton_lifting import Condition, SkeletonEvaluation
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
@@ -37,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
-    parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
+    parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
     parser.add_argument(
         "--split", choices=_SPLITS, default="val", help="frames of each set; one without any is scored whole (val)"
@@ -109,7 +111,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is computed."""
     from lift3d_ros.errors import ConfigError, Lift3dError
     from lift3d_ros.evaluation.metrics_file import METRICS_FILE
-    from lift3d_ros.pipelines.skeleton_graph import WEIGHTS_ENDING
+    from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a file; give a folder")

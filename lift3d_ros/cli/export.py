@@ -214,7 +214,7 @@ def _check_out(out: Path) -> None:
 
 def _check_weights(weights: Path | None) -> None:
     from lift3d_ros.errors import WeightsError
-    from lift3d_ros.pipelines.skeleton_graph import WEIGHTS_ENDING
+    from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 
     if weights is not None and weights.suffix != WEIGHTS_ENDING:
         raise WeightsError(f"--weights '{weights}': expected a file name that ends in {WEIGHTS_ENDING}")

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lift3d_ros.cli.pictures import write_picture
+from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
+from lift3d_ros.pipelines.backends import BACKENDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 ARRAYS_FILE = "features.npz"
 SUMMARY_FILE = "features.json"
-PICTURES_FOLDER = "pictures"
 
 DESCRIPTION = """\
 Describe point clouds, or the objects in them, by features of a point encoder.
@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:
     """Add what decides which encoder runs, and where."""
     parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
-    parser.add_argument("--backend", choices=["auto", "onnxruntime", "torch"], help="runtime of the network")
+    parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--device", help="of the torch backend, for example cpu or cuda:0")
     parser.add_argument("--threads", type=int, dest="num_threads", help="CPU threads; 0 lets the runtime choose")
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lift3d_ros.cli.pictures import write_picture
+from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
+from lift3d_ros.pipelines.backends import BACKENDS
 
 if TYPE_CHECKING:
     from lift3d_ros.geometry.skeleton import SkeletonFacts
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from lift3d_ros.types import CameraModel, Float64Array, UInt8Array
 
 SKELETONS_FILE = "skeletons.json"
-PICTURES_FOLDER = "pictures"
 
 DESCRIPTION = """\
 Lift the 2D keypoints of pictures to 3D skeletons.
@@ -50,6 +50,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
     parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
     parser.add_argument(
         "--length", action="append", default=[], metavar="A:B=M", help="distance of two joints in metres; repeatable"
@@ -123,13 +124,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
-    import dataclasses
-
-    from lift3d_ros.config import load_yaml
+    from lift3d_ros.cli.task_run import settings_of
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = SkeletonLiftingConfig() if args.params is None else load_yaml(SkeletonLiftingConfig, args.params)
-    return config if args.model is None else dataclasses.replace(config, model=args.model)
+    return settings_of(SkeletonLiftingConfig, args)
 
 
 def _known_length(text: str) -> KnownLength:

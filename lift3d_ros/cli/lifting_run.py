@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
-from lift3d_ros.cli.pictures import write_picture
-from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
+from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
+from lift3d_ros.cli.task_run import (
+    OF_DETECTION,
+    check_options,
+    expected_results,
+    facts_of,
+    remove_files,
+    say_model,
+    settings_of,
+)
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
@@ -22,8 +29,6 @@ from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
 from lift3d_ros.replay.bag_keypoints import BagKeypoints, RecordedTopics
 from lift3d_ros.replay.skeleton_run import check_unused, run_lifter
 from lift3d_ros.types import Skeletons3D
-
-PICTURES_FOLDER = "pictures"
 
 
 @dataclass(frozen=True)
@@ -50,19 +55,17 @@ def run_lifting(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    for picture in (args.out / PICTURES_FOLDER).glob("*.jpg") if args.overwrite else ():
-        picture.unlink()
+    if args.overwrite:
+        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
     config = settings_of(RunConfig, args)
     with open_bag(args.bag) as reader:
         source = BagKeypoints(reader, config.topics, config.input, config.sync, config.lifter.max_joints)
         lifting = SkeletonLiftingConfig(config.model, config.lifter, config.mirror, config.smoothing, config.engine)
         lifter = KeypointSetLifter(open_skeleton_lifter(lifting))
-        print(f"model {lifter.identity.description} on {lifter.identity.backend}", file=sys.stderr)
-        expected = max(source.expected_sets - args.frames.start, 0)
-        if args.frames.stop is not None:
-            expected = min(expected, args.frames.stop - args.frames.start)
+        say_model(lifter.identity)
+        total = expected_results(source.expected_sets, args.frames)
         lifted = 0
-        with tqdm(total=expected, desc="lifting", unit="set", disable=None) as progress:
+        with tqdm(total=total, desc="lifting", unit="set", disable=None) as progress:
 
             def on_result(item: KeypointSet, result: Skeletons3D) -> None:
                 nonlocal lifted

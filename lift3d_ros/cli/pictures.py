@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lift3d_ros.types import UInt8Array
 
+PICTURES_FOLDER = "pictures"
 _QUALITY = 92
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
-from lift3d_ros.cli.pictures import write_picture
+from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
 from lift3d_ros.cli.reconstruct import parse_box
-from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, settings_of
+from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, remove_files, say_model, settings_of
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
@@ -33,7 +32,6 @@ from lift3d_ros.pipelines.object_triggers import TriggerConfig
 from lift3d_ros.replay.bag_objects import BagObjects, RecordedTopics
 from lift3d_ros.replay.object_run import MESHES_FOLDER, check_unused, run_requests
 
-PICTURES_FOLDER = "pictures"
 _SIDE_PX = 256
 
 
@@ -63,13 +61,13 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     check_file_pattern(args.out / MESHES_FOLDER, config.output.file)
     box = None if args.box is None else parse_box(args.box)
     if args.overwrite:
-        for former in (*(args.out / PICTURES_FOLDER).glob("*.jpg"), *(args.out / MESHES_FOLDER).rglob("*.glb")):
-            former.unlink()
+        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
+        remove_files(args.out / MESHES_FOLDER, "**/*.glb")
     with open_bag(args.bag) as reader:
         source = BagObjects(reader, config.topics, config.input, config.sync, config.trigger, box)
         surface = config.output.limited(config.surface)
         reconstructor = open_object_reconstructor(ObjectReconstructionConfig(config.model, surface, config.engine))
-        print(f"model {reconstructor.identity.description} on {reconstructor.identity.backend}", file=sys.stderr)
+        say_model(reconstructor.identity)
         with tqdm(desc="reconstructing", unit="object", disable=None) as progress:
 
             def on_result(

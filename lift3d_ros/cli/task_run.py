@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lift3d_ros
 from lift3d_ros.config import load_yaml
 from lift3d_ros.errors import ConfigError
+from lift3d_ros.replay.run import FrameRange
 from lift3d_ros.types import ModelIdentity
 
 _Config = TypeVar("_Config")
@@ -46,6 +49,23 @@ def settings_of(kind: type[_Config], args: argparse.Namespace) -> _Config:
         changes["engine"] = dataclasses.replace(config.engine, backend=args.backend)
     result: _Config = dataclasses.replace(config, **changes)
     return result
+
+
+def say_model(identity: ModelIdentity) -> None:
+    """Print which model runs, and on what, beside the progress bar."""
+    print(f"model {identity.description} on {identity.backend}", file=sys.stderr)
+
+
+def expected_results(sets: int, frames: FrameRange) -> int:
+    """Return about how many of so many sets lie in the range."""
+    expected = max(sets - frames.start, 0)
+    return expected if frames.stop is None else min(expected, frames.stop - frames.start)
+
+
+def remove_files(folder: Path, pattern: str) -> None:
+    """Remove what an earlier run left in a folder: files of a glob pattern."""
+    for path in folder.glob(pattern):
+        path.unlink()
 
 
 def facts_of(args: argparse.Namespace, config: Any, topics: Any, identity: ModelIdentity) -> dict[str, Any]:

@@ -1,36 +1,35 @@
 """The life of every task node: lifecycle, one worker, mailbox, diagnostics, and a line that says what it waits for.
 
-A task node says how to open its pipeline, which inputs to start, and how to publish a result. Callbacks hand items to
-the mailbox; the worker prepares the next item while it infers the present one and publishes the results in order.
-Subscriptions live only while the node is active.
+A task node says how to open its pipeline, its inputs and its outputs, and how to publish a result. Callbacks hand
+items to the mailbox; the worker prepares the next item while it infers the present one and publishes the results in
+order. Subscriptions live only while the node is active.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, cast
 
 import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.errors import ConfigError, Lift3dError, TransformError
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
+from lift3d_ros.nodes.inputs import Inputs
+from lift3d_ros.nodes.jobs import ItemT, Job, Pipeline, PreparedT, ResultT
 from lift3d_ros.nodes.params import declare_parameters, requested_autostart
+from lift3d_ros.nodes.results import ResultTiming, TimingOutput
 from lift3d_ros.nodes.ros_logging import bridge_logging
+from lift3d_ros.nodes.throttled_log import ThrottledLog
 from lift3d_ros.sync.ahead import prepared_ahead
 from lift3d_ros.sync.mailbox import Mailbox
-
-ItemT = TypeVar("ItemT")
-PreparedT = TypeVar("PreparedT")
-ResultT = TypeVar("ResultT")
+from lift3d_ros.types import Float64Array
 
 _WAITING_LINE_S = 5.0
 _DIAGNOSTICS_S = 1.0
@@ -39,32 +38,13 @@ LAST_RESULT_S = 3.0
 _JUMP = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1_000_000), on_clock_change=False)
 
 
-class Pipeline(Protocol[ItemT, PreparedT, ResultT]):
-    """What the worker runs; see the classes in `lift3d_ros.pipelines`."""
-
-    def prepare(self, item: ItemT, /) -> PreparedT:
-        """Turn an item into network input; may run while another item is inferred."""
-
-    def infer(self, prepared: PreparedT, /) -> ResultT:
-        """Turn network input into a result; called in order."""
-
-    def reset(self) -> None:
-        """Forget earlier items."""
-
-
-@dataclass(frozen=True)
-class Job(Generic[ItemT]):
-    """An item on its way through the worker; `released_s` is steady time."""
-
-    item: ItemT
-    released_s: float
-
-
 class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     """A lifecycle node around one pipeline."""
 
     # What is going on until the first item can be taken; what the pipeline logs meanwhile is added.
     opening_note = "the engine is being opened"
+    # Part of the diagnostics that tells of the inputs.
+    inputs_part = "inputs"
 
     def __init__(self, name: str, config_class: type[Any]) -> None:
         """Read the parameters; what is wrong with them is reported when the node is configured."""
@@ -80,13 +60,16 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         except ConfigError as error:
             self._config_error = error
         self.diagnostics = Diagnostics(self)
+        self.inputs: Inputs | None = None
+        self.pipeline: Pipeline[ItemT, PreparedT, ResultT] | None = None
+        self._timing: TimingOutput | None = None
         self.mailbox: Mailbox[Job[ItemT]] = Mailbox()
         self.refusal: Lift3dError | None = None
         self.results = 0
         self.has_abandoned_worker = False
         self._is_reset_asked = threading.Event()
         self._last_result_s = 0.0
-        self._throttled: dict[str, tuple[float, int]] = {}
+        self._warnings = ThrottledLog(lambda sentence: self.get_logger().warning(sentence))
         clock = steady_clock()
         self.create_timer(_DIAGNOSTICS_S, self._publish_diagnostics, clock=clock)
         self.create_timer(_WAITING_LINE_S, self._say_what_is_missing, clock=clock)
@@ -103,24 +86,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         """Open model and engine; runs in the worker, since it may take long."""
 
     @abstractmethod
-    def start_inputs(self) -> None:
-        """Create the subscriptions."""
+    def open_inputs(self) -> Inputs:
+        """Subscribe; called at each activation."""
 
     @abstractmethod
-    def stop_inputs(self) -> None:
-        """Destroy the subscriptions."""
-
-    @abstractmethod
-    def reset_inputs(self) -> None:
-        """Forget waiting items, after a clock jump."""
-
-    @abstractmethod
-    def waiting_for(self) -> list[str]:
-        """Return what has not arrived yet, one phrase each."""
-
-    @abstractmethod
-    def report_inputs(self) -> None:
-        """Set the diagnostics of the inputs; called once a second."""
+    def open_outputs(self) -> None:
+        """Create the publishers; called once, when the configuration is accepted first."""
 
     @abstractmethod
     def publish_result(self, job: Job[ItemT], prepared: PreparedT, result: ResultT) -> None:
@@ -145,10 +116,45 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     def give_up(self, job: Job[ItemT], sentence: str) -> None:
         """Take notice that an item gives no result, and why; runs in the worker. For who owes somebody an answer."""
 
+    def report_work(self) -> None:
+        """Report what is being done; called once a second while the node is active."""
+
+    # For task nodes.
+
+    def publish_timing(
+        self, job: Job[ItemT], stamp_ns: int, stages_s: Mapping[str, float], newest_ns: int | None = None
+    ) -> ResultTiming:
+        """Publish how long a result took, and return it.
+
+        Args:
+            newest_ns: stamp of its newest input, where that is not `stamp_ns`.
+        """
+        assert self._timing is not None
+        newest_ns = stamp_ns if newest_ns is None else newest_ns
+        dropped = self.mailbox.dropped
+        return self._timing.publish(stamp_ns, stages_s, released_s=job.released_s, newest_ns=newest_ns, dropped=dropped)
+
+    def T_output(self, frame_id: str, stamp_ns: int, *, who_stays: str) -> Float64Array | None:
+        """Return the transform from a frame to `output_frame`; None where results stay in the frame.
+
+        They stay where no other frame is asked for, and while the transform is not known, which is reported.
+
+        Args:
+            who_stays: begin of the sentence, for example ``boxes stay``.
+        """
+        target, inputs = self.config.output_frame, self.inputs
+        if not target or target == frame_id or inputs is None:
+            return None
+        try:
+            return inputs.tree.lookup(target, frame_id, stamp_ns)
+        except TransformError as error:
+            self.report_problem(f"{who_stays} in '{frame_id}': {error}")
+            return None
+
     # The lifecycle.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check everything that can be checked at once."""
+        """Check everything that can be checked at once, and create the publishers."""
         try:
             if self._config_error is not None:
                 raise self._config_error
@@ -160,6 +166,9 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             return TransitionCallbackReturn.FAILURE
         self.refusal = None
         self.diagnostics.set("configuration", Status(Level.OK, "accepted"))
+        if self._timing is None:
+            self._timing = TimingOutput(self)
+            self.open_outputs()
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -171,7 +180,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name="worker", daemon=True)
         self._worker.start()
         try:
-            self.start_inputs()
+            self.inputs = self.open_inputs()
         except Exception as error:  # whatever a middleware raises for topics that it does not accept
             self.refusal = Lift3dError(f"the inputs cannot be subscribed to: {type(error).__name__}: {error}")
             self.get_logger().error(str(self.refusal))
@@ -203,13 +212,17 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         """
         if self._worker is None:
             return
-        self.stop_inputs()
+        self.pipeline = None
+        if self.inputs is not None:
+            self.inputs.close()
+            self.inputs = None
+        self.diagnostics.forget(self.inputs_part)
+        self.diagnostics.forget("engine")
         self.mailbox.clear()
         self.mailbox.close()
         self._worker.join(timeout_s)
         self.has_abandoned_worker |= self._worker.is_alive()
         self._worker = None
-        self.diagnostics.forget("cameras")
         self.diagnostics.set("pipeline", Status(Level.STALE, "not active"))
 
     # The worker.
@@ -229,6 +242,8 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             mailbox.close()
             return
         self._worker_note = ""
+        if threading.current_thread() is self._worker:
+            self.pipeline = pipeline
 
         def prepare(job: Job[ItemT]) -> PreparedT | None:
             return cast("PreparedT | None", self._guarded(job, lambda: pipeline.prepare(job.item)))
@@ -272,26 +287,25 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
 
     def report_problem(self, sentence: str) -> None:
         """Log a sentence about bad input; the same one, but for its numbers, at most every five seconds, counted."""
-        now_s, key = time.monotonic(), re.sub(r"\d+", "#", sentence)
-        last_s, count = self._throttled.get(key, (-_WAITING_LINE_S, 0))
-        if now_s - last_s < _WAITING_LINE_S:
-            self._throttled[key] = (last_s, count + 1)
-            return
-        if len(self._throttled) > 200:
-            self._throttled.clear()
-        self._throttled[key] = (now_s, 0)
-        self.get_logger().warning(sentence + (f" ({count} more since the last line)" if count else ""))
+        self._warnings.add(sentence)
 
     def _publish_diagnostics(self) -> None:
         if self._worker is not None:
-            self.report_inputs()
+            if self.inputs is not None:
+                self.inputs.adapt_to_publishers()
+                self.diagnostics.set(self.inputs_part, self.inputs.status())
+            if self.pipeline is not None:
+                notice = self.pipeline.notice
+                self.diagnostics.set("engine", Status(Level.WARN if notice else Level.OK, notice or "serving"))
+            self.report_work()
         self.diagnostics.publish()
 
     def _say_what_is_missing(self) -> None:
         silence_s = time.monotonic() - self._last_result_s
         if self._worker is None or silence_s < _WAITING_LINE_S or not (self._worker_note or self.is_result_due()):
             return
-        reasons = ([self._worker_note] if self._worker_note else []) + self.waiting_for()
+        reasons = [self._worker_note] if self._worker_note else []
+        reasons += self.inputs.waiting_for() if self.inputs is not None else []
         text = "waiting for: " + ("; ".join(reasons) or "the model to finish")
         self.get_logger().info(text)
         level = Level.ERROR if "cannot be opened" in self._worker_note else Level.WARN
@@ -300,5 +314,6 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
     def _on_jump(self, jump: TimeJump) -> None:
         self.get_logger().warning(f"the clock jumped by {jump.delta.nanoseconds * 1e-9:+.3f} s: starting afresh")
         self.mailbox.clear()
-        self.reset_inputs()
+        if self.inputs is not None:
+            self.inputs.reset()
         self._is_reset_asked.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Literal
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.geometry.rig import Rig, RigCamera, load_rig
+from lift3d_ros.nodes.topic_settings import TOPIC_NAME_RULE, is_topic_name
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
 from lift3d_ros.pipelines.tracking import TrackingConfig
-
-_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 # output: (type, what it carries)
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
@@ -108,11 +106,8 @@ class BevDetectionNodeConfig:
         for name, camera in rig.cameras.items():
             topics = (camera.topic or self.topics.image.format(camera=name), camera.camera_info_topic or "camera_info")
             for topic in topics:
-                if not _TOPIC_NAME.fullmatch(topic):
-                    raise ConfigError(
-                        f"camera '{name}': '{topic}' is not a topic name; expected letters, digits, '_' and '/', and "
-                        "no digit after a '/'"
-                    )
+                if not is_topic_name(topic):
+                    raise ConfigError(f"camera '{name}': '{topic}' is not a topic name; expected {TOPIC_NAME_RULE}")
 
     def load_rig(self) -> Rig:
         """Return the cameras to use: those of the rig file, or plain ones for `cameras`.

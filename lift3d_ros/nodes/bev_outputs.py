@@ -7,7 +7,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
-from lift3d_ros.msg import BevDetectionArray, StageTiming
+from lift3d_ros.msg import BevDetectionArray
 from lift3d_ros.nodes.messages import (
     HAS_VISION_MSGS,
     detections_msg,
@@ -39,7 +39,6 @@ class BevOutputs:
         self._trails = TrackTrails()
         self._publishers = {
             "detections": create(BevDetectionArray, "~/detections", _RELIABLE),
-            "timing": create(StageTiming, "~/timing", _RELIABLE),
             "markers": create(MarkerArray, "~/markers", _RELIABLE),
             "bev": create(Image, "~/bev", _RELIABLE),
         }
@@ -53,10 +52,6 @@ class BevOutputs:
         self._publishers["detections"].publish(detections_msg(result, boxes))
         if self._is_watched("detections_vision"):
             self._publishers["detections_vision"].publish(vision_detections_msg(boxes, result.stamp_ns, result.model))
-
-    def publish_timing(self, timing: StageTiming) -> None:
-        """Publish how long the stages of a result took."""
-        self._publishers["timing"].publish(timing)
 
     def publish_views(self, result: BevDetections, boxes: Boxes3D, frame_set: FrameSet) -> None:
         """Publish markers and the bird's-eye picture of a result; `frame_set` is the one that made it."""

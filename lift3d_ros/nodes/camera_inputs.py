@@ -25,6 +25,7 @@ from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
+from lift3d_ros.nodes.inputs import SILENT_S
 from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import MOTION_DEPTH, TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
@@ -34,7 +35,6 @@ from lift3d_ros.types import CameraImage, CameraModel, FrameSet
 
 _EXPIRE_PERIOD_S = 0.02
 _HISTORY_S = 10.0
-_SILENT_S = 2.0
 
 
 def picture_kind(node: Node, topic: str) -> type[Any]:
@@ -107,7 +107,7 @@ class CameraInputs:
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
         waits = []
-        silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > _SILENT_S]
+        silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > SILENT_S]
         if silent:
             waits.append(f"pictures on {', '.join(silent)}")
         waits += [*self._mismatches.values(), *self._not_used().values()]
@@ -130,7 +130,7 @@ class CameraInputs:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
             if name not in self._last_arrival_s:
                 problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
-            elif self._silence_s(name) > _SILENT_S:
+            elif self._silence_s(name) > SILENT_S:
                 problems.append(f"camera '{name}': silent for {self._silence_s(name):.1f} s; results go on without it")
             if name in not_used:
                 problems.append(not_used[name])
@@ -139,7 +139,7 @@ class CameraInputs:
         for reason, count in sorted(self.collector.drops.items()):
             values[f"dropped: {reason}"] = str(count)
         values["clock resets"] = str(self.collector.resets)
-        if self._mismatches or all(name in not_used or self._silence_s(name) > _SILENT_S for name in self._rig.cameras):
+        if self._mismatches or all(name in not_used or self._silence_s(name) > SILENT_S for name in self._rig.cameras):
             return Status(Level.ERROR, "; ".join(problems), values)
         return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
 

@@ -18,13 +18,13 @@ from lift3d_ros.bags.cloud_messages import cloud_boxes_from_msg, packed_cloud_fr
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
+from lift3d_ros.nodes.inputs import SILENT_S, since_text
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
 from lift3d_ros.pipelines.cloud_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S, CloudSet, CloudSets
 
 _EXPIRE_PERIOD_S = 0.02
-_SILENT_S = 2.0
 VISION_BOXES = "Detection3DArray"
 _CLOUD, _BOXES = "cloud", "boxes"
 
@@ -47,13 +47,13 @@ class CloudInputs:
             self._kinds[_BOXES] = boxes_message(topics.boxes_type, VISION_BOXES)
         self._given: dict[str, str] = {name: getattr(topics, name) for name in self._kinds}
         self._topics = {name: str(node.resolve_topic_name(given)) for name, given in self._given.items()}
-        tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
-        self._sets = CloudSets(tree, config.sync, has_boxes=bool(topics.boxes), output_frame=config.output_frame)
+        self.tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
+        self._sets = CloudSets(self.tree, config.sync, has_boxes=bool(topics.boxes), output_frame=config.output_frame)
         self._last_arrival_s: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
         self._reported = (time.monotonic(), Counter[str](), Counter[str]())
         self._seen_resets, self._last_size = 0, "no cloud yet"
-        self._listener = TransformListener(node, tree, self._on_transforms, on_problem)
+        self._listener = TransformListener(node, self.tree, self._on_transforms, on_problem)
         self._subscriptions = Subscriptions(node, config.qos.reliability, config.qos.depth, on_problem)
         takes = {_CLOUD: self._take_cloud, _BOXES: self._take_boxes}
         for name, kind in self._kinds.items():
@@ -72,10 +72,10 @@ class CloudInputs:
 
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
-        silent = [f"{name} on {self._topics[name]}" for name in self._kinds if self._silence_s(name) > _SILENT_S]
+        silent = [f"{name} on {self._topics[name]}" for name in self._kinds if self._silence_s(name) > SILENT_S]
         return [*silent, *self._subscriptions.mismatches.values(), *self._other_types()]
 
-    def look_for_latched_cloud(self) -> None:
+    def adapt_to_publishers(self) -> None:
         """Subscribe again to a cloud that was published once, latched, such as a map."""
         if not self._counts[_CLOUD]:
             self._subscriptions.add_latched(PointCloud2, self._given[_CLOUD], self._take_cloud)
@@ -86,11 +86,10 @@ class CloudInputs:
         now_s, drops = time.monotonic(), self._sets.drops
         self._reported = now_s, Counter(self._counts), drops
         problems = [*self._subscriptions.mismatches.values(), *self._other_types()]
-        silent = [name for name in self._kinds if self._silence_s(name) > _SILENT_S]
+        silent = [name for name in self._kinds if self._silence_s(name) > SILENT_S]
         for name in silent:
             silence_s = self._silence_s(name)
-            since = f"silent for {silence_s:.1f} s" if math.isfinite(silence_s) else "nothing arrived yet"
-            problems.append(f"no {name} on {self._topics[name]}: {since}")
+            problems.append(f"no {name} on {self._topics[name]}: {since_text(silence_s)}")
         is_error, newly_dropped = bool(problems), drops - dropped_before
         if newly_dropped["stamp is 0"]:
             problems.append("messages with stamp 0 are dropped; set header.stamp in their publisher")

@@ -21,6 +21,7 @@ from lift3d_ros.errors import CalibrationError, ConfigError, ImageError, Transfo
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.msg import BevDetectionArray, Keypoints2DArray
 from lift3d_ros.nodes.diagnostics import Level, Status
+from lift3d_ros.nodes.inputs import SILENT_S, since_text
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
@@ -31,8 +32,6 @@ from lift3d_ros.pipelines.keypoint_sets import (
     KeypointSets,
     StampedKeypoints,
 )
-
-_SILENT_S = 2.0
 
 
 def keypoint_message(keypoints_type: str) -> type[Any]:
@@ -98,11 +97,11 @@ class KeypointInputs:
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
         waits = list(self._subscriptions.mismatches.values())
-        if time.monotonic() - self._last_arrival_s > _SILENT_S:
+        if time.monotonic() - self._last_arrival_s > SILENT_S:
             waits.insert(0, f"keypoints on {self._topic('keypoints')}")
         return waits
 
-    def look_for_latched_calibration(self) -> None:
+    def adapt_to_publishers(self) -> None:
         """Subscribe again to calibration that a driver published once, latched."""
         if self._sets.camera is None and self._config.topics.camera_info:
             self._subscriptions.add_latched(CameraInfo, self._config.topics.camera_info, self._take_info)
@@ -114,10 +113,9 @@ class KeypointInputs:
         self._reported = now_s, self._count
         silence_s = now_s - self._last_arrival_s
         problems = list(self._subscriptions.mismatches.values())
-        is_silent = silence_s > _SILENT_S
+        is_silent = silence_s > SILENT_S
         if is_silent:
-            since = f"silent for {silence_s:.1f} s" if math.isfinite(silence_s) else "nothing arrived yet"
-            problems.append(f"no keypoints on {self._topic('keypoints')}: {since}")
+            problems.append(f"no keypoints on {self._topic('keypoints')}: {since_text(silence_s)}")
         if self._sets.camera is None and self._config.topics.camera_info:
             problems.append(f"no calibration on {self._topic('camera_info')}: skeletons are normalised, not in metres")
         values = {

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode, Node
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from lift3d_ros.launching import node_environment, parameter_overrides
+from lift3d_ros.launching import is_true, parameter_overrides
+from lift3d_ros.nodes.launch_description import SHARED_ARGUMENTS, launch_description, start_action, values_of
+from lift3d_ros.pipelines.backends import BACKENDS
 from lift3d_ros.resources import find_resource
 
 
@@ -25,7 +27,7 @@ class LaunchArgument:
 
 _OF_EVERY_NODE = {
     "model": LaunchArgument("model", "model name of models/manifest.yaml, or the path of an exported .onnx file"),
-    "backend": LaunchArgument("engine.backend", "runtime of the network: auto, onnxruntime or torch"),
+    "backend": LaunchArgument("engine.backend", f"runtime of the network: {', '.join(BACKENDS)}"),
 }
 
 
@@ -46,35 +48,20 @@ def launch_node(name: str, arguments: Mapping[str, LaunchArgument], *, results: 
     declared = {
         "params_file": (str(find_resource(f"config/{name}.yaml")), "parameter file of the node"),
         **{argument: ("", one.description) for argument, one in of_parameters.items()},
-        "autostart": ("", "true: configure and activate at start; false: leave that to a lifecycle manager"),
-        "use_sim_time": ("", "true: take the time from /clock, for recordings that are played"),
-        "namespace": ("", "namespace of the node and its topics"),
-        "log_level": ("info", "debug, info, warn or error"),
+        **SHARED_ARGUMENTS,
         "rviz": ("false", f"true: open RViz with a view of the {results}"),
         "fixed_frame": ("", "frame in which RViz shows them; empty: output_frame, else that of the view"),
     }
     parameters = {argument: one.parameter for argument, one in of_parameters.items()}
 
-    def values_in(context: LaunchContext) -> dict[str, str]:
-        return {argument: LaunchConfiguration(argument).perform(context) for argument in declared}
-
-    def start_node(context: LaunchContext) -> list[LifecycleNode]:
-        values = values_in(context)
-        overrides = parameter_overrides(values, parameters)
-        return [
-            LifecycleNode(
-                package="lift3d_ros",
-                executable=name,
-                name=name,
-                namespace=values["namespace"],
-                parameters=[values["params_file"], *([overrides] if overrides else [])],
-                arguments=["--ros-args", "--log-level", values["log_level"]],
-                output="screen",
-            )
-        ]
+    def start_node(context: LaunchContext) -> list[Node]:
+        values = values_of(declared, context)
+        return [start_action(name, values, values["params_file"], parameter_overrides(values, parameters))]
 
     def start_viewer(context: LaunchContext) -> list[Node]:
-        values = values_in(context)
+        values = values_of(declared, context)
+        if is_true(values, "build_only"):
+            return []
         overrides = parameter_overrides(values, parameters)
         frame = values["fixed_frame"] or values["output_frame"]
         return [
@@ -87,11 +74,8 @@ def launch_node(name: str, arguments: Mapping[str, LaunchArgument], *, results: 
             )
         ]
 
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(key, default_value=d, description=text) for key, (d, text) in declared.items()),
-            *(SetEnvironmentVariable(variable, value) for variable, value in node_environment().items()),
-            OpaqueFunction(function=start_node),
-            OpaqueFunction(function=start_viewer, condition=IfCondition(LaunchConfiguration("rviz"))),
-        ]
+    return launch_description(
+        declared,
+        OpaqueFunction(function=start_node),
+        OpaqueFunction(function=start_viewer, condition=IfCondition(LaunchConfiguration("rviz"))),
     )

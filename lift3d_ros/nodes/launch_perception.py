@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch.actions import OpaqueFunction
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from lift3d_ros.launching import PERCEPTION_NODES, node_environment, parameter_overrides, perception_wiring
+from lift3d_ros.launching import PERCEPTION_NODES, parameter_overrides, perception_wiring
+from lift3d_ros.nodes.launch_description import SHARED_ARGUMENTS, launch_description, start_action, values_of
 from lift3d_ros.resources import find_resource
 
 
@@ -20,37 +20,22 @@ def launch_perception() -> LaunchDescription:
         "camera": ("", "namespace of the camera of keypoints and objects, for example front"),
         "cloud": ("", "topic of the point cloud"),
         **{f"{name}_params": ("", f"parameter file of {name}; empty: the installed one") for name in PERCEPTION_NODES},
-        "autostart": ("", "true: configure and activate at start; false: leave that to a lifecycle manager"),
-        "use_sim_time": ("", "true: take the time from /clock, for recordings that are played"),
-        "namespace": ("", "namespace of the nodes and their topics"),
-        "log_level": ("info", "debug, info, warn or error"),
+        **SHARED_ARGUMENTS,
     }
 
-    def start_nodes(context: LaunchContext) -> list[LifecycleNode]:
-        values = {argument: LaunchConfiguration(argument).perform(context) for argument in declared}
+    def start_nodes(context: LaunchContext) -> list[Node]:
+        values = values_of(declared, context)
         common = parameter_overrides(values, {})
         wiring = perception_wiring(values["nodes"], values["rig"], values["camera"], values["cloud"])
         return [
-            LifecycleNode(
-                package="lift3d_ros",
-                executable=name,
-                name=name,
-                namespace=values["namespace"],
-                parameters=[
-                    values[f"{name}_params"] or str(find_resource(f"config/{name}.yaml")),
-                    *([{**common, **wired.parameters}] if common or wired.parameters else []),
-                ],
-                remappings=list(wired.remappings),
-                arguments=["--ros-args", "--log-level", values["log_level"]],
-                output="screen",
+            start_action(
+                name,
+                values,
+                values[f"{name}_params"] or str(find_resource(f"config/{name}.yaml")),
+                {**common, **wired.parameters},
+                wired.remappings,
             )
             for name, wired in wiring.items()
         ]
 
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(key, default_value=d, description=text) for key, (d, text) in declared.items()),
-            *(SetEnvironmentVariable(variable, value) for variable, value in node_environment().items()),
-            OpaqueFunction(function=start_nodes),
-        ]
-    )
+    return launch_description(declared, OpaqueFunction(function=start_nodes))

@@ -20,13 +20,13 @@ from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
+from lift3d_ros.nodes.inputs import SILENT_S, since_text
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
 from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
 from lift3d_ros.pipelines.object_sets import ObjectRequest, ObjectSets
 
-_SILENT_S = 2.0
 VISION_BOXES = "Detection2DArray"
 
 
@@ -65,14 +65,18 @@ class ObjectInputs:
         self._listener.close()
         self._subscriptions.close()
 
+    def reset(self) -> None:
+        """Forget pictures and boxes."""
+        self.sets.reset()
+
     def waiting_for(self) -> list[str]:
         """Return what has not arrived yet, one phrase each."""
         waits = list(self._subscriptions.mismatches.values())
-        if self._image_topic() and time.monotonic() - self._last_arrival_s > _SILENT_S:
+        if self._image_topic() and time.monotonic() - self._last_arrival_s > SILENT_S:
             waits.insert(0, f"pictures on {self._topic(self._image_topic())}")
         return waits
 
-    def look_for_latched_calibration(self) -> None:
+    def adapt_to_publishers(self) -> None:
         """Subscribe again to calibration that a driver published once, latched."""
         if self.sets.camera is None and self._config.topics.camera_info:
             self._subscriptions.add_latched(CameraInfo, self._config.topics.camera_info, self._take_info)
@@ -84,10 +88,9 @@ class ObjectInputs:
         self._reported = now_s, counts["pictures"]
         problems = list(self._subscriptions.mismatches.values())
         silence_s = now_s - self._last_arrival_s
-        is_silent = bool(self._image_topic()) and silence_s > _SILENT_S
+        is_silent = bool(self._image_topic()) and silence_s > SILENT_S
         if is_silent:
-            since = f"silent for {silence_s:.1f} s" if math.isfinite(silence_s) else "nothing arrived yet"
-            problems.append(f"no pictures on {self._topic(self._image_topic())}: {since}")
+            problems.append(f"no pictures on {self._topic(self._image_topic())}: {since_text(silence_s)}")
         camera = self.sets.camera
         if camera is None and self._config.topics.camera_info and not is_silent:
             problems.append(f"no calibration on {self._topic(self._config.topics.camera_info)}: meshes have no size")

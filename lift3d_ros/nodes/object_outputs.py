@@ -11,9 +11,9 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.msg import StageTiming
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.object_messages import HAS_SHAPE_MSGS, cloud_msg, mesh_msg, object_marker_msgs
+from lift3d_ros.nodes.results import ResultTiming
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, PlacedObject, mesh_file
 from lift3d_ros.types import Float64Array
 
@@ -31,7 +31,6 @@ class ObjectOutputs:
         create = node.create_lifecycle_publisher
         self._points = create(PointCloud2, "~/points", _LATCHED)
         self._markers = create(MarkerArray, "~/markers", _RELIABLE)
-        self._timing = create(StageTiming, "~/timing", _RELIABLE)
         self._mesh: Any = None
         if HAS_SHAPE_MSGS:
             from shape_msgs.msg import Mesh
@@ -53,10 +52,6 @@ class ObjectOutputs:
             message.markers.insert(0, Marker(header=message.markers[0].header, action=Marker.DELETEALL))
             self._has_shown = True
         self._markers.publish(message)
-
-    def publish_timing(self, timing: StageTiming) -> None:
-        """Publish how long the stages of a result took."""
-        self._timing.publish(timing)
 
     def write(self, placed: PlacedObject) -> Path | None:
         """Write the mesh under the folder of the configuration and return where; None where there is no folder.
@@ -81,7 +76,7 @@ class ObjectOutputs:
         return path
 
 
-def result_status(placed: PlacedObject, cutting: str, total_s: float, latency_s: float) -> Status:
+def object_status(placed: PlacedObject, cutting: str, timing: ResultTiming) -> Status:
     """Return how one object went.
 
     Args:
@@ -96,10 +91,10 @@ def result_status(placed: PlacedObject, cutting: str, total_s: float, latency_s:
         "cut out by": cutting,
         "triangles": str(len(mesh.faces)),
         "field queries": str(mesh.num_queries),
-        "total": f"{total_s:.2f} s",
-        "latency": f"{latency_s:.2f} s",
+        "total": f"{timing.total_s:.2f} s",
+        "latency": f"{timing.latency_s:.2f} s",
     }
-    values |= {f"stage {name}": f"{seconds * 1e3:.0f} ms" for name, seconds in mesh.timings_s.items()}
+    values |= {f"stage {name}": f"{seconds * 1e3:.0f} ms" for name, seconds in timing.stages_s.items()}
     sentences = [] if placed.is_metric else [f"{placed.request.name}: its size is not known"]
     sentences += [] if identity.is_trained else ["untrained weights: the shape has no meaning"]
     return Status(Level.WARN if sentences else Level.OK, "; ".join(sentences) or placed.summary, values)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-
 from lift3d_ros.bags.object_messages import object_request_from_msg, requested_box
-from lift3d_ros.errors import ConfigError, Lift3dError, TransformError
-from lift3d_ros.nodes.base import LAST_RESULT_S, Job, PipelineNode
+from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.nodes.base import LAST_RESULT_S, PipelineNode
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
-from lift3d_ros.nodes.messages import timing_msg
+from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.nodes.object_inputs import VISION_BOXES, ObjectInputs
-from lift3d_ros.nodes.object_outputs import ObjectOutputs, result_status
+from lift3d_ros.nodes.object_outputs import ObjectOutputs, object_status
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.object_requests import PendingRequest, PreparedPending, RequestPipeline, RequestQueue
 from lift3d_ros.nodes.object_servers import ObjectServers
@@ -31,14 +28,14 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
     """Reconstructs detected objects, and what is asked for."""
 
     config: ObjectReconstructionNodeConfig
+    inputs: ObjectInputs | None
+    pipeline: RequestPipeline | None
+    _outputs: ObjectOutputs
 
     def __init__(self) -> None:
         """Read the parameters."""
         super().__init__("object_reconstruction", ObjectReconstructionNodeConfig)
-        self._inputs: ObjectInputs | None = None
-        self._outputs: ObjectOutputs | None = None
         self._servers: ObjectServers | None = None
-        self._pipeline: RequestPipeline | None = None
         self._identity: ModelIdentity | None = None
         self._last = Status(Level.OK, "no object so far")
 
@@ -48,14 +45,6 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
         boxes_message(self.config.topics.boxes_type, VISION_BOXES)
         self.config.check_outputs()
         self.config.check_model()
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Create outputs, service and action once the configuration is accepted."""
-        outcome = super().on_configure(state)
-        if outcome == TransitionCallbackReturn.SUCCESS and self._outputs is None:
-            self._outputs = ObjectOutputs(self, self.config.output)
-            self._servers = ObjectServers(self, self._read, self._ask, self._withdraw, lambda: self._identity)
-        return outcome
 
     def destroy_node(self) -> None:
         """End service and action, too."""
@@ -90,45 +79,23 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
         source = f"objects on {self.resolve_topic_name(topics.boxes)}" if topics.boxes else "objects on request"
         self.get_logger().info(f"{identity.description} on {identity.backend}; {source}; meshes {self._where()}")
         self._identity = identity
-        self._pipeline = RequestPipeline(reconstructor, lambda: queue.is_closed)
-        return self._pipeline
+        return RequestPipeline(reconstructor, lambda: queue.is_closed)
 
-    def start_inputs(self) -> None:
+    def open_inputs(self) -> ObjectInputs:
         """Subscribe."""
-        self._inputs = ObjectInputs(self, self.config, lambda one: self._ask(PendingRequest(one)), self.report_problem)
+        return ObjectInputs(self, self.config, lambda one: self._ask(PendingRequest(one)), self.report_problem)
 
-    def stop_inputs(self) -> None:
-        """Unsubscribe."""
-        self._pipeline = None
-        if self._inputs is not None:
-            self._inputs.close()
-            self._inputs = None
-            self.diagnostics.forget("inputs")
-
-    def reset_inputs(self) -> None:
-        """Forget pictures and boxes."""
-        if self._inputs is not None:
-            self._inputs.sets.reset()
-
-    def waiting_for(self) -> list[str]:
-        """Return what has not arrived yet."""
-        return [] if self._inputs is None else self._inputs.waiting_for()
+    def open_outputs(self) -> None:
+        """Create publishers, service and action."""
+        self._outputs = ObjectOutputs(self, self.config.output)
+        self._servers = ObjectServers(self, self._read, self._ask, self._withdraw, lambda: self._identity)
 
     def is_result_due(self) -> bool:
         """Return False: objects come when they come, and what is being done is told once a second."""
         return False
 
-    def report_inputs(self) -> None:
-        """Report the health of the inputs, and what is being done."""
-        if self._inputs is not None:
-            self._inputs.look_for_latched_calibration()
-            self.diagnostics.set("inputs", self._inputs.status())
-        if self._pipeline is not None:
-            self._report(self._pipeline.current)
-
     def publish_result(self, job: Job[PendingRequest], prepared: PreparedPending, result: PlacedObject) -> None:
         """Publish and write a mesh, answer who asked for it, and report how it went."""
-        assert self._outputs is not None
         T_frame_object, frame_id = self._in_output_frame(result)
         self._outputs.publish(result, T_frame_object, frame_id)
         sentences = [result.summary, *result.problems]
@@ -138,13 +105,10 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
         except Lift3dError as error:
             self.report_problem(str(error))
             sentences.append(str(error))
-        total_s = time.monotonic() - job.released_s
-        stamp_ns, timings_s = result.request.stamp_ns, result.mesh.timings_s
-        latency_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
-        self._outputs.publish_timing(timing_msg(stamp_ns, timings_s, total_s, latency_s, self.mailbox.dropped))
+        timing = self.publish_timing(job, result.request.stamp_ns, result.mesh.timings_s)
         for problem in result.problems:
             self.report_problem(f"{result.request.name}: {problem}")
-        self._last = result_status(result, prepared[1].prepared.view.cutting, total_s, latency_s)
+        self._last = object_status(result, prepared[1].prepared.view.cutting, timing)
         job.item.finish(result, "; ".join(sentences))
 
     def give_up(self, job: Job[PendingRequest], sentence: str) -> None:
@@ -158,8 +122,7 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
         """Return what a message asks for; one without a picture takes the newest of the topic."""
         if len(message.image.data) or message.image.width:
             return object_request_from_msg(message, source, is_rectified=self.config.input.is_rectified)
-        inputs = self._inputs
-        if inputs is None:
+        if (inputs := self.inputs) is None:
             raise ConfigError("the node is not active; activate it and ask again")
         return inputs.sets.newest_request(requested_box(message.box), int(message.resolution))
 
@@ -173,7 +136,7 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
     def _withdraw(self, pending: PendingRequest) -> None:
         """Stop a request; the worker answers for the one that it is at."""
         pending.cancel()
-        is_running = self._pipeline is not None and self._pipeline.current is pending
+        is_running = (pipeline := self.pipeline) is not None and pipeline.current is pending
         if isinstance(self.mailbox, RequestQueue):
             self.mailbox.withdraw(pending)
         if not is_running:
@@ -187,18 +150,20 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
 
     def _in_output_frame(self, placed: PlacedObject) -> tuple[Float64Array, str]:
         """Return pose and frame of a mesh: `output_frame` where it has metres and the transform is known."""
-        image, target, inputs = placed.request.image, self.config.output_frame, self._inputs
-        if target and target != image.frame_id and placed.is_metric and inputs is not None:
-            try:
-                return inputs.tree.lookup(target, image.frame_id, image.stamp_ns) @ placed.T_cam_object, target
-            except TransformError as error:
-                self.report_problem(f"the mesh stays in '{image.frame_id}': {error}")
-        return placed.T_cam_object, image.frame_id
+        image = placed.request.image
+        T = None
+        if placed.is_metric:
+            T = self.T_output(image.frame_id, image.stamp_ns, who_stays="the mesh stays")
+        if T is None:
+            return placed.T_cam_object, image.frame_id
+        return T @ placed.T_cam_object, self.config.output_frame
 
-    def _report(self, current: PendingRequest | None) -> None:
+    def report_work(self) -> None:
         """Set the status of the pipeline: what is being done, and how the last object went."""
+        if (pipeline := self.pipeline) is None:
+            return
         doing = "idle"
-        if current is not None:
+        if (current := pipeline.current) is not None:
             stage, share = current.progress
             doing = f"{current.request.name}: {stage} {share:.0%}"
         waiting = len(self.mailbox) if isinstance(self.mailbox, RequestQueue) else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
+from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_engine import check_lrm
 from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
@@ -17,8 +17,6 @@ from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, check_file_
 from lift3d_ros.pipelines.object_sets import ObjectInputConfig, ObjectSyncConfig
 from lift3d_ros.pipelines.object_surface import SurfaceConfig, check_surface_config
 from lift3d_ros.pipelines.object_triggers import TriggerConfig
-
-_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 # output: (type, what it carries)
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
@@ -49,16 +47,6 @@ class TopicsConfig:
     )
     mask: str = setting("", "masks of the pictures, mono8, above 0 where an object is; empty: none")
     depth: str = setting("", "depth pictures registered to the pictures, for size and place; empty: none")
-
-
-@dataclass(frozen=True)
-class QosConfig:
-    """Quality of service of the inputs."""
-
-    reliability: Literal["best_effort", "reliable"] = setting(
-        "best_effort", "best_effort matches every publisher; reliable waits for lost packets and adds latency"
-    )
-    depth: int = setting(1, "messages kept per topic; more than 1 only adds latency", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -102,18 +90,13 @@ class ObjectReconstructionNodeConfig:
 
     def check_topics(self) -> None:
         """Refuse names that the middleware would refuse later; raises ConfigError."""
-        for name in ("image", "camera_info", "boxes", "mask", "depth"):
-            topic = getattr(self.topics, name)
-            if not topic and name == "image" and self.topics.boxes:
-                raise ConfigError(
-                    "parameter 'topics.image' is empty, and 'topics.boxes' is not; name the topic of the pictures that "
-                    "the boxes belong to, or empty both for requests alone"
-                )
-            if topic and not _TOPIC_NAME.fullmatch(topic):
-                raise ConfigError(
-                    f"parameter 'topics.{name}': '{topic}' is not a topic name; expected letters, digits, '_' and "
-                    "'/', and no digit after a '/'"
-                )
+        if self.topics.boxes and not self.topics.image:
+            raise ConfigError(
+                "parameter 'topics.image' is empty, and 'topics.boxes' is not; name the topic of the pictures that the "
+                "boxes belong to, or empty both for requests alone"
+            )
+        names = ("image", "camera_info", "boxes", "mask", "depth")
+        check_topic_names({name: getattr(self.topics, name) for name in names})
 
     def check_outputs(self) -> None:
         """Refuse a folder that is none, file names that lead out of it, and surfaces that cannot be made.

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from lift3d_ros.nodes.base import Job
+from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.pipelines.object_requests import PlacedObject, PreparedRequest, RequestReconstructor
 from lift3d_ros.pipelines.object_sets import ObjectRequest
 from lift3d_ros.sync.mailbox import Mailbox
@@ -166,6 +166,11 @@ class RequestPipeline:
     def __init__(self, reconstructor: RequestReconstructor, is_stopping: Callable[[], bool]) -> None:
         self._reconstructor, self._is_stopping = reconstructor, is_stopping
         self.current: PendingRequest | None = None
+
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return self._reconstructor.notice
 
     def prepare(self, pending: PendingRequest, /) -> PreparedPending:
         """Decode and cut out; :meth:`infer` follows."""

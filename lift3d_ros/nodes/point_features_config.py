@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
+from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
 from lift3d_ros.pipelines.cloud_sets import CloudSyncConfig
 from lift3d_ros.pipelines.point_encoder import PointEncoderConfig
 from lift3d_ros.pipelines.point_settings import EncoderConfig, RuntimeConfig, point_encoder_config
-
-_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 # output: (type, what it carries)
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
@@ -39,16 +37,6 @@ class TopicsConfig:
     boxes_type: Literal["lift3d_ros", "vision_msgs"] = setting(
         "lift3d_ros", "lift3d_ros/BevDetectionArray, or vision_msgs/Detection3DArray"
     )
-
-
-@dataclass(frozen=True)
-class QosConfig:
-    """Quality of service of the inputs."""
-
-    reliability: Literal["best_effort", "reliable"] = setting(
-        "best_effort", "best_effort matches every publisher; reliable waits for lost packets and adds latency"
-    )
-    depth: int = setting(1, "messages kept per topic; more than 1 only adds latency", minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)
@@ -78,11 +66,6 @@ class PointFeaturesNodeConfig:
 
     def check_topics(self) -> None:
         """Refuse names that the middleware would refuse later; raises ConfigError."""
-        for name, topic in (("cloud", self.topics.cloud), ("boxes", self.topics.boxes)):
-            if not topic and name == "cloud":
-                raise ConfigError("parameter 'topics.cloud' is empty; name the topic of the point clouds")
-            if topic and not _TOPIC_NAME.fullmatch(topic):
-                raise ConfigError(
-                    f"parameter 'topics.{name}': '{topic}' is not a topic name; expected letters, digits, '_' and "
-                    "'/', and no digit after a '/'"
-                )
+        if not self.topics.cloud:
+            raise ConfigError("parameter 'topics.cloud' is empty; name the topic of the point clouds")
+        check_topic_names({"cloud": self.topics.cloud, "boxes": self.topics.boxes})

@@ -6,7 +6,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import PointCloud2
 
-from lift3d_ros.msg import PointFeaturesArray, StageTiming
+from lift3d_ros.msg import PointFeaturesArray
 from lift3d_ros.nodes.cloud_messages import colored_cloud_msg, features_msg
 from lift3d_ros.pipelines.cloud_sets import PreparedCloudSet
 from lift3d_ros.pipelines.stream_colors import StreamColors
@@ -22,17 +22,12 @@ class PointOutputs:
         """Create the publishers."""
         create = node.create_lifecycle_publisher
         self._features = create(PointFeaturesArray, "~/features", _RELIABLE)
-        self._timing = create(StageTiming, "~/timing", _RELIABLE)
         self._colored = create(PointCloud2, "~/colored", _RELIABLE)
         self._colors = StreamColors()
 
     def publish(self, result: PointFeatureSet) -> None:
         """Publish a result."""
         self._features.publish(features_msg(result))
-
-    def publish_timing(self, timing: StageTiming) -> None:
-        """Publish how long the stages of a result took."""
-        self._timing.publish(timing)
 
     def publish_colored(self, prepared: PreparedCloudSet, result: PointFeatureSet) -> None:
         """Publish the cloud in the colours of its features."""

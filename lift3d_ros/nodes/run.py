@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +11,8 @@ from typing import Any
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.errors import ConfigError, Lift3dError
+from lift3d_ros.launching import BUILD_ONLY
 from lift3d_ros.nodes.base import LAST_RESULT_S, PipelineNode
 
 
@@ -29,8 +31,43 @@ def start_ros() -> None:
         ) from None
 
 
+def build_engines(node: PipelineNode[Any, Any, Any]) -> int:
+    """Open the pipeline of a node, which makes what it needs and keeps it in the cache folder, and nothing else.
+
+    Returns:
+        The exit status: 0, or 1 where the configuration is refused or an engine cannot be made.
+    """
+    node.trigger_configure()
+    problem = node.refusal
+    if problem is None:
+        node.config = _waiting_for_engines(node.config)
+        print(f"{node.get_name()}: building what '{node.config.model}' needs", flush=True)
+        try:
+            notice = node.open_pipeline().notice
+        except Exception as error:  # of whatever kind the runtime raises
+            problem = error
+        else:
+            problem = Lift3dError(notice) if notice else None
+    if problem is not None:
+        kind = "" if isinstance(problem, Lift3dError) else f"{type(problem).__name__}: "
+        print(f"{node.get_name()}: error: {kind}{problem}", file=sys.stderr)
+        return 1
+    print(f"{node.get_name()}: everything is built", flush=True)
+    return 0
+
+
+def _waiting_for_engines(config: Any) -> Any:
+    """Return the configuration of a node without serving from another backend meanwhile."""
+    if not getattr(config.engine, "builds_beside", False):
+        return config
+    return dataclasses.replace(config, engine=dataclasses.replace(config.engine, builds_beside=False))
+
+
 def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
-    """Run a node until it is interrupted and return the exit status: 2 where it refuses its configuration."""
+    """Run a node until it is interrupted and return the exit status: 2 where it refuses its configuration.
+
+    With ``--build-only`` among the arguments of the process, see :func:`build_engines` instead.
+    """
     try:
         start_ros()
     except ConfigError as error:
@@ -38,6 +75,8 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
         return 2
     node = make_node()
     try:
+        if BUILD_ONLY in sys.argv:
+            return build_engines(node)
         if node.is_autostarted:
             node.trigger_configure()
             if node.refusal is None:

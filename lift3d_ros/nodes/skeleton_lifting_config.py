@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from lift3d_ros.config import group, setting
-from lift3d_ros.errors import ConfigError, EngineError
+from lift3d_ros.errors import ConfigError
+from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.keypoint_sets import KeypointInputConfig, KeypointSyncConfig
+from lift3d_ros.pipelines.network_graph import check_graph_file
 from lift3d_ros.pipelines.skeleton_batches import LifterConfig
 from lift3d_ros.pipelines.skeleton_graph import find_lfm
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig
 from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
-
-_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
 
 # output: (type, what it carries)
 OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
@@ -49,16 +47,6 @@ class TopicsConfig:
 
 
 @dataclass(frozen=True)
-class QosConfig:
-    """Quality of service of the inputs."""
-
-    reliability: Literal["best_effort", "reliable"] = setting(
-        "best_effort", "best_effort matches every publisher; reliable waits for lost packets and adds latency"
-    )
-    depth: int = setting(1, "messages kept per topic; more than 1 only adds latency", minimum=1, maximum=1000)
-
-
-@dataclass(frozen=True)
 class SkeletonLiftingNodeConfig:
     """Everything that can be set on the skeleton_lifting node; all of it is read when the process starts."""
 
@@ -83,15 +71,9 @@ class SkeletonLiftingNodeConfig:
 
     def check_topics(self) -> None:
         """Refuse names that the middleware would refuse later; raises ConfigError."""
-        for name in ("keypoints", "camera_info", "depth", "boxes"):
-            topic = getattr(self.topics, name)
-            if not topic and name == "keypoints":
-                raise ConfigError("parameter 'topics.keypoints' is empty; name the topic of the keypoints")
-            if topic and not _TOPIC_NAME.fullmatch(topic):
-                raise ConfigError(
-                    f"parameter 'topics.{name}': '{topic}' is not a topic name; expected letters, digits, '_' and "
-                    "'/', and no digit after a '/'"
-                )
+        if not self.topics.keypoints:
+            raise ConfigError("parameter 'topics.keypoints' is empty; name the topic of the keypoints")
+        check_topic_names({name: getattr(self.topics, name) for name in ("keypoints", "camera_info", "depth", "boxes")})
 
     def check_model(self) -> None:
         """Refuse a model that cannot be opened, as far as that is seen at once.
@@ -102,7 +84,5 @@ class SkeletonLiftingNodeConfig:
         """
         if not self.model.endswith(".onnx"):
             find_lfm(self.model)
-        elif not Path(self.model).is_file():
-            raise EngineError(
-                f"model '{self.model}': no such file; give the path of an exported graph, or a model name"
-            )
+        else:
+            check_graph_file(self.model)

@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile
 from visualization_msgs.msg import MarkerArray
 
 from lift3d_ros.geometry.rigid import transform_points
-from lift3d_ros.msg import Skeleton3DArray, StageTiming
+from lift3d_ros.msg import Skeleton3DArray
 from lift3d_ros.nodes.messages import marker_keys, with_deletions
 from lift3d_ros.nodes.skeleton_messages import skeleton_marker_msgs, skeletons_msg
 from lift3d_ros.types import Float64Array, Skeletons3D
@@ -27,16 +27,11 @@ class SkeletonOutputs:
         create = node.create_lifecycle_publisher
         self._shown: set[tuple[str, int]] | None = None  # markers; None before the first ones
         self._skeletons = create(Skeleton3DArray, "~/skeletons", _RELIABLE)
-        self._timing = create(StageTiming, "~/timing", _RELIABLE)
         self._markers = create(MarkerArray, "~/markers", _RELIABLE)
 
     def publish(self, result: Skeletons3D) -> None:
         """Publish a result."""
         self._skeletons.publish(skeletons_msg(result))
-
-    def publish_timing(self, timing: StageTiming) -> None:
-        """Publish how long the stages of a result took."""
-        self._timing.publish(timing)
 
     def publish_markers(self, result: Skeletons3D, optical_frame: str) -> None:
         """Publish the markers of a result; `optical_frame` is that of the keypoints."""

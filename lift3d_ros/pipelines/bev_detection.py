@@ -27,6 +27,7 @@ from lift3d_ros.models.dfa3d.can_bus import (
     can_bus_difference,
 )
 from lift3d_ros.models.dfa3d.visibility import find_visible_pairs, pad_pairs
+from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import BevEngine, EngineConfig, open_bev_engine
 from lift3d_ros.pipelines.bev_graph import model_config
 from lift3d_ros.pipelines.bev_memory import BevMemory, MemoryUse
@@ -115,6 +116,11 @@ class BevDetector:
     def identity(self) -> ModelIdentity:
         """Which model and weights are running."""
         return self._bev_engine.identity
+
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return engine_notice(self._bev_engine.engine)
 
     def reset(self) -> None:
         """Forget BEV memory and tracks, after a clock jump or at the start of another recording."""

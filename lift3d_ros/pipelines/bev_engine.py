@@ -18,12 +18,12 @@ from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
+from lift3d_ros.pipelines.backends import AUTOMATIC_BACKENDS, BACKENDS, Backend
 from lift3d_ros.pipelines.bev_graph import bev_signature, exported_graph, load_network, model_config
+from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, verified_weights_path
 
-_AUTOMATIC = ("onnxruntime", "torch")
-_BACKENDS = (*_AUTOMATIC, "tensorrt", "tensorrt_rtx")
 _LARGEST_RECORDED_GRID = 10_000
 
 
@@ -31,7 +31,7 @@ _LARGEST_RECORDED_GRID = 10_000
 class EngineConfig:
     """How the network is executed."""
 
-    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
+    backend: Backend = setting(
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
     device: str = setting(
@@ -127,8 +127,7 @@ def check_model(model: str, config: EngineConfig) -> None:
         verified_weights_path(model, entry)
         return
     graph_runtime(model, config)
-    if not Path(model).is_file():
-        raise EngineError(f"model '{model}': no such file; give the path of an exported graph, or a model name")
+    check_graph_file(model)
 
 
 def graph_runtime(model: str, config: EngineConfig) -> GraphRuntime:
@@ -176,12 +175,12 @@ def choose_backend(requested: str) -> str:
     Raises:
         EngineError: unknown name, or the requested backend, for ``auto`` every backend, is not installed.
     """
-    if requested not in ("auto", *_BACKENDS):
+    if requested not in BACKENDS:
         raise EngineError(
-            f"engine.backend '{requested}' is not known{nearest_name_hint(requested, _BACKENDS)}; "
-            f"expected auto or one of {', '.join(_BACKENDS)}"
+            f"engine.backend '{requested}' is not known{nearest_name_hint(requested, BACKENDS)}; "
+            f"expected one of {', '.join(BACKENDS)}"
         )
-    candidates = _AUTOMATIC if requested == "auto" else (requested,)
+    candidates = AUTOMATIC_BACKENDS if requested == "auto" else (requested,)
     for name in candidates:
         if importlib.util.find_spec(name) is not None:
             return name
@@ -199,8 +198,7 @@ def _open_graph(path: Path, runtime: GraphRuntime, num_cameras: int) -> BevEngin
     engine = open_graph(path.stem, path, runtime)
     facts = engine.facts
     model_facts = from_mapping(Dfa3dConfig, facts["config"], f"{path}: facts of the model")
-    identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], backend=engine.name)
-    opened = BevEngine(engine, model_facts, identity)
+    opened = BevEngine(engine, model_facts, identity_in(facts, engine.name))
     if opened.num_cameras < num_cameras:
         raise EngineError(
             f"{path}: the graph has {opened.num_cameras} camera slots, the rig has {num_cameras} cameras; "

@@ -249,6 +249,11 @@ class CloudSetEncoder:
         """Which model and weights are running."""
         return self._encoder.identity
 
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return self._encoder.notice
+
     def warm_up(self) -> None:
         """Encode some points, so that what compiles itself when it is first used makes no cloud late."""
         corners = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, 5)] * 3), axis=-1).reshape(-1, 3)

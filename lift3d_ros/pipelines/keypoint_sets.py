@@ -257,6 +257,11 @@ class KeypointSetLifter:
         """Which model and weights are running."""
         return self._lifter.identity
 
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return self._lifter.notice
+
     def prepare(self, item: KeypointSet) -> PreparedKeypoints:
         """Decode depth and prepare the keypoints; stateless."""
         start = time.perf_counter()

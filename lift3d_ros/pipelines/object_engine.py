@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
-from lift3d_ros.errors import ConfigError, EngineError, WeightsError, nearest_name_hint
+from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
+from lift3d_ros.pipelines.network_graph import identity_in
+from lift3d_ros.pipelines.network_source import NetworkSource, load_weights, preset_called
 from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, field_path, plain_config
 from lift3d_ros.types import Float32Array, Float64Array, ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, known_models, verified_weights_path
@@ -26,21 +28,7 @@ if TYPE_CHECKING:
 _OURS = "lift3d-"
 
 
-@dataclass(frozen=True)
-class LrmSource:
-    """What a network is made of.
-
-    Args:
-        weights: file of its weights, None for random ones.
-        sha256: of that file.
-        seed: makes the random weights.
-    """
-
-    name: str
-    config: LrmConfig
-    weights: Path | None = None
-    sha256: str | None = None
-    seed: int = 0
+LrmSource = NetworkSource[LrmConfig]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +133,7 @@ def untrained_lrm(preset_name: str) -> LrmSource:
     Raises:
         ConfigError: no such preset; names the nearest one.
     """
-    config = preset(preset_name)
-    if config is None:
-        hint = nearest_name_hint(preset_name, PRESETS)
-        raise ConfigError(f"configuration '{preset_name}' is not known{hint}; known: {', '.join(PRESETS)}")
-    return LrmSource(preset_name, config)
+    return LrmSource(preset_name, preset_called(preset_name, preset, PRESETS))
 
 
 def check_lrm(model: str, config: EngineConfig) -> None:
@@ -189,7 +173,7 @@ def open_lrm_source(source: LrmSource, config: EngineConfig) -> LrmEngine:
     planes = TorchEngine(encoder, planes_signature(source.config), config.device, config.threads, config.precision)
     # Coordinates and densities of the field need all digits of float32, and it is small.
     field = TorchEngine(PointsToField(network.field), field_signature(source.config), config.device, config.threads)
-    identity = ModelIdentity(identity.name, identity.weights_sha256, identity.is_trained, planes.name)
+    identity = dataclasses.replace(identity, backend=planes.name)
     return LrmEngine(planes, field, source.config, identity, encoder, network.field)
 
 
@@ -209,22 +193,10 @@ def load_lrm_network(source: LrmSource) -> tuple[Lrm, ModelIdentity]:
             f"model '{source.name}': running it needs {' and '.join(missing)}, not installed for this Python; "
             f"'pip install {' '.join(missing)}'"
         )
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
-
     from lift3d_ros.models.lrm.network import build_lrm
 
     network = build_lrm(source.config, source.seed)
-    if source.weights is not None:
-        try:
-            network.load_state_dict(load_file(str(source.weights)), strict=True)
-        except (SafetensorError, RuntimeError) as error:
-            detail = " ".join(str(error).split())[:400]
-            raise WeightsError(f"{source.weights}: does not fit model '{source.name}': {detail}") from None
-        assert source.sha256 is not None
-        return network, ModelIdentity(source.name, source.sha256, is_trained=True)
-    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    return network, ModelIdentity(source.name, hashlib.sha256(save(weights)).hexdigest(), is_trained=False)
+    return network, load_weights(network, source)
 
 
 def _check_backend(config: EngineConfig) -> None:
@@ -266,8 +238,7 @@ def _open_graphs(path: Path, config: EngineConfig) -> LrmEngine:
         raise EngineError(
             f"{field_path(path)}: belongs to another model than {path}; export the model again with 'lift3d export lrm'"
         )
-    identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], planes.name)
-    return LrmEngine(planes, field, lrm_config, identity)
+    return LrmEngine(planes, field, lrm_config, identity_in(facts, planes.name))
 
 
 def _config_of(name: str, entry: ModelEntry) -> LrmConfig:

@@ -6,7 +6,6 @@ They stand side by side, ``lrm.onnx`` and ``lrm.field.onnx``, and hold the same 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from lift3d_ros.engines.protocol import Arrays, EngineSignature
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.lrm.cameras import view_numbers
 from lift3d_ros.models.lrm.config import PRESETS, LrmConfig, preset
+from lift3d_ros.pipelines.network_graph import check_exporter, facts_of_weights
 from lift3d_ros.types import ModelIdentity
 
 if TYPE_CHECKING:
@@ -55,17 +55,13 @@ def export_lrm_graphs(
     Raises:
         EngineError: onnx is not installed, the network has no preset, or a graph deviates from PyTorch.
     """
-    missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
-    if missing:
-        raise EngineError(f"model '{identity.name}': exporting needs {' and '.join(missing)}; install them with pip")
+    check_exporter(identity.name)
     from lift3d_ros.engines.export import export_onnx
     from lift3d_ros.models.lrm.stages import PlanesGraph, PointsToField
 
     config = network.config
     facts = {
-        "name": identity.name,
-        "weights_sha256": identity.weights_sha256,
-        "is_trained": identity.is_trained,
+        **facts_of_weights(identity),
         "preset": next((name for name in PRESETS if preset(name) == config), ""),
         "config": plain_config(config),
     }

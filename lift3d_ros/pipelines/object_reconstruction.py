@@ -25,6 +25,7 @@ from lift3d_ros.geometry.surface import Surface
 from lift3d_ros.models.lrm.cameras import orbit, view_intrinsics, view_numbers
 from lift3d_ros.models.lrm.config import LrmConfig
 from lift3d_ros.models.lrm.object_image import PixelBox
+from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_engine import LrmEngine, open_lrm_engine
 from lift3d_ros.pipelines.object_foreground import BoxCutting, ObjectView, cut_object
@@ -148,6 +149,11 @@ class ObjectReconstructor:
     def identity(self) -> ModelIdentity:
         """Which model and weights are running."""
         return self._engine.identity
+
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return "; ".join(filter(None, map(engine_notice, (self._engine.planes, self._engine.field))))
 
     @property
     def model_config(self) -> LrmConfig:

@@ -131,6 +131,11 @@ class RequestReconstructor:
         """Which model and weights are running."""
         return self._reconstructor.identity
 
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return self._reconstructor.notice
+
     def reset(self) -> None:
         """Do nothing: there is no memory of earlier objects; here for the pipeline protocol."""
 

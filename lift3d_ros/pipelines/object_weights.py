@@ -8,8 +8,8 @@ from pathlib import Path
 from lift3d_ros.config import from_mapping
 from lift3d_ros.errors import ConfigError, WeightsError
 from lift3d_ros.models.lrm.config import LrmConfig
+from lift3d_ros.pipelines.network_source import read_header
 from lift3d_ros.pipelines.object_engine import LrmSource
-from lift3d_ros.pipelines.point_network import read_header
 from lift3d_ros.weights.manifest import sha256_of
 
 _METHOD = "lrm"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from lift3d_ros.engines.protocol import Arrays
 from lift3d_ros.errors import EngineError, Lift3dError
 from lift3d_ros.models.i2p_mae.cloud_groups import batch_groups, group_cloud
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
+from lift3d_ros.pipelines.backends import Backend, engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.point_classifier import PointFeatureClassifier, load_classifier
 from lift3d_ros.pipelines.point_crops import UnitCloud, cut_crops, finite_points, unit_cloud
@@ -36,7 +37,7 @@ class PointEncoderConfig:
     )
     device: str = setting("cpu", "device of the torch backend, for example cpu or cuda:0")
     num_threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
-    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
+    backend: Backend = setting(
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
     max_crops: int = setting(
@@ -120,6 +121,11 @@ class PointEncoder:
     def identity(self) -> ModelIdentity:
         """Which model and weights are running."""
         return self._engine.identity
+
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return engine_notice(self._engine.engine)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -14,8 +14,10 @@ from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
+from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.point_graph import cached_point_graph, points_profile, points_signature
-from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, PointSource, find_points, load_point_network
+from lift3d_ros.pipelines.point_network import PointSource, find_points, load_point_network
 from lift3d_ros.types import ModelIdentity
 
 
@@ -78,8 +80,7 @@ def _refuse_other_devices(backend: str, config: EngineConfig) -> None:
 
 
 def _open_given_graph(path: Path, runtime: GraphRuntime) -> PointEngine:
-    if not path.is_file():
-        raise EngineError(f"model '{path}': no such file; give the path of an exported graph, or a model name")
+    check_graph_file(str(path))
     if runtime.backend == "onnxruntime":
         return _open_graph(path, runtime)
     from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -97,5 +98,5 @@ def _open_graph(path: Path, runtime: GraphRuntime, config: I2pMaeConfig | None =
             f"{path}: is no point encoder (its inputs are {', '.join(names)}); give a graph that was exported from one"
         )
     facts = engine.facts
-    identity = ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], engine.name)
-    return PointEngine(engine, from_mapping(I2pMaeConfig, facts["config"], f"{path}: facts of the model"), identity)
+    facts_config = from_mapping(I2pMaeConfig, facts["config"], f"{path}: facts of the model")
+    return PointEngine(engine, facts_config, identity_in(facts, engine.name))

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
-from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.engines.protocol import Arrays, EngineSignature, Shapes, TensorSpec, profile_of
-from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.cloud_groups import batch_groups, group_cloud
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
+from lift3d_ros.pipelines.network_graph import cached_source_graph, check_exporter, facts_of_weights
 from lift3d_ros.pipelines.point_network import PointSource, load_point_network
 from lift3d_ros.types import ModelIdentity
 
@@ -50,18 +48,11 @@ def export_point_graph(source: PointSource, path: Path) -> ModelIdentity:
         WeightsError: as :func:`lift3d_ros.pipelines.point_network.load_point_network`.
     """
     network, identity = load_point_network(source)
-    missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
-    if missing:
-        raise EngineError(f"model '{source.name}': exporting needs {' and '.join(missing)}; install them with pip")
+    check_exporter(source.name)
     from lift3d_ros.engines.export import export_onnx
     from lift3d_ros.models.i2p_mae.grouped_encoder import GroupedEncoder
 
-    facts = {
-        "name": identity.name,
-        "weights_sha256": identity.weights_sha256,
-        "is_trained": identity.is_trained,
-        "config": dataclasses.asdict(source.config),
-    }
+    facts = {**facts_of_weights(identity), "config": dataclasses.asdict(source.config)}
     others = [example_crops(source.config, size) for size in _COMPARED_SIZES]
     module = GroupedEncoder(network, source.config.tokens)
     export_onnx(
@@ -72,13 +63,8 @@ def export_point_graph(source: PointSource, path: Path) -> ModelIdentity:
 
 def cached_point_graph(source: PointSource, *, is_remade: bool = False) -> Path:
     """Return the cached graph of an encoder, see :func:`lift3d_ros.engines.graph_cache.cached_graph`."""
-    facts = {
-        "config": dataclasses.asdict(source.config),
-        "sha256": source.sha256,
-        "seed": source.seed,
-        "signature": points_signature(source.config).to_json(),
-    }
-    return cached_graph(source.name, facts, functools.partial(export_point_graph, source), is_remade=is_remade)
+    export = functools.partial(export_point_graph, source)
+    return cached_source_graph(source, points_signature(source.config), export, is_remade=is_remade)
 
 
 def points_profile(config: I2pMaeConfig) -> dict[str, Shapes]:

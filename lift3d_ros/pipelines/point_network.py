@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lift3d_ros.config import from_mapping
-from lift3d_ros.errors import ConfigError, EngineError, WeightsError, nearest_name_hint
+from lift3d_ros.errors import ConfigError, EngineError, WeightsError
 from lift3d_ros.models.i2p_mae.config import PRESETS, I2pMaeConfig, preset
+from lift3d_ros.pipelines.network_source import (
+    WEIGHTS_ENDING,
+    NetworkSource,
+    one_line,
+    preset_called,
+    random_weights_identity,
+    read_header,
+)
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import find_model, sha256_of, verified_weights_path
 
@@ -21,25 +27,10 @@ if TYPE_CHECKING:
     from lift3d_ros.models.i2p_mae.heads import PointFeatureNetwork
 
 METHOD = "i2p_mae"
-WEIGHTS_ENDING = ".safetensors"
 
 
-@dataclass(frozen=True)
-class PointSource:
-    """What an encoder is made of.
-
-    Args:
-        config: of the encoder; its head is ``none``.
-        weights: file of any network with that encoder, None for random weights.
-        sha256: of that file.
-        seed: makes the random weights.
-    """
-
-    name: str
-    config: I2pMaeConfig
-    weights: Path | None = None
-    sha256: str | None = None
-    seed: int = 0
+# Of the encoder: the head of the configuration is 'none', and the weights may be of any network with that encoder.
+PointSource = NetworkSource[I2pMaeConfig]
 
 
 def find_points(model: str) -> PointSource:
@@ -67,10 +58,7 @@ def untrained_points(preset_name: str, seed: int = 0) -> PointSource:
     Raises:
         ConfigError: no such preset; names the nearest one.
     """
-    config = preset(preset_name)
-    if config is None:
-        hint = nearest_name_hint(preset_name, PRESETS)
-        raise ConfigError(f"configuration '{preset_name}' is not known{hint}; known: {', '.join(PRESETS)}")
+    config = preset_called(preset_name, preset, PRESETS)
     return PointSource(preset_name, dataclasses.replace(config, head="none"), seed=seed)
 
 
@@ -87,42 +75,21 @@ def load_point_network(source: PointSource) -> tuple[PointFeatureNetwork, ModelI
     if importlib.util.find_spec("torch") is None:
         raise EngineError(f"model '{source.name}': building it needs torch, which is not installed; install torch")
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
+    from safetensors.torch import load_file
 
     from lift3d_ros.models.i2p_mae.build import build_encoder
     from lift3d_ros.models.i2p_mae.start import load_encoder
 
     network = build_encoder(source.config, source.seed)
     if source.weights is None:
-        weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-        digest = hashlib.sha256(save(weights)).hexdigest()
-        return network, ModelIdentity(source.name, digest, is_trained=False, backend="torch")
+        return network, dataclasses.replace(random_weights_identity(network, source.name), backend="torch")
     try:
         state = load_file(str(source.weights))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{source.weights}: cannot be read as safetensors ({_line(error)})") from None
+        raise WeightsError(f"{source.weights}: cannot be read as safetensors ({one_line(error)})") from None
     load_encoder(network, state, str(source.weights))
     assert source.sha256 is not None
     return network, ModelIdentity(source.name, source.sha256, is_trained=True, backend="torch")
-
-
-def read_header(path: Path) -> Mapping[str, str]:
-    """Return what a file of weights says of itself.
-
-    Raises:
-        WeightsError: it is missing, or no file of safetensors; or safetensors is not installed.
-    """
-    if not path.is_file():
-        raise WeightsError(f"model '{path}': no such file; give the weights.safetensors of a training, or a model name")
-    if importlib.util.find_spec("safetensors") is None:
-        raise WeightsError(f"{path}: reading it needs safetensors; 'pip install safetensors'")
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="np") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({_line(error)})") from None
 
 
 def header_group(path: Path, header: Mapping[str, str], name: str) -> Mapping[str, Any]:
@@ -154,7 +121,3 @@ def _source_of_file(path: Path) -> PointSource:
     except ConfigError as error:
         raise WeightsError(f"{error}. The file belongs to another release of this package") from None
     return PointSource(path.stem, config, path, sha256_of(path))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

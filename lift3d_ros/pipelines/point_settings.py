@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lift3d_ros.config import setting
-from lift3d_ros.errors import EngineError, WeightsError
+from lift3d_ros.errors import WeightsError
+from lift3d_ros.pipelines.backends import Backend
+from lift3d_ros.pipelines.network_graph import check_graph_file
 from lift3d_ros.pipelines.point_classifier import load_classifier
 from lift3d_ros.pipelines.point_encoder import PointEncoderConfig
 from lift3d_ros.pipelines.point_network import find_points
@@ -31,7 +32,7 @@ class EncoderConfig:
 class RuntimeConfig:
     """How the network is executed."""
 
-    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
+    backend: Backend = setting(
         PointEncoderConfig.backend,
         "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed",
     )
@@ -64,8 +65,8 @@ def check_point_model(config: PointEncoderConfig) -> None:
     sha256 = None
     if not config.model.endswith(".onnx"):
         sha256 = find_points(config.model).sha256
-    elif not Path(config.model).is_file():
-        raise EngineError(f"model '{config.model}': no such file; give the path of an exported graph, or a model name")
+    else:
+        check_graph_file(config.model)
     if not config.classifier:
         return
     if not Path(config.classifier).is_file():

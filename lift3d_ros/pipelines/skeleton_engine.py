@@ -12,9 +12,10 @@ from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_rema
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
+from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.skeleton_graph import (
     LFM_SIGNATURE,
-    WEIGHTS_ENDING,
     LfmSource,
     cached_lfm_graph,
     find_lfm,
@@ -44,8 +45,7 @@ def open_lfm_engine(model: str, config: EngineConfig) -> LfmEngine:
     """
     if model.endswith(".onnx"):
         runtime = graph_runtime(model, config)
-        if not Path(model).is_file():
-            raise EngineError(f"model '{model}': no such file; give the path of an exported graph, or a model name")
+        check_graph_file(model)
         return _open_graph(Path(model), runtime)
     is_of_training = model.endswith(WEIGHTS_ENDING) and importlib.util.find_spec("torch") is not None
     if is_of_training and config.backend == "auto":
@@ -66,7 +66,7 @@ def open_lfm_source(source: LfmSource, config: EngineConfig) -> LfmEngine:
 
     network, identity = load_lfm_network(source)
     engine = TorchEngine(network, LFM_SIGNATURE, config.device, config.threads, config.precision)
-    return LfmEngine(engine, ModelIdentity(identity.name, identity.weights_sha256, identity.is_trained, engine.name))
+    return LfmEngine(engine, dataclasses.replace(identity, backend=engine.name))
 
 
 def _open_graph(path: Path, runtime: GraphRuntime) -> LfmEngine:
@@ -76,5 +76,4 @@ def _open_graph(path: Path, runtime: GraphRuntime) -> LfmEngine:
         raise EngineError(
             f"{path}: is no skeleton lifter (its inputs are {names}); give a graph that was exported from one"
         )
-    facts = engine.facts
-    return LfmEngine(engine, ModelIdentity(facts["name"], facts["weights_sha256"], facts["is_trained"], engine.name))
+    return LfmEngine(engine, identity_in(engine.facts, engine.name))

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lift3d_ros.config import from_mapping
-from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.engines.protocol import Arrays, EngineSignature, Shapes, TensorSpec, profile_of
-from lift3d_ros.errors import ConfigError, EngineError, WeightsError, nearest_name_hint
+from lift3d_ros.errors import ConfigError, EngineError, WeightsError
 from lift3d_ros.models.lfm.config import PRESETS, LfmConfig, preset
+from lift3d_ros.pipelines.network_graph import cached_source_graph, check_exporter, facts_of_weights
+from lift3d_ros.pipelines.network_source import (
+    WEIGHTS_ENDING,
+    NetworkSource,
+    load_weights,
+    one_line,
+    preset_called,
+    read_header,
+)
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, sha256_of, verified_weights_path
 
 if TYPE_CHECKING:
     from lift3d_ros.models.lfm.network import LfmNetwork
-
-WEIGHTS_ENDING = ".safetensors"
 
 # Any number of instances and joints.
 LFM_SIGNATURE = EngineSignature(
@@ -53,21 +57,7 @@ _TRACED_SIZE = (3, 7)
 _SMALLEST_SIZE, _USUAL_SIZE, _LARGEST_SIZE = (1, 3), (20, 17), (64, 144)
 
 
-@dataclass(frozen=True)
-class LfmSource:
-    """What a network is made of.
-
-    Args:
-        weights: file of its weights, None for random ones.
-        sha256: of that file.
-        seed: makes the random weights.
-    """
-
-    name: str
-    config: LfmConfig
-    weights: Path | None = None
-    sha256: str | None = None
-    seed: int = 0
+LfmSource = NetworkSource[LfmConfig]
 
 
 def find_lfm(model: str) -> LfmSource:
@@ -89,11 +79,7 @@ def untrained_lfm(preset_name: str) -> LfmSource:
     Raises:
         ConfigError: no such preset; names the nearest one.
     """
-    config = preset(preset_name)
-    if config is None:
-        hint = nearest_name_hint(preset_name, PRESETS)
-        raise ConfigError(f"configuration '{preset_name}' is not known{hint}; known: {', '.join(PRESETS)}")
-    return LfmSource(preset_name, config)
+    return LfmSource(preset_name, preset_called(preset_name, preset, PRESETS))
 
 
 def lfm_config(name: str, entry: ModelEntry) -> LfmConfig:
@@ -126,22 +112,10 @@ def load_lfm_network(source: LfmSource) -> tuple[LfmNetwork, ModelIdentity]:
             f"model '{source.name}': building it needs torch, which is not installed; install torch, or export the "
             "model on another machine with 'lift3d export lfm' and give the path of the .onnx file as model"
         )
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
-
     from lift3d_ros.models.lfm.build import build_lifter
 
     network = build_lifter(source.config, source.seed)
-    if source.weights is not None:
-        try:
-            network.load_state_dict(load_file(str(source.weights)), strict=True)
-        except (SafetensorError, RuntimeError) as error:
-            detail = " ".join(str(error).split())[:400]
-            raise WeightsError(f"{source.weights}: does not fit model '{source.name}': {detail}") from None
-        assert source.sha256 is not None
-        return network, ModelIdentity(source.name, source.sha256, is_trained=True)
-    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    return network, ModelIdentity(source.name, hashlib.sha256(save(weights)).hexdigest(), is_trained=False)
+    return network, load_weights(network, source)
 
 
 def export_lfm_graph(source: LfmSource, path: Path) -> ModelIdentity:
@@ -152,17 +126,10 @@ def export_lfm_graph(source: LfmSource, path: Path) -> ModelIdentity:
         WeightsError: as :func:`load_lfm_network`.
     """
     network, identity = load_lfm_network(source)
-    missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
-    if missing:
-        raise EngineError(f"model '{source.name}': exporting needs {' and '.join(missing)}; install them with pip")
+    check_exporter(source.name)
     from lift3d_ros.engines.export import export_onnx
 
-    facts = {
-        "name": identity.name,
-        "weights_sha256": identity.weights_sha256,
-        "is_trained": identity.is_trained,
-        "config": dataclasses.asdict(network.config),
-    }
+    facts = {**facts_of_weights(identity), "config": dataclasses.asdict(network.config)}
     others = [example_instances(*size) for size in _COMPARED_SIZES]
     export_onnx(network, LFM_SIGNATURE, facts, example_instances(*_TRACED_SIZE), path, others=others)
     return identity
@@ -170,13 +137,8 @@ def export_lfm_graph(source: LfmSource, path: Path) -> ModelIdentity:
 
 def cached_lfm_graph(source: LfmSource, *, is_remade: bool = False) -> Path:
     """Return the cached graph of a network, see :func:`lift3d_ros.engines.graph_cache.cached_graph`."""
-    facts = {
-        "config": dataclasses.asdict(source.config),
-        "sha256": source.sha256,
-        "seed": source.seed,
-        "signature": LFM_SIGNATURE.to_json(),
-    }
-    return cached_graph(source.name, facts, functools.partial(export_lfm_graph, source), is_remade=is_remade)
+    export = functools.partial(export_lfm_graph, source)
+    return cached_source_graph(source, LFM_SIGNATURE, export, is_remade=is_remade)
 
 
 def lfm_profile() -> dict[str, Shapes]:
@@ -201,18 +163,11 @@ def example_instances(instances: int, joints: int) -> Arrays:
 
 def _source_of_file(path: Path) -> LfmSource:
     """Return the network of a file of weights, whose header says how it was configured."""
-    if not path.is_file():
-        raise WeightsError(f"model '{path}': no such file; give the weights.safetensors of a training, or a model name")
-    if importlib.util.find_spec("safetensors") is None:
-        raise WeightsError(f"{path}: reading it needs safetensors; 'pip install safetensors'")
-    from safetensors import SafetensorError, safe_open
-
+    header = read_header(path)
     try:
-        with safe_open(str(path), framework="np") as file:
-            header = file.metadata() or {}
         facts = json.loads(header.get("facts", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as safetensors ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise WeightsError(f"{path}: the facts in its header are no JSON ({one_line(error)})") from None
     facts = facts if isinstance(facts, dict) else {}
     network = {name.removeprefix("network."): value for name, value in facts.items() if name.startswith("network.")}
     if header.get("method") != "lfm" or not network:

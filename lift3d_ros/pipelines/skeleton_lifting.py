@@ -16,6 +16,7 @@ from lift3d_ros.config import group, setting
 from lift3d_ros.engines.protocol import Arrays
 from lift3d_ros.errors import EngineError
 from lift3d_ros.geometry.skeleton import SkeletonFacts
+from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.skeleton_batches import (
     KeypointFrame,
@@ -93,6 +94,11 @@ class SkeletonLifter:
     def identity(self) -> ModelIdentity:
         """Which model and weights are running."""
         return self._engine.identity
+
+    @property
+    def notice(self) -> str:
+        """What the engine says of itself; empty while all is well."""
+        return engine_notice(self._engine.engine)
 
     def reset(self) -> None:
         """Forget all tracks, after a clock jump or at the start of another recording."""

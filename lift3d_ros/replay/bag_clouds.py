@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from lift3d_ros.bags.cloud_messages import (
     POINT_CLOUD,
@@ -13,11 +12,9 @@ from lift3d_ros.bags.cloud_messages import (
     cloud_boxes_from_msg,
     packed_cloud_from_msg,
 )
-from lift3d_ros.bags.discover import DETECTIONS, TF_MESSAGE, TF_MESSAGE_ROS1
-from lift3d_ros.bags.messages import add_transforms
+from lift3d_ros.bags.discover import DETECTIONS
 from lift3d_ros.bags.reader import BagReader
 from lift3d_ros.config import setting
-from lift3d_ros.errors import BagError, nearest_name_hint
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.cloud_sets import (
     TRANSFORM_HISTORY_S,
@@ -26,6 +23,8 @@ from lift3d_ros.pipelines.cloud_sets import (
     CloudSets,
     CloudSyncConfig,
 )
+from lift3d_ros.replay.bag_topics import named_topic, only_topic
+from lift3d_ros.replay.bag_transforms import RecordedTransforms
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +51,11 @@ class BagClouds:
             BagError: no clouds, several topics of them and none named, or a topic that is named is not there.
         """
         self._reader, self._sync, self._output_frame = reader, sync, output_frame
-        self._cloud_topic = self._named("cloud", topics.cloud, POINT_CLOUD) or self._only_cloud_topic()
-        self._boxes_topic = self._named("boxes", topics.boxes, DETECTIONS, VISION_DETECTIONS)
+        clouds = [topic.name for topic in reader.topics_of(POINT_CLOUD)]
+        self._cloud_topic = named_topic(reader, "cloud", topics.cloud, POINT_CLOUD) or only_topic(
+            reader, "cloud", "point clouds", clouds, (POINT_CLOUD,)
+        )
+        self._boxes_topic = named_topic(reader, "boxes", topics.boxes, DETECTIONS, VISION_DETECTIONS)
 
     @property
     def topics(self) -> dict[str, str]:
@@ -70,13 +72,8 @@ class BagClouds:
         """Yield the sets in order."""
         tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
         sets = CloudSets(tree, self._sync, has_boxes=bool(self._boxes_topic), output_frame=self._output_frame)
-        tf = [topic.name for topic in self._reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
-        static = [name for name in tf if name.endswith("tf_static")]
-        add = partial(add_transforms, tree, on_problem=_warn, reported=set[tuple[str, str]]())
-        # Mountings may be recorded after the first clouds.
-        for message in self._reader.messages(static) if static else ():
-            add(message.message, message.topic, is_static=True)
-        wanted = [*filter(None, self.topics.values()), *(name for name in tf if name not in static)]
+        transforms = RecordedTransforms(self._reader, tree, _warn)
+        wanted = [*filter(None, self.topics.values()), *transforms.topics]
         for message in self._reader.messages(wanted):
             yield from sets.expire(message.log_ns)
             if message.topic == self._cloud_topic:
@@ -84,30 +81,11 @@ class BagClouds:
             elif message.topic == self._boxes_topic:
                 yield from sets.add_boxes(cloud_boxes_from_msg(message.message, message.topic), message.log_ns)
             else:
-                add(message.message, message.topic, is_static=False)
+                transforms.add(message)
                 yield from sets.transforms_added(message.log_ns)
         yield from sets.flush()
         for reason, count in sorted(sets.drops.items()):
             logger.warning("left out: %d messages (%s)", count, reason)
-
-    def _only_cloud_topic(self) -> str:
-        found = [topic.name for topic in self._reader.topics_of(POINT_CLOUD)]
-        if len(found) != 1:
-            raise BagError(
-                f"{self._reader.path}: topics of point clouds: {', '.join(found) or 'none'}; expected one of type "
-                f"{POINT_CLOUD}. " + ("Name it as topics.cloud in --params" if found else "Record one")
-            )
-        return found[0]
-
-    def _named(self, field: str, wanted: str, *kinds: str) -> str:
-        """Return the name of a topic that the user chose; raises BagError where there is none of these types."""
-        known = [topic.name for topic in self._reader.topics_of(*kinds)]
-        if wanted and wanted not in known:
-            raise BagError(
-                f"{self._reader.path}: topics.{field} is '{wanted}', which is no topic of type {' or '.join(kinds)} "
-                f"here{nearest_name_hint(wanted, known)} (of this type: {', '.join(known) or 'none'})"
-            )
-        return wanted
 
 
 def _warn(problem: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lift3d_ros.bags.discover import CAMERA_INFO, DETECTIONS, IMAGE, TF_MESSAGE, TF_MESSAGE_ROS1
+from lift3d_ros.bags.discover import CAMERA_INFO, DETECTIONS, IMAGE
 from lift3d_ros.bags.keypoint_messages import (
     KEYPOINTS,
     YOLO_DETECTIONS,
@@ -16,10 +16,10 @@ from lift3d_ros.bags.keypoint_messages import (
     keypoints_from_yolo_msg,
     stamped_boxes_from_msg,
 )
-from lift3d_ros.bags.messages import add_transforms, camera_model_from_msg, image_from_msg
+from lift3d_ros.bags.messages import image_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader, BagTopic
 from lift3d_ros.config import setting
-from lift3d_ros.errors import BagError, CalibrationError, ImageError, TransformError, nearest_name_hint
+from lift3d_ros.errors import BagError, ImageError, TransformError, nearest_name_hint
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.pipelines.keypoint_sets import (
     TRANSFORM_HISTORY_S,
@@ -30,7 +30,8 @@ from lift3d_ros.pipelines.keypoint_sets import (
     KeypointSyncConfig,
     StampedKeypoints,
 )
-from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic
+from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic, only_topic, recorded_camera
+from lift3d_ros.replay.bag_transforms import RecordedTransforms
 
 logger = logging.getLogger(__name__)
 
@@ -98,41 +99,29 @@ class BagKeypoints:
         sets = KeypointSets(
             tree, self._config, self._sync, has_depth=bool(self._depth_topic), has_boxes=bool(self._boxes_topic)
         )
-        tf = [topic.name for topic in self._reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
-        static = [name for name in tf if name.endswith("tf_static")]
-        add = partial(add_transforms, tree, on_problem=_warn, reported=set[tuple[str, str]]())
-        # Mountings and the first calibration may be recorded after the first keypoints.
-        for message in self._reader.messages(static) if static else ():
-            add(message.message, message.topic, is_static=True)
+        transforms = RecordedTransforms(self._reader, tree, _warn)
+        # The first calibration may be recorded after the first keypoints.
         if self._info_topic:
-            self._take_info(sets, self._reader.first_messages([self._info_topic])[self._info_topic])
+            first = self._reader.first_messages([self._info_topic])[self._info_topic]
+            sets.camera = recorded_camera(first, is_rectified=self._config.is_rectified)
         else:
             logger.warning("no calibration in the frame of the keypoints: skeletons are normalised, not in metres")
-        wanted = [*filter(None, self.topics.values()), *(name for name in tf if name not in static)]
+        wanted = [*filter(None, self.topics.values()), *transforms.topics]
         told_gravity = ""
         for message in self._reader.messages(wanted):
             if message.topic == self._topic.name:
                 yield from sets.add_keypoints(self._read(message.message), message.log_ns)
-                if tf and sets.gravity_note.startswith("not known") and not told_gravity:
+                if transforms.is_recorded and sets.gravity_note.startswith("not known") and not told_gravity:
                     told_gravity = sets.gravity_note
                     logger.warning("gravity is %s", told_gravity)
             elif message.topic == self._info_topic:
-                self._take_info(sets, message)
-            elif message.topic in tf:
-                add(message.message, message.topic, is_static=False)
+                sets.camera = recorded_camera(message, is_rectified=self._config.is_rectified)
+            elif message.topic in transforms.topics:
+                transforms.add(message)
             else:
                 self._take_scale(sets, message)
         for reason, count in sorted(sets.collector.drops.items()):
             logger.warning("left out: %d messages (%s)", count, reason)
-
-    def _take_info(self, sets: KeypointSets, message: BagMessage) -> None:
-        try:
-            sets.camera = camera_model_from_msg(
-                message.message, "camera", message.topic, is_rectified=self._config.is_rectified
-            )
-        except CalibrationError as error:
-            sets.camera = None
-            logger.warning("%s", error)
 
     def _take_scale(self, sets: KeypointSets, message: BagMessage) -> None:
         try:
@@ -156,13 +145,10 @@ class BagKeypoints:
             return named[0]
         # Detections of yolo_ros are there without keypoints, too.
         own = [topic for topic in found if topic.type == KEYPOINTS] or list(found)
-        if len(own) != 1:
-            listed = ", ".join(topic.name for topic in own) or "none"
-            raise BagError(
-                f"{self._reader.path}: topics of keypoints: {listed}; expected one of type {KEYPOINTS} or "
-                f"{YOLO_DETECTIONS}. " + ("Name it as topics.keypoints in --params" if own else "Record one")
-            )
-        return own[0]
+        only = only_topic(
+            self._reader, "keypoints", "keypoints", [topic.name for topic in own], (KEYPOINTS, YOLO_DETECTIONS)
+        )
+        return next(topic for topic in own if topic.name == only)
 
     def _message_reader(self, max_joints: int) -> Callable[[Any], StampedKeypoints]:
         source = self._topic.name

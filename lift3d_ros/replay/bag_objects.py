@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
-from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE, TF_MESSAGE, TF_MESSAGE_ROS1
+from lift3d_ros.bags.discover import CAMERA_INFO, COMPRESSED_IMAGE, DETECTIONS, IMAGE
 from lift3d_ros.bags.keypoint_messages import stamped_boxes_from_msg
-from lift3d_ros.bags.messages import add_transforms, camera_model_from_msg, image_from_msg
+from lift3d_ros.bags.messages import image_from_msg
 from lift3d_ros.bags.object_messages import VISION_DETECTIONS_2D, regions_from_msg
 from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.config import setting
-from lift3d_ros.errors import BagError, CalibrationError, ImageError, TransformError
+from lift3d_ros.errors import ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.models.lrm.object_image import PixelBox
 from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
@@ -25,7 +24,8 @@ from lift3d_ros.pipelines.object_sets import (
     StampedRegions,
 )
 from lift3d_ros.pipelines.object_triggers import DetectedObject, TriggerConfig
-from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic
+from lift3d_ros.replay.bag_topics import calibration_in_the_frame_of, named_topic, only_topic, recorded_camera
+from lift3d_ros.replay.bag_transforms import RecordedTransforms
 
 _BOXES = (DETECTIONS, VISION_DETECTIONS_2D)
 
@@ -95,22 +95,19 @@ class BagObjects:
 
         tree = TransformTree(TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S)
         sets = ObjectSets(tree, self._sync, self._trigger, warn_once)
-        tf = [topic.name for topic in self._reader.topics_of(TF_MESSAGE, TF_MESSAGE_ROS1)]
-        static = [name for name in tf if name.endswith("tf_static")]
-        add = partial(add_transforms, tree, on_problem=warn_once, reported=set[tuple[str, str]]())
-        # Mountings and the first calibration may be recorded after the first pictures.
-        for message in self._reader.messages(static) if static else ():
-            add(message.message, message.topic, is_static=True)
+        transforms = RecordedTransforms(self._reader, tree, warn_once)
+        # The first calibration may be recorded after the first pictures.
         if self._info:
-            self._take_info(sets, self._reader.first_messages([self._info])[self._info])
+            first = self._reader.first_messages([self._info])[self._info]
+            sets.camera = recorded_camera(first, is_rectified=self._config.is_rectified)
         else:
             logger.warning("no calibration in the frame of the pictures: meshes have no size")
-        wanted = [*filter(None, self.topics.values()), *(name for name in tf if name not in static)]
+        wanted = [*filter(None, self.topics.values()), *transforms.topics]
         for message in self._reader.messages(wanted):
             if message.topic == self._info:
-                self._take_info(sets, message)
-            elif message.topic in tf:
-                add(message.message, message.topic, is_static=False)
+                sets.camera = recorded_camera(message, is_rectified=self._config.is_rectified)
+            elif message.topic in transforms.topics:
+                transforms.add(message)
             else:
                 try:
                     yield from self._take(sets, message)
@@ -137,35 +134,21 @@ class BagObjects:
                 found = DetectedObject(float(box.left), float(box.top), float(box.right), float(box.bottom), "object")
                 yield from sets.add_boxes(StampedRegions(image.stamp_ns, (found,)))
 
-    def _take_info(self, sets: ObjectSets, message: BagMessage) -> None:
-        try:
-            sets.camera = camera_model_from_msg(
-                message.message, "camera", message.topic, is_rectified=self._config.is_rectified
-            )
-        except CalibrationError as error:
-            sets.camera = None
-            logger.warning("%s", error)
-
     def _image_topic(self, wanted: str) -> str:
         if wanted:
             return named_topic(self._reader, "image", wanted, IMAGE, COMPRESSED_IMAGE)
         used = {self._mask, self._depth}
         topics = self._reader.topics_of(IMAGE, COMPRESSED_IMAGE)
-        return self._only("image", "pictures", [topic.name for topic in topics if topic.name not in used])
+        names = [topic.name for topic in topics if topic.name not in used]
+        return only_topic(self._reader, "image", "pictures", names)
 
     def _boxes_topic(self, wanted: str) -> str:
         if wanted:
             return named_topic(self._reader, "boxes", wanted, *_BOXES)
         topics = [topic.name for topic in self._reader.topics_of(*_BOXES)]
-        return self._only("boxes", "detected objects", [t for t in topics if "ground_truth" not in t] or topics)
-
-    def _only(self, field: str, what: str, names: list[str]) -> str:
-        if len(names) == 1:
-            return names[0]
-        remedy = f"Name it as topics.{field} in --params" if names else "Record one"
-        if field == "boxes":
-            remedy += ", or say where the object is with --box"
-        raise BagError(f"{self._reader.path}: topics of {what}: {', '.join(names) or 'none'}; expected one. {remedy}")
+        names = [name for name in topics if "ground_truth" not in name] or topics
+        remedy = ", or say where the object is with --box"
+        return only_topic(self._reader, "boxes", "detected objects", names, remedy=remedy)
 
     def _type_of(self, name: str) -> str:
         return next(topic.type for topic in self._reader.topics_of(*_BOXES) if topic.name == name)

@@ -1,10 +1,17 @@
-"""Finds the topics of a recording that belong to one camera."""
+"""Finds the topics of a recording that a task uses, and reads the calibration in them."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 from lift3d_ros.bags.discover import CAMERA_INFO
-from lift3d_ros.bags.reader import BagReader
-from lift3d_ros.errors import BagError, nearest_name_hint
+from lift3d_ros.bags.messages import camera_model_from_msg
+from lift3d_ros.bags.reader import BagMessage, BagReader
+from lift3d_ros.errors import BagError, CalibrationError, nearest_name_hint
+from lift3d_ros.types import CameraModel
+
+logger = logging.getLogger(__name__)
 
 
 def named_topic(reader: BagReader, field: str, wanted: str, *kinds: str) -> str:
@@ -24,6 +31,38 @@ def named_topic(reader: BagReader, field: str, wanted: str, *kinds: str) -> str:
             f"{nearest_name_hint(wanted, known)} (of this type: {', '.join(known) or 'none'})"
         )
     return wanted
+
+
+def only_topic(
+    reader: BagReader, field: str, what: str, names: Sequence[str], kinds: Sequence[str] = (), remedy: str = ""
+) -> str:
+    """Return the only topic of those that would do.
+
+    Args:
+        field: its name among the settings `topics`.
+        what: is on the topics, for the user.
+        kinds: message types that the user could record.
+        remedy: what else the user could do.
+
+    Raises:
+        BagError: there is none, or more than one.
+    """
+    if len(names) == 1:
+        return names[0]
+    of_type = f" of type {' or '.join(kinds)}" if kinds else ""
+    do = f"Name it as topics.{field} in --params" if names else "Record one"
+    raise BagError(
+        f"{reader.path}: topics of {what}: {', '.join(names) or 'none'}; expected one{of_type}. {do}{remedy}"
+    )
+
+
+def recorded_camera(message: BagMessage, *, is_rectified: bool) -> CameraModel | None:
+    """Return the camera of a message of CameraInfo; None, with a warning, where it is not usable."""
+    try:
+        return camera_model_from_msg(message.message, "camera", message.topic, is_rectified=is_rectified)
+    except CalibrationError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def calibration_in_the_frame_of(reader: BagReader, topic: str) -> str:

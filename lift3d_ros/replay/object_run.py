@@ -7,7 +7,6 @@ the same input), `timing.jsonl` and `run.json` (what was run).
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ import numpy as np
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.object_requests import PlacedObject, PreparedRequest, RequestReconstructor, mesh_file
 from lift3d_ros.pipelines.object_sets import ObjectRequest
-from lift3d_ros.replay.results import TIMING_FILE, refuse_results, timings_to_json
-from lift3d_ros.replay.run import RUN_FILE, FrameRange
+from lift3d_ros.replay.result_files import writing_results
+from lift3d_ros.replay.results import refuse_results
+from lift3d_ros.replay.run import FrameRange
 
 OBJECTS_FILE = "objects.jsonl"
 MESHES_FOLDER = "meshes"
@@ -56,36 +56,27 @@ def run_requests(
         Lift3dError: the folder cannot be written.
     """
     count, meshes = 0, 0
-    try:
-        (path / MESHES_FOLDER).mkdir(parents=True, exist_ok=True)
-        (path / RUN_FILE).write_text(json.dumps(dict(facts), indent=2) + "\n", encoding="utf-8")
-        with (
-            (path / OBJECTS_FILE).open("w", encoding="utf-8") as results,
-            (path / TIMING_FILE).open("w", encoding="utf-8") as timings,
-        ):
-            for request in itertools.islice(requests, frames.start, frames.stop):
-                prepared: PreparedRequest | None = None
-                placed: PlacedObject | None = None
-                document: dict[str, Any] = {"error": None}
-                try:
-                    prepared = reconstructor.prepare(request)
-                    placed = reconstructor.infer(prepared)
-                    file = mesh_file(path / MESHES_FOLDER, file_pattern, request)
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(placed.glb())
-                    document |= {"file": str(file.relative_to(path.resolve()))}
-                except Lift3dError as error:
-                    logger.warning("%s at %d ns: %s", request.name, request.stamp_ns, error)
-                    document["error"] = str(error)
-                results.write(json.dumps(document | _to_json(request, prepared, placed)) + "\n")
-                if placed is not None:
-                    timings.write(timings_to_json(request.stamp_ns, placed.mesh.timings_s) + "\n")
-                on_result(request, prepared, placed)
-                count, meshes = count + 1, meshes + (placed is not None)
-    except OSError as error:
-        raise Lift3dError(
-            f"{path}: the results cannot be written ({error}); check permissions and free space, or give another folder"
-        ) from None
+    with writing_results(path, OBJECTS_FILE, facts) as files:
+        (path / MESHES_FOLDER).mkdir(exist_ok=True)
+        for request in itertools.islice(requests, frames.start, frames.stop):
+            prepared: PreparedRequest | None = None
+            placed: PlacedObject | None = None
+            document: dict[str, Any] = {"error": None}
+            try:
+                prepared = reconstructor.prepare(request)
+                placed = reconstructor.infer(prepared)
+                file = mesh_file(path / MESHES_FOLDER, file_pattern, request)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(placed.glb())
+                document |= {"file": str(file.relative_to(path.resolve()))}
+            except Lift3dError as error:
+                logger.warning("%s at %d ns: %s", request.name, request.stamp_ns, error)
+                document["error"] = str(error)
+            files.add(document | _to_json(request, prepared, placed))
+            if placed is not None:
+                files.add_timing(request.stamp_ns, placed.mesh.timings_s)
+            on_result(request, prepared, placed)
+            count, meshes = count + 1, meshes + (placed is not None)
     return count, meshes
 
 

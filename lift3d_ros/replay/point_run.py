@@ -7,17 +7,17 @@ the same input; `timing.jsonl` and `run.json` (what was run).
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.errors import CloudError, Lift3dError
+from lift3d_ros.errors import CloudError
 from lift3d_ros.pipelines.cloud_sets import CloudSet, CloudSetEncoder, PreparedCloudSet
 from lift3d_ros.replay.point_results import FEATURES_FILE, FEATURES_FOLDER, features_to_json, write_feature_arrays
-from lift3d_ros.replay.results import TIMING_FILE, timings_to_json
-from lift3d_ros.replay.run import RUN_FILE, FrameRange
+from lift3d_ros.replay.result_files import LastingProblems, writing_results
+from lift3d_ros.replay.results import refuse_results
+from lift3d_ros.replay.run import FrameRange
 from lift3d_ros.types import PointFeatureSet
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,7 @@ def check_unused(path: Path, *, overwrite: bool) -> None:
     Raises:
         Lift3dError: it does.
     """
-    if (path / FEATURES_FILE).exists() and not overwrite:
-        raise Lift3dError(f"{path}: already holds results; replace them with --overwrite, or choose another folder")
+    refuse_results(path / FEATURES_FILE, overwrite=overwrite)
 
 
 def run_encoder(
@@ -51,36 +50,24 @@ def run_encoder(
     Raises:
         Lift3dError: the folder cannot be written.
     """
-    count, told = 0, set[str]()
-    try:
-        if (path / FEATURES_FILE).exists():
-            for earlier in (path / FEATURES_FOLDER).glob("*.npz"):
-                earlier.unlink()
-        (path / FEATURES_FOLDER).mkdir(parents=True, exist_ok=True)
-        (path / RUN_FILE).write_text(json.dumps(dict(facts), indent=2) + "\n", encoding="utf-8")
-        with (
-            (path / FEATURES_FILE).open("w", encoding="utf-8") as results,
-            (path / TIMING_FILE).open("w", encoding="utf-8") as timings,
-        ):
-            for item in itertools.islice(sets, frames.start, frames.stop):
-                try:
-                    prepared = encoder.prepare(item)
-                except CloudError as error:
-                    problems: set[str] = {f"left out: {error}"}
-                else:
-                    result = encoder.infer(prepared)
-                    problems = set(result.problems)
-                    results.write(json.dumps(features_to_json(result, _write_arrays(result, path))) + "\n")
-                    timings.write(timings_to_json(result.stamp_ns, result.timings_s) + "\n")
-                    on_result(prepared, result)
-                    count += 1
-                for problem in sorted(problems - told):
-                    logger.warning("cloud at %d ns: %s", item.stamp_ns, problem)
-                told = problems
-    except OSError as error:
-        raise Lift3dError(
-            f"{path}: the results cannot be written ({error}); check permissions and free space, or give another folder"
-        ) from None
+    count, problems = 0, LastingProblems(logger, "cloud")
+    had_results = (path / FEATURES_FILE).exists()
+    with writing_results(path, FEATURES_FILE, facts) as files:
+        for earlier in (path / FEATURES_FOLDER).glob("*.npz") if had_results else ():
+            earlier.unlink()
+        (path / FEATURES_FOLDER).mkdir(exist_ok=True)
+        for item in itertools.islice(sets, frames.start, frames.stop):
+            try:
+                prepared = encoder.prepare(item)
+            except CloudError as error:
+                problems.tell(item.stamp_ns, [f"left out: {error}"])
+                continue
+            result = encoder.infer(prepared)
+            files.add(features_to_json(result, _write_arrays(result, path)))
+            files.add_timing(result.stamp_ns, result.timings_s)
+            on_result(prepared, result)
+            count += 1
+            problems.tell(item.stamp_ns, sorted(result.problems))
     return count
 
 

@@ -7,16 +7,15 @@ Files of the folder: `skeletons.jsonl` (one line for each set, the same bytes fo
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.keypoint_sets import KeypointSet, KeypointSetLifter
-from lift3d_ros.replay.results import TIMING_FILE, refuse_results, timings_to_json
-from lift3d_ros.replay.run import RUN_FILE, FrameRange
+from lift3d_ros.replay.result_files import LastingProblems, writing_results
+from lift3d_ros.replay.results import refuse_results
+from lift3d_ros.replay.run import FrameRange
 from lift3d_ros.replay.skeleton_results import skeletons_to_json
 from lift3d_ros.types import Skeletons3D
 
@@ -52,26 +51,13 @@ def run_lifter(
     Raises:
         Lift3dError: the folder cannot be written.
     """
-    count, told = 0, set[str]()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / RUN_FILE).write_text(json.dumps(dict(facts), indent=2) + "\n", encoding="utf-8")
-        with (
-            (path / SKELETONS_FILE).open("w", encoding="utf-8") as results,
-            (path / TIMING_FILE).open("w", encoding="utf-8") as timings,
-        ):
-            for item in itertools.islice(sets, frames.start, frames.stop):
-                result = lifter.infer(lifter.prepare(item))
-                for problem in result.problems:
-                    if problem not in told:
-                        logger.warning("keypoints at %d ns: %s", result.stamp_ns, problem)
-                told = set(result.problems)
-                results.write(json.dumps(skeletons_to_json(result)) + "\n")
-                timings.write(timings_to_json(result.stamp_ns, result.timings_s) + "\n")
-                on_result(item, result)
-                count += 1
-    except OSError as error:
-        raise Lift3dError(
-            f"{path}: the results cannot be written ({error}); check permissions and free space, or give another folder"
-        ) from None
+    count, problems = 0, LastingProblems(logger, "keypoints")
+    with writing_results(path, SKELETONS_FILE, facts) as files:
+        for item in itertools.islice(sets, frames.start, frames.stop):
+            result = lifter.infer(lifter.prepare(item))
+            problems.tell(result.stamp_ns, result.problems)
+            files.add(skeletons_to_json(result))
+            files.add_timing(result.stamp_ns, result.timings_s)
+            on_result(item, result)
+            count += 1
     return count

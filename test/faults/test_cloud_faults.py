@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from ros_clouds import cloud_msg
 from ros_system import NodeProcess, Observer
 from sensor_msgs.msg import PointCloud2
@@ -120,10 +119,6 @@ def test_an_encoder_that_cannot_be_opened_is_named_and_opened_once_that_is_corre
 ) -> None:
     """The weights of an untrained model are known, and compared with those of the classifier, when it is opened."""
 
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert observer.call(ChangeState, "/point_features/change_state", request).success
-
     source = find_points("untrained")
     width = source.config.encoder.dims[-1]
     path = classifier(tmp_path / "classes.safetensors", "ab" * 32, width)
@@ -133,7 +128,7 @@ def test_an_encoder_that_cannot_be_opened_is_named_and_opened_once_that_is_corre
         assert status.level == b"\x02"
         _, identity = load_point_network(source)
         assert f"has {identity.weights_sha256[:12]}" in status.message
-        change(Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("point_features", Transition.TRANSITION_DEACTIVATE)
         classifier(path, identity.weights_sha256, width)
-        change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("point_features", Transition.TRANSITION_ACTIVATE)
         node.wait_for("classes chair, table")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from drive import START_NS, Drive
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
 
 from lift3d_ros.bags.messages import stamp_ns
@@ -56,18 +55,14 @@ def test_an_engine_that_cannot_be_opened_is_named_and_opened_once_that_is_correc
     (tmp_path / "onnx").write_text("in the place of the folder")
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
 
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert observer.call(ChangeState, "/bev_detection/change_state", request).success
-
     with NodeProcess("bev_detection", parameters=parameters) as node:
         status = observer.wait_for_status("pipeline", r"the engine cannot be opened: .*/onnx: cannot write")
         assert status.level == b"\x02"
         assert "name another one in LIFT3D_CACHE_DIR" in status.message
         (tmp_path / "onnx").unlink()
         (tmp_path / "onnx").symlink_to(graph_cache / "onnx")
-        change(Transition.TRANSITION_DEACTIVATE)
-        change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("bev_detection", Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("bev_detection", Transition.TRANSITION_ACTIVATE)
         node.wait_for(READY)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_system import NodeProcess, Observer
 from sensor_msgs.msg import Image, RegionOfInterest
@@ -109,20 +108,16 @@ def test_a_folder_that_cannot_be_written_costs_the_file_alone(
 def test_a_model_that_cannot_be_opened_refuses_requests_until_that_is_corrected(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert observer.call(ChangeState, f"{NODE}/change_state", request).success
-
     manifest = tmp_path / "models" / "manifest.yaml"
     with NodeProcess("object_reconstruction", parameters=parameters | {"autostart": False}) as node:
-        change(Transition.TRANSITION_CONFIGURE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_CONFIGURE)
         manifest.write_text("models: {}\n")
-        change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_ACTIVATE)
         status = observer.wait_for_status("pipeline", r"the engine cannot be opened: model 'small'")
         answer = ask(observer)
         manifest.write_text(MANIFEST)
-        change(Transition.TRANSITION_DEACTIVATE)
-        change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_ACTIVATE)
         node.wait_for(READY)
         assert ask(observer).success
     assert status.level == b"\x02"

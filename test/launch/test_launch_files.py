@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,8 +56,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import the module with the launch packages again, in each test with those that it has."""
-    for name in ("launch_node", "launch_perception"):
+    """Import the modules with the launch packages again, in each test with those that it has."""
+    for name in ("launch_description", "launch_node", "launch_perception"):
         monkeypatch.delitem(sys.modules, f"lift3d_ros.nodes.{name}", raising=False)
 
 
@@ -299,6 +299,25 @@ def test_rviz_opens_only_when_asked_for() -> None:
     assert viewer.named["arguments"][2:] == ["-f", "odom"]
     assert viewer.named["namespace"] == "car"
     assert viewer.named["parameters"] == [{"use_sim_time": True}]
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_build_only_starts_no_node_but_a_build_whose_failure_is_the_failure_of_the_launch(path: Path) -> None:
+    entities = described(path)
+    context = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
+    start, *viewer = of_kind(entities, "OpaqueFunction")
+    actions = start.named["function"](context | {"build_only": "true"})
+    assert actions
+    for action in actions:
+        assert action.kind == "Node"
+        assert action.named["arguments"][0] == "--build-only"
+        assert action.named["on_exit"](SimpleNamespace(returncode=0, process_name="a node"), context) is None
+        with pytest.raises(RuntimeError, match="the engines of a node are not built"):
+            action.named["on_exit"](SimpleNamespace(returncode=1, process_name="a node"), context)
+    assert all(one.named["function"](context | {"build_only": "true"}) == [] for one in viewer)
+    with pytest.raises(ConfigError, match="launch argument 'build_only' is 'yess'; expected true or false"):
+        start.named["function"](context | {"build_only": "yess"})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -11,7 +11,6 @@ import pytest
 from builtin_interfaces.msg import Time
 from drive import START_NS, Drive
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from ros_system import DETECTIONS, READY, NodeProcess, Observer, play, running_node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
@@ -176,11 +175,10 @@ def test_a_lifecycle_manager_can_start_stop_and_restart_it(
     }
 
     def change(name: str) -> bool:
-        request = ChangeState.Request(transition=Transition(id=requests[name]))
-        return bool(observer.call(ChangeState, "/bev_detection/change_state", request).success)
+        return observer.transition("bev_detection", requests[name])
 
     def state() -> int:
-        return int(observer.call(GetState, "/bev_detection/get_state", GetState.Request()).current_state.id)
+        return observer.state("bev_detection")
 
     with NodeProcess("bev_detection", parameters=parameters | {"autostart": False}) as node:
         assert not change("activate")
@@ -205,12 +203,11 @@ def test_a_rig_file_is_read_again_at_each_configuring(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
     rig = tmp_path / "rig.yaml"
-    configure = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
     with NodeProcess("bev_detection", parameters=parameters | {"autostart": False, "rig": rig}):
-        assert not observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        assert not observer.transition("bev_detection", Transition.TRANSITION_CONFIGURE)
         observer.wait_for_status("configuration", "rig.yaml: file not found")
         rig.write_text("cameras: {front: {}, left: {}, right: {}}\n", encoding="utf-8")
-        assert observer.call(ChangeState, "/bev_detection/change_state", configure).success
+        assert observer.transition("bev_detection", Transition.TRANSITION_CONFIGURE)
         observer.wait_for_status("configuration", "accepted")
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import re
 import threading
 import time
 from array import array
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_system import NodeProcess, Observer
+from ros_system import NodeProcess, Observer, running_node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from tabletop import (
     CAMERA,
@@ -85,12 +83,8 @@ def observer(observer: Observer) -> Observer:
     return observer
 
 
-@contextlib.contextmanager
-def running(parameters: dict[str, Any], observer: Observer) -> Iterator[NodeProcess]:
-    with NodeProcess("object_reconstruction", parameters=parameters) as node:
-        node.wait_for(READY)
-        observer.wait_for_status("configuration", "accepted")
-        yield node
+def running(parameters: dict[str, Any], observer: Observer) -> AbstractContextManager[NodeProcess]:
+    return running_node(parameters, observer, "object_reconstruction", READY)
 
 
 def ready_robot(observer: Observer) -> Robot:
@@ -289,7 +283,7 @@ def test_long_work_is_cancelled_within_half_a_second_while_the_node_answers_ever
             goal = Goal(observer, resolution=ENDLESS)
             goal.wait_for_stage(stage)
             start_s = time.monotonic()
-            assert observer.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
+            assert observer.state("object_reconstruction")
             answers.append(time.monotonic() - start_s)
             start_s = time.monotonic()
             goal.cancel()
@@ -357,25 +351,21 @@ def test_requests_that_find_no_room_are_refused_and_objects_of_topics_give_way(
 
 
 def test_a_node_that_stops_answers_everybody(parameters: dict[str, Any], observer: Observer) -> None:
-    def change(transition: int) -> bool:
-        asked = ChangeState.Request(transition=Transition(id=transition))
-        return bool(observer.call(ChangeState, f"{NODE}/change_state", asked).success)
-
     with NodeProcess("object_reconstruction", parameters=parameters | {"autostart": False}) as node:
-        assert change(Transition.TRANSITION_CONFIGURE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_CONFIGURE)
         early = ask(observer)
-        assert change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_ACTIVATE)
         node.wait_for(READY)
         running, waiting = Goal(observer, resolution=ENDLESS), Goal(observer)
         running.wait_for_stage("lift")
-        assert change(Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_DEACTIVATE)
         stopped = [goal.result(10.0) for goal in (running, waiting)]
         late = ask(observer)
-        assert change(Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_ACTIVATE)
         assert ask(observer).success
-        assert change(Transition.TRANSITION_DEACTIVATE)
-        assert change(Transition.TRANSITION_CLEANUP)
-        state = observer.call(GetState, f"{NODE}/get_state", GetState.Request()).current_state.id
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("object_reconstruction", Transition.TRANSITION_CLEANUP)
+        state = observer.state("object_reconstruction")
     assert state == State.PRIMARY_STATE_UNCONFIGURED
     assert not early.success
     assert "activate it and ask again" in early.message

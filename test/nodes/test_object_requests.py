@@ -7,7 +7,7 @@ import threading
 import pytest
 from tabletop import START_NS, ball_pixels, camera_image
 
-from lift3d_ros.nodes.base import Job
+from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.nodes.object_requests import PendingRequest, RequestQueue
 from lift3d_ros.pipelines.object_requests import PlacedObject
 from lift3d_ros.pipelines.object_sets import ObjectRequest

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import pytest
 from cloud_layouts import LIDAR, START_NS
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_clouds import cloud_msg, header
-from ros_system import NodeProcess, Observer
+from ros_system import PACED, NodeProcess, Observer, running_node
 from ros_system import play as play_fast
 from sensor_msgs.msg import LaserScan, PointCloud2
 from tf2_msgs.msg import TFMessage
@@ -54,11 +52,7 @@ def parameters(tmp_path: Path) -> dict[str, Any]:
     return {
         "model": str(write_small_weights(tmp_path / "small.safetensors")),
         "topics.cloud": CLOUD_TOPIC,
-        "sync.drop": False,
-        "qos.reliability": "reliable",
-        "qos.depth": 100,
-        "engine.backend": "torch",
-        "engine.threads": 1,
+        **PACED,
     }
 
 
@@ -68,12 +62,8 @@ def observer(observer: Observer) -> Observer:
     return observer
 
 
-@contextlib.contextmanager
-def running(parameters: dict[str, Any], observer: Observer) -> Iterator[NodeProcess]:
-    with NodeProcess("point_features", parameters=parameters) as node:
-        node.wait_for(READY)
-        observer.wait_for_status("configuration", "accepted")
-        yield node
+def running(parameters: dict[str, Any], observer: Observer) -> AbstractContextManager[NodeProcess]:
+    return running_node(parameters, observer, "point_features", READY)
 
 
 def play(bag: Path, *options: str) -> None:
@@ -318,21 +308,17 @@ def test_a_publisher_that_does_not_fit_is_named_with_the_remedy(
 
 
 def test_a_lifecycle_manager_can_start_stop_and_restart_it(parameters: dict[str, Any], observer: Observer) -> None:
-    def change(transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(observer.call(ChangeState, "/point_features/change_state", request).success)
-
     with NodeProcess("point_features", parameters=parameters | {"autostart": False}) as node:
-        assert not change(Transition.TRANSITION_ACTIVATE)
-        assert change(Transition.TRANSITION_CONFIGURE)
+        assert not observer.transition("point_features", Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("point_features", Transition.TRANSITION_CONFIGURE)
         for index in range(2):
-            assert change(Transition.TRANSITION_ACTIVATE)
+            assert observer.transition("point_features", Transition.TRANSITION_ACTIVATE)
             node.wait_for(READY)
             Source(observer).cloud(SCAN.points(0), 100 * index)
             observer.wait_for_messages(FEATURES, index + 1)
-            assert change(Transition.TRANSITION_DEACTIVATE)
-        assert change(Transition.TRANSITION_CLEANUP)
-        state = observer.call(GetState, "/point_features/get_state", GetState.Request()).current_state.id
+            assert observer.transition("point_features", Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("point_features", Transition.TRANSITION_CLEANUP)
+        state = observer.state("point_features")
         assert state == State.PRIMARY_STATE_UNCONFIGURED
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import math
 from array import array
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Vector3
 from known_shapes import CAMERA
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from ros_system import NodeProcess, Observer
+from ros_system import PACED, NodeProcess, Observer, running_node
 from ros_system import play as play_fast
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -64,11 +62,7 @@ def parameters() -> dict[str, Any]:
         "model": "small",
         "topics.keypoints": KEYPOINTS_TOPIC,
         "topics.camera_info": INFO_TOPIC,
-        "sync.drop": False,
-        "qos.reliability": "reliable",
-        "qos.depth": 100,
-        "engine.backend": "torch",
-        "engine.threads": 1,
+        **PACED,
     }
 
 
@@ -78,12 +72,8 @@ def observer(observer: Observer) -> Observer:
     return observer
 
 
-@contextlib.contextmanager
-def running(parameters: dict[str, Any], observer: Observer) -> Iterator[NodeProcess]:
-    with NodeProcess("skeleton_lifting", parameters=parameters) as node:
-        node.wait_for(READY)
-        observer.wait_for_status("configuration", "accepted")
-        yield node
+def running(parameters: dict[str, Any], observer: Observer) -> AbstractContextManager[NodeProcess]:
+    return running_node(parameters, observer, "skeleton_lifting", READY)
 
 
 def play(bag: Path) -> None:
@@ -326,21 +316,17 @@ def test_keypoints_of_a_publisher_that_does_not_fit_are_missed_with_the_remedy(
 
 
 def test_a_lifecycle_manager_can_start_stop_and_restart_it(parameters: dict[str, Any], observer: Observer) -> None:
-    def change(transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(observer.call(ChangeState, "/skeleton_lifting/change_state", request).success)
-
     with NodeProcess("skeleton_lifting", parameters=parameters | {"autostart": False}) as node:
-        assert not change(Transition.TRANSITION_ACTIVATE)
-        assert change(Transition.TRANSITION_CONFIGURE)
+        assert not observer.transition("skeleton_lifting", Transition.TRANSITION_ACTIVATE)
+        assert observer.transition("skeleton_lifting", Transition.TRANSITION_CONFIGURE)
         for index in range(2):
-            assert change(Transition.TRANSITION_ACTIVATE)
+            assert observer.transition("skeleton_lifting", Transition.TRANSITION_ACTIVATE)
             node.wait_for(READY)
             Source(observer).send(keypoints_msg(walking(index)), header=header(100 * index))
             observer.wait_for_messages(SKELETONS, index + 1)
-            assert change(Transition.TRANSITION_DEACTIVATE)
-        assert change(Transition.TRANSITION_CLEANUP)
-        state = observer.call(GetState, "/skeleton_lifting/get_state", GetState.Request()).current_state.id
+            assert observer.transition("skeleton_lifting", Transition.TRANSITION_DEACTIVATE)
+        assert observer.transition("skeleton_lifting", Transition.TRANSITION_CLEANUP)
+        state = observer.state("skeleton_lifting")
         assert state == State.PRIMARY_STATE_UNCONFIGURED
 
 

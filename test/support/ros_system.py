@@ -17,6 +17,8 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
@@ -25,6 +27,14 @@ from lift3d_ros.msg import BevDetectionArray
 
 READY = r" on (torch|onnxruntime); cameras "
 DETECTIONS = "/bev_detection/detections"
+# Parameters of a node that takes every message of a recording that is played at its own rate, and costs little.
+PACED = {
+    "sync.drop": False,
+    "qos.reliability": "reliable",
+    "qos.depth": 100,
+    "engine.backend": "torch",
+    "engine.threads": 1,
+}
 EXECUTABLES = Path(sys.prefix) / "lib" / "lift3d_ros"
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -192,6 +202,15 @@ class Observer:
         assert done.wait(timeout_s), f"service {name} does not answer"
         return future.result()
 
+    def transition(self, node: str, transition: int) -> bool:
+        """Ask a node for a transition of its lifecycle and return whether it was made."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f"/{node}/change_state", request).success)
+
+    def state(self, node: str) -> int:
+        """Return the state of the lifecycle of a node."""
+        return int(self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.id)
+
     def _counts(self) -> dict[str, int]:
         return {topic: len(messages) for topic, messages in self.received.items()}
 
@@ -203,10 +222,12 @@ def play(bag: Path, *options: str, results: str = DETECTIONS) -> None:
 
 
 @contextlib.contextmanager
-def running_node(parameters: dict[str, Any], observer: Observer) -> Iterator[NodeProcess]:
-    """Run the bev_detection node; it is ready, and the observer hears it."""
-    with NodeProcess("bev_detection", parameters=parameters) as node:
-        node.wait_for(READY)
+def running_node(
+    parameters: dict[str, Any], observer: Observer, name: str = "bev_detection", ready: str = READY
+) -> Iterator[NodeProcess]:
+    """Run a node; it is ready, as the line that matches `ready` says, and the observer hears it."""
+    with NodeProcess(name, parameters=parameters) as node:
+        node.wait_for(ready)
         observer.wait_for_status("configuration", "accepted")
         yield node
 

@@ -17,7 +17,8 @@ from lift3d_ros.models.i2p_mae.dino_teacher import DinoTeacher
 from lift3d_ros.models.i2p_mae.projection import IMAGE_SIZE
 from lift3d_ros.models.i2p_mae.teacher import ClipVisionTransformer, SmallTeacher
 from lift3d_ros.models.renaming import Renaming
-from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, header_group, read_header
+from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING, read_header
+from lift3d_ros.pipelines.point_network import header_group
 from lift3d_ros.weights.checkpoint import read_checkpoint
 from lift3d_ros.weights.manifest import sha256_of
 
