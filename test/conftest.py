@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from drive import CAMERAS
+from shared_files import remove_left_files
 
 from lift3d_ros.pipelines.bev_graph import exported_graph
 from lift3d_ros.weights.manifest import find_model
@@ -64,6 +66,14 @@ def shared_dir() -> Path:
     if not (root / "data").is_dir():
         pytest.skip(f"no reference data: {root}/data does not exist; set LIFT3D_SHARED_DIR")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def removed_shared_memory() -> Iterator[None]:
+    """What processes that had to be killed leave in /dev/shm does not stay there until the machine restarts."""
+    began_s = time.time()
+    yield
+    remove_left_files(began_s)
 
 
 @pytest.fixture(scope="session")

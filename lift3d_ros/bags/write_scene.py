@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,21 +17,33 @@ from lift3d_ros.datasets.trajectory import Trajectory
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.geometry.rigid import invert
 from lift3d_ros.geometry.rotations import matrix_to_quaternion
+from lift3d_ros.pipelines.keypoint_sets import StampedKeypoints
 
 ODOM_FRAME = "odom"
 POINTS_TOPIC = "/points"
 
 _POSE_PERIOD_NS = 50_000_000
 _POSE_MARGIN_NS = 200_000_000
-_FIRST_DELAY_NS, _DELAY_STEP_NS = 25_000_000, 5_000_000
+_FIRST_DELAY_NS, _DELAY_STEP_NS, _KEYPOINTS_DELAY_NS = 25_000_000, 5_000_000, 50_000_000
 
 
-def write_scene(scene: Scene, out: Path, *, storage: str = "mcap", overwrite: bool = False) -> int:
+def write_scene(
+    scene: Scene,
+    out: Path,
+    *,
+    storage: str = "mcap",
+    overwrite: bool = False,
+    keypoints: Mapping[str, Sequence[StampedKeypoints]] | None = None,
+) -> int:
     """Write `scene` as a recording at `out`.
 
     Pictures and calibration of each camera, /tf_static, /tf and /odom at 20 Hz (/tf also at each stamp at which the
     pose is known), /ground_truth/boxes where boxes are labelled and /points where lidar exists. The frame `odom` has
     its origin at the first frame. Messages are logged 25 to 50 ms after their stamps, by camera.
+
+    Args:
+        keypoints: camera -> what a keypoint detector found in its pictures, for ``<camera>/keypoints``; they are logged
+            50 ms after their stamps.
 
     Returns:
         The number of messages.
@@ -43,6 +55,8 @@ def write_scene(scene: Scene, out: Path, *, storage: str = "mcap", overwrite: bo
     topics = _camera_topics(scene)
     trajectory = _odometry(scene)
     events = [_static_event(scene), *_motion_events(scene, trajectory), *_frame_events(scene, topics)]
+    for camera, found in (keypoints or {}).items():
+        events += [_keypoint_event(f"{topics[camera]}/keypoints", one) for one in found]
     with BagWriter(out, storage=storage, overwrite=overwrite) as writer:
         for _, write in tqdm(sorted(events, key=lambda event: event[0]), desc=f"writing {out.name}", unit="msg"):
             write(writer)
@@ -113,6 +127,11 @@ def _frame_events(scene: Scene, topics: Mapping[str, str]) -> Iterator[_Event]:
             )
             yield log_ns, write
         yield frame.stamp_ns + _FIRST_DELAY_NS, partial(_write_labels, frame=frame, lidar=scene.lidar)
+
+
+def _keypoint_event(topic: str, keypoints: StampedKeypoints) -> _Event:
+    log_ns = keypoints.stamp_ns + _KEYPOINTS_DELAY_NS
+    return log_ns, partial(BagWriter.keypoints, topic=topic, keypoints=keypoints, log_ns=log_ns)
 
 
 def _write_picture(

@@ -204,6 +204,15 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.stop(LAST_RESULT_S)
         return TransitionCallbackReturn.SUCCESS
 
+    def destroy_node(self) -> None:
+        """Free everything, shared memory of the middleware too.
+
+        The state machine of a lifecycle node of rclpy holds the node of the middleware, and rclpy leaves both alive:
+        the process would end with its segments still in /dev/shm.
+        """
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def stop(self, timeout_s: float) -> None:
         """Stop inputs and worker; safe to call twice.
 

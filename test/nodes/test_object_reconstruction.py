@@ -35,7 +35,7 @@ from untrained_lrm import NAME, add_untrained_lrm, usual_density
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lift3d_ros.action import ReconstructObject as ReconstructAction
-from lift3d_ros.msg import StageTiming
+from lift3d_ros.msg import BevDetectionArray, StageTiming
 from lift3d_ros.nodes.messages import image_msg
 from lift3d_ros.nodes.object_messages import HAS_SHAPE_MSGS
 from lift3d_ros.nodes.object_reconstruction_config import OUTPUT_TOPICS
@@ -87,9 +87,9 @@ def running(parameters: dict[str, Any], observer: Observer) -> AbstractContextMa
     return running_node(parameters, observer, "object_reconstruction", READY)
 
 
-def ready_robot(observer: Observer) -> Robot:
+def ready_robot(observer: Observer, boxes: type[Any] = BevDetectionArray) -> Robot:
     """Return a robot whose camera is calibrated and mounted."""
-    robot = Robot(observer)
+    robot = Robot(observer, boxes)
     robot.calibrate()
     robot.mount()
     return robot
@@ -181,6 +181,29 @@ def test_a_detected_object_becomes_a_mesh_in_metres_where_its_box_is(
     (path,) = (tmp_path / "meshes").iterdir()
     assert path.name == f"ball_7_{START_NS}.glb"
     assert len(loaded(path.read_bytes()).vertices) == len(points)
+
+
+def test_an_object_that_a_2d_detector_found_becomes_a_mesh(
+    tmp_path: Path, parameters: dict[str, Any], observer: Observer
+) -> None:
+    vision = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed")
+    box = ball_pixels()
+    found = vision.Detection2D(id="7")
+    found.bbox.center.position.x, found.bbox.center.position.y = box.left + box.width / 2, box.top + box.height / 2
+    found.bbox.size_x, found.bbox.size_y = float(box.width), float(box.height)
+    for label, score in (("balloon", 0.2), ("ball", 0.9)):
+        found.results.append(vision.ObjectHypothesisWithPose())
+        found.results[-1].hypothesis.class_id, found.results[-1].hypothesis.score = label, score
+    with running(parameters | {"topics.boxes_type": "vision_msgs"}, observer):
+        robot = ready_robot(observer, vision.Detection2DArray)
+        robot.show(0)
+        time.sleep(0.2)  # picture and boxes are on topics of their own
+        robot.publish_boxes(vision.Detection2DArray(header=header(0), detections=[found]))
+        observer.wait_for_messages(TIMING, 1)
+        status = observer.wait_for_status("pipeline", "untrained weights")
+    values = {value.key: value.value for value in status.values}
+    assert (values["size from"], values["cut out by"]) == ("unknown", "grabcut")
+    assert [path.name for path in (tmp_path / "meshes").iterdir()] == [f"ball_7_{START_NS}.glb"]
 
 
 def test_the_service_gives_a_mesh_of_side_1_where_nothing_tells_its_size(
@@ -396,7 +419,7 @@ def test_a_label_cannot_lead_out_of_the_folder(tmp_path: Path, parameters: dict[
         pytest.param({"model": "triposr"}, r"lift3d weights import FILE --as triposr", id="no weights"),
         pytest.param({"topics.image": ""}, r"'topics.image' is empty, and 'topics.boxes' is not", id="no topic"),
         pytest.param({"topics.depth": "my depth"}, r"'topics.depth': 'my depth' is not a topic name", id="topic"),
-        pytest.param({"topics.boxes_type": "vision_msgs"}, r"Detection2DArray is not there", id="no 2D boxes"),
+        pytest.param({"topics.boxes_type": "vision"}, r"'topics.boxes_type' is 'vision'", id="boxes of no known type"),
         pytest.param({"output.file": "../{label}"}, r"'output.file' is '../\{label\}', which leads to", id="outside"),
         pytest.param({"output.file": "/tmp/x"}, r"'output.file' is '/tmp/x', which leads to /tmp/x.glb", id="absolute"),
         pytest.param({"output.file": '"{lable}"'}, r"expected a file name with the placeholders", id="placeholder"),

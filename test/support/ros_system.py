@@ -79,6 +79,11 @@ class NodeProcess:
             assert status in (0, 2, 130, -signal.SIGINT), f"exit status {status}:\n{self.output}"
 
     @property
+    def pid(self) -> int:
+        """Its number in the system."""
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything printed so far."""
         with self._changed:
@@ -101,10 +106,14 @@ class NodeProcess:
         self._reader.join(10.0)
         return status
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def interrupt(self) -> int:
         """Send what Ctrl-C sends and return the exit status."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self.send_signal(signal.SIGINT)
         try:
             return self.wait(30.0)
         except subprocess.TimeoutExpired:
@@ -219,6 +228,17 @@ def play(bag: Path, *options: str, results: str = DETECTIONS) -> None:
     """Play a recording to its end, as fast as the node gives results."""
     player = NodeProcess("bag_player", str(bag), "--rate", "0", "--wait-for", results, *options)
     assert player.wait(120.0) == 0, player.output
+
+
+def run_to_its_end(command: list[str], timeout_s: float) -> tuple[int, str]:
+    """Run a program that starts nodes, and return exit status and output; it is interrupted, so that they end too."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            output = process.communicate(timeout=timeout_s)[0]
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+    return process.returncode, output
 
 
 @contextlib.contextmanager

@@ -36,11 +36,11 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 class Robot:
     """The publishers; times are milliseconds after the first picture."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, boxes: type[Any] = BevDetectionArray) -> None:
         self._observer, create = observer, observer.node.create_publisher
         self._images, self._infos = create(Image, IMAGE_TOPIC, 20), create(CameraInfo, INFO_TOPIC, 20)
         self._boxes, self._static = (
-            create(BevDetectionArray, BOXES_TOPIC, 20),
+            create(boxes, BOXES_TOPIC, 20),
             create(TFMessage, "/tf_static", _LATCHED),
         )
         publishers = (self._images, self._infos, self._boxes)
@@ -55,6 +55,10 @@ class Robot:
         pose, size = Pose(position=Point(x=x, y=y, z=z)), Vector3(x=2 * RADIUS_M, y=2 * RADIUS_M, z=2 * RADIUS_M)
         boxes = [BevDetection(pose=pose, size=size, label=label, score=0.9, track_id=track) for track in track_ids]
         self._boxes.publish(BevDetectionArray(header=header(ms, "base_link"), detections=boxes))
+
+    def publish_boxes(self, message: Any) -> None:
+        """Publish boxes of any kind."""
+        self._boxes.publish(message)
 
     def see(self, ms: int) -> None:
         """Show a picture and what is detected in it."""
