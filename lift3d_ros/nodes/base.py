@@ -159,16 +159,18 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             if self._config_error is not None:
                 raise self._config_error
             self.check()
-        except Lift3dError as error:
+            if self._timing is None:
+                self.open_outputs()
+                self._timing = TimingOutput(self)
+        except Exception as error:  # rclpy would swallow what is not expected
+            if not isinstance(error, Lift3dError):
+                error = Lift3dError(f"cannot be configured: {type(error).__name__}: {error}")
             self.refusal = error
             self.get_logger().error(str(error))
             self.diagnostics.set("configuration", Status(Level.ERROR, str(error)))
             return TransitionCallbackReturn.FAILURE
         self.refusal = None
         self.diagnostics.set("configuration", Status(Level.OK, "accepted"))
-        if self._timing is None:
-            self._timing = TimingOutput(self)
-            self.open_outputs()
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

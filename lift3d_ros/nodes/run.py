@@ -73,7 +73,15 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    node = make_node()
+    try:
+        node = make_node()
+    except KeyboardInterrupt:
+        rclpy.try_shutdown()
+        return 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # it was interrupted, which takes the middleware away from under what is being made
     try:
         if BUILD_ONLY in sys.argv:
             return build_engines(node)
