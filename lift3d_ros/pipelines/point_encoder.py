@@ -36,7 +36,7 @@ class PointEncoderConfig:
     )
     device: str = setting("cpu", "device of the torch backend, for example cpu or cuda:0")
     num_threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
-    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
+    backend: Literal["auto", "onnxruntime", "torch", "openvino", "tensorrt", "tensorrt_rtx"] = setting(
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
     max_crops: int = setting(

@@ -31,7 +31,7 @@ class EncoderConfig:
 class RuntimeConfig:
     """How the network is executed."""
 
-    backend: Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"] = setting(
+    backend: Literal["auto", "onnxruntime", "torch", "openvino", "tensorrt", "tensorrt_rtx"] = setting(
         PointEncoderConfig.backend,
         "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed",
     )
