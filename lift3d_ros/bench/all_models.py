@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Literal, cast
 
 from lift3d_ros.bench.model_run import RunAnswer, ask_model_run
 from lift3d_ros.bench.result_file import BenchSettings, ModelResult, NotRun
@@ -61,6 +62,6 @@ def _pairs(models: Sequence[str], backends: Sequence[str]) -> Iterator[tuple[str
 
 
 def _engine(backend: str, settings: BenchSettings) -> EngineConfig:
-    if backend != "torch":
-        return EngineConfig("onnxruntime", threads=settings.threads)
-    return EngineConfig("torch", settings.device, settings.precision, threads=settings.threads)
+    if backend == "torch":
+        return EngineConfig("torch", settings.device, settings.precision, threads=settings.threads)
+    return EngineConfig(cast('Literal["onnxruntime", "openvino"]', backend), threads=settings.threads)

@@ -101,12 +101,18 @@ def _differences(old: ModelResult, new: ModelResult) -> Iterator[Difference]:
     for name, figure_of, more_is_better in _figures(old):
         before = [value for run in old.repeats if (value := figure_of(run)) is not None]
         after = [value for run in new.repeats if (value := figure_of(run)) is not None]
-        if not before or not after or min(*before, *after) <= 0:
-            continue
-        first, second = statistics.median(before), statistics.median(after)
-        is_noise = min(len(before), len(after)) < 2 or (max(before) >= min(after) and max(after) >= min(before))
-        worse = first / second if more_is_better else second / first
-        yield Difference(old.model, old.backend, name, first, second, worse, is_noise)
+        if before and after and min(*before, *after) > 0:
+            yield difference_of(old, name, before, after, more_is_better)
+
+
+def difference_of(
+    result: ModelResult, figure: str, before: Sequence[float], after: Sequence[float], more_is_better: bool
+) -> Difference:
+    """Compare one figure of the repeats of two files, above 0 in all of them."""
+    first, second = statistics.median(before), statistics.median(after)
+    is_noise = min(len(before), len(after)) < 2 or (max(before) >= min(after) and max(after) >= min(before))
+    worse = first / second if more_is_better else second / first
+    return Difference(result.model, result.backend, figure, first, second, worse, is_noise)
 
 
 def _figures(result: ModelResult) -> Iterator[tuple[str, FigureOf, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import threading
 import time
@@ -11,12 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lift3d_ros.bench.memory import process_bytes
 from lift3d_ros.sync.ahead import prepared_ahead
 from lift3d_ros.sync.mailbox import Mailbox
 
 STEP_NS = 100_000_000
 """Between the stamps of frames that do not come at a rate of their own."""
 _LEAST_FRAMES = 3
+_YARDSTICK, _YARDSTICK_CALLS = bytes(4_000_000), 9
 
 
 class BenchPipeline(Protocol):
@@ -47,12 +50,21 @@ class Latency:
 
 @dataclass(frozen=True)
 class BackToBack:
-    """One frame after another, each prepared and inferred before the next; `cpu_cores` is CPU time over time."""
+    """One frame after another, each prepared and inferred before the next.
+
+    Args:
+        cpu_cores: CPU time over time; 1.0 is one core.
+        resident_bytes: memory of the process at the end; None where the system does not tell.
+        yardstick_ms: CPU time of a fixed calculation on one core, before and after the frames; it grows where the
+            machine is slower or busier, and what is divided by it grows less.
+    """
 
     frames: int
     rate_hz: float
     latency: Latency
     cpu_cores: float
+    resident_bytes: int | None
+    yardstick_ms: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ class Paced:
         latency: from the arrival of a frame to its result.
         jitter_ms: standard deviation of the times between results.
         cpu_cores: CPU time over time; 1.0 is one core.
+        resident_bytes: memory of the process at the end; None where the system does not tell.
     """
 
     input_rate_hz: float
@@ -76,12 +89,14 @@ class Paced:
     latency: Latency
     jitter_ms: float
     cpu_cores: float
+    resident_bytes: int | None
 
 
 def run_back_to_back(pipeline: BenchPipeline, frame_at: FrameAt, seconds: float) -> BackToBack:
     """Run for `seconds`, and for three frames at least."""
     pipeline.reset()  # stamps start from 0
     latencies_s: list[float] = []
+    yardstick_s = _yardstick_s()
     cpu_s, start_s = time.process_time(), time.monotonic()
     while len(latencies_s) < _LEAST_FRAMES or time.monotonic() - start_s < seconds:
         frame = frame_at(len(latencies_s) * STEP_NS)
@@ -91,7 +106,10 @@ def run_back_to_back(pipeline: BenchPipeline, frame_at: FrameAt, seconds: float)
     elapsed_s = time.monotonic() - start_s
     cores = (time.process_time() - cpu_s) / elapsed_s
     count = len(latencies_s)
-    return BackToBack(count, round(count / elapsed_s, 3), latency_of(latencies_s), round(cores, 3))
+    yardstick_ms = round(1e3 * statistics.median([*yardstick_s, *_yardstick_s()]), 4)
+    return BackToBack(
+        count, round(count / elapsed_s, 3), latency_of(latencies_s), round(cores, 3), _resident(), yardstick_ms
+    )  # fmt: skip
 
 
 def run_paced(pipeline: BenchPipeline, frame_at: FrameAt, rate_hz: float, seconds: float) -> Paced:
@@ -136,7 +154,23 @@ def run_paced(pipeline: BenchPipeline, frame_at: FrameAt, rate_hz: float, second
         latency=latency_of(latencies_s),
         jitter_ms=round(1e3 * statistics.pstdev(gaps_s.tolist()), 3) if len(gaps_s) > 1 else 0.0,
         cpu_cores=round((time.process_time() - cpu_s) / elapsed_s, 3),
+        resident_bytes=_resident(),
     )
+
+
+def _resident() -> int | None:
+    found = process_bytes()
+    return None if found is None else found[0]
+
+
+def _yardstick_s() -> list[float]:
+    """Return CPU times of a calculation whose code depends on no package, only on OpenSSL and the processor."""
+    times_s = []
+    for _ in range(_YARDSTICK_CALLS):
+        start_s = time.thread_time()
+        hashlib.sha256(_YARDSTICK)
+        times_s.append(time.thread_time() - start_s)
+    return times_s
 
 
 def latency_of(latencies_s: Sequence[float]) -> Latency:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("lift3d_ros", "torch", "numpy", "onnxruntime", "numba", "tensorrt")
+_PACKAGES = ("lift3d_ros", "torch", "numpy", "onnxruntime", "openvino", "numba", "tensorrt")
 
 
 def describe_machine(device: str) -> dict[str, Any]:

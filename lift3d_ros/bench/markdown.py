@@ -6,9 +6,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from lift3d_ros.bench.model_run import RunAnswer
-from lift3d_ros.bench.result_file import BenchResults, ModelResult
-
-_REFERENCE_BACKEND = "onnxruntime"
+from lift3d_ros.bench.result_file import BenchResults, ModelResult, reference_of
 
 
 def markdown(files: Sequence[BenchResults]) -> str:
@@ -18,7 +16,9 @@ def markdown(files: Sequence[BenchResults]) -> str:
 
 def _lines(file: BenchResults) -> Iterator[str]:
     machine, versions = file.machine, file.machine.versions
-    runtimes = ", ".join(f"{name} {versions[name]}" for name in ("python", "onnxruntime", "torch") if name in versions)
+    runtimes = ", ".join(
+        f"{name} {versions[name]}" for name in ("python", "onnxruntime", "openvino", "torch") if name in versions
+    )
     gpu = "" if machine.gpu is None else f", {machine.gpu.name}"
     yield (
         f"{machine.processor}, {machine.cores} cores, {machine.memory_gb:g} GB{gpu}; {file.power.text()}; {runtimes}; "
@@ -38,10 +38,7 @@ def _start_table(results: Sequence[ModelResult]) -> Iterator[str]:
     yield "| model | backend | torch loaded | first result | resident | peak |"
     yield "|---|---|---|---|---|---|"
     for result in results:
-        reference = next(
-            (r for r in results if r.model == result.model and r.backend == _REFERENCE_BACKEND and r is not result),
-            None,
-        )
+        reference = reference_of(results, result)
         first = _with_ratio(result, reference, lambda run: run.start.first_result_s, "{:.2f} s")
         resident = _with_ratio(result, reference, lambda run: _megabytes(run.start.resident_bytes), "{:.0f} MB")
         peak = _with_ratio(result, reference, lambda run: _megabytes(run.start.peak_bytes), "{:.0f} MB")
@@ -51,7 +48,7 @@ def _start_table(results: Sequence[ModelResult]) -> Iterator[str]:
 
 def _run_table(file: BenchResults) -> Iterator[str]:
     rates = [f"at {rate:g} Hz" for rate in file.settings.rates_hz]
-    columns = ["model", "backend", "frames/s", "p50 / p90 / p99", "CPU cores"]
+    columns = ["model", "backend", "frames/s", "p50 / p90 / p99", "CPU cores", "memory"]
     columns += [f"{rate}: results/s, missed, p50, jitter" for rate in rates]
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
@@ -68,6 +65,7 @@ def _run_table(file: BenchResults) -> Iterator[str]:
             f"{statistics.median(run.rate_hz for run in runs):.1f}",
             " / ".join(f"{value:.0f}" for value in latency) + " ms",
             f"{statistics.median(run.cpu_cores for run in runs):.2f}",
+            _with_ratio(result, None, _resident_after_runs, "{:.0f} MB"),
             *(_paced_cell(result, number) for number in range(len(rates))),
         ]
         yield f"| {' | '.join(cells)} |"
@@ -97,6 +95,12 @@ def _with_ratio(
 def _median(result: ModelResult, figure_of: Callable[[RunAnswer], float | None]) -> float | None:
     values = [value for run in result.repeats if (value := figure_of(run)) is not None]
     return statistics.median(values) if values else None
+
+
+def _resident_after_runs(run: RunAnswer) -> float | None:
+    """Return the largest memory at the end of a run, MB."""
+    ends = [part.resident_bytes for part in (run.back_to_back, *run.paced) if part is not None]
+    return _megabytes(max((end for end in ends if end is not None), default=None))
 
 
 def _megabytes(count: int | None) -> float | None:

@@ -23,6 +23,8 @@ from lift3d_ros.config import from_mapping
 from lift3d_ros.errors import ConfigError
 
 FORMAT = "lift3d bench all 1"
+REFERENCE_BACKEND = "onnxruntime"
+"""What the other backends of a model are set against."""
 _LARGEST_FILE = 16 << 20
 
 
@@ -93,6 +95,13 @@ class BenchResults:
     settings: BenchSettings
     results: tuple[ModelResult, ...] = ()
     not_run: tuple[NotRun, ...] = field(default=())
+
+
+def reference_of(results: Sequence[ModelResult], result: ModelResult) -> ModelResult | None:
+    """Return the same model with the reference backend; None for that backend itself."""
+    return next(
+        (r for r in results if r.model == result.model and r.backend == REFERENCE_BACKEND and r is not result), None
+    )
 
 
 def new_results(

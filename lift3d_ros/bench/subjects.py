@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +12,21 @@ import numpy as np
 from lift3d_ros.bench.encoder import scene_of
 from lift3d_ros.bench.feeding import BenchPipeline, FrameAt
 from lift3d_ros.bench.lifter import frame_of
+from lift3d_ros.bench.reconstructor import reconstructor_of, round_object
+from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.errors import EngineError
 from lift3d_ros.geometry.rig import load_rig
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, open_bev_engine
+from lift3d_ros.pipelines.object_engine import (
+    field_signature,
+    find_lrm,
+    load_lrm_network,
+    open_lrm_engine,
+    planes_signature,
+)
+from lift3d_ros.pipelines.object_graph import export_lrm_graphs, field_path, plain_config
+from lift3d_ros.pipelines.object_surface import SurfaceConfig
 from lift3d_ros.pipelines.point_encoder import PointEncoder, PointEncoderConfig
 from lift3d_ros.pipelines.point_engine import open_point_engine
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine
@@ -53,6 +65,8 @@ def open_subject(model: str, config: EngineConfig) -> Subject:
         return lifter_subject(model, config)
     if method == "i2p_mae":
         return encoder_subject(model, config)
+    if method == "lrm":
+        return reconstructor_subject(model, config)
     raise EngineError(f"model '{model}': 'lift3d bench all' has no workload for method '{method}'; leave it out")
 
 
@@ -96,6 +110,32 @@ def encoder_subject(model: str, config: EngineConfig) -> Subject:
     cloud = scene_of(_OBJECTS, _POINTS)
     workload = f"{_OBJECTS} boxes with {_POINTS} points each"
     return Subject(encoder, lambda stamp_ns: dataclasses.replace(cloud, stamp_ns=stamp_ns), workload)
+
+
+def reconstructor_subject(model: str, config: EngineConfig) -> Subject:
+    """Return the reconstructor on one picture; the surface is that of a known shape, so that every mesh is as large."""
+    if config.backend != "torch":
+        model = str(_lrm_graph(model))
+    surface, frame = SurfaceConfig(), round_object()
+    reconstructor = reconstructor_of(open_lrm_engine(model, config), surface)
+    height, width = frame.picture.shape[:2]
+    workload = f"a picture of {width}x{height} with a mask, mesh of {surface.resolution} cells"
+    return Subject(reconstructor, lambda stamp_ns: dataclasses.replace(frame, stamp_ns=stamp_ns), workload)
+
+
+def _lrm_graph(model: str) -> Path:
+    """Return the graphs of a reconstructor in the cache; nodes take them from `lift3d export` only."""
+    source = find_lrm(model)
+
+    def export(path: Path) -> None:
+        network, identity = load_lrm_network(source)
+        export_lrm_graphs(network, identity, planes_signature(source.config), field_signature(source.config), path)
+
+    facts = {"weights_sha256": source.sha256, "seed": source.seed, "config": plain_config(source.config)}
+    path = cached_graph(model, facts, export)
+    if not field_path(path).is_file():  # the second of the two was not written
+        path = cached_graph(model, facts, export, is_remade=True)
+    return path
 
 
 def _picture(width: int, height: int, seed: int) -> UInt8Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -270,5 +271,6 @@ def _engines(args: argparse.Namespace, *, has_graphs: bool = True) -> tuple[Engi
             engines.append(EngineConfig("onnxruntime", threads=args.threads))
             continue
         graphs = (True, False) if has_graphs and args.device.startswith("cuda") else (False,)
-        engines += [EngineConfig("torch", args.device, args.dtype, graph, args.threads) for graph in graphs]
+        of_torch = EngineConfig("torch", args.device, args.dtype, threads=args.threads)
+        engines += [dataclasses.replace(of_torch, cuda_graph=graph) for graph in graphs]
     return tuple(engines)

@@ -33,6 +33,10 @@ class DeviceMemory(Protocol):
     def gpu(self) -> Gpu:
         """The device."""
 
+    @property
+    def index(self) -> int:
+        """Its number."""
+
     def free_bytes(self) -> int:
         """Return how much memory of the device is free."""
 
@@ -67,6 +71,20 @@ class DeviceMemory(Protocol):
         """Fill device memory with zeros, in the stream."""
 
 
+def device_index(device: str) -> int:
+    """Return the number of the GPU that ``engine.device`` names; ``cpu``, its default, stands for the first one.
+
+    Raises:
+        EngineError: not the name of a GPU.
+    """
+    number = device.removeprefix("cuda").removeprefix(":") or "0"
+    if device != "cpu" and not (device.startswith("cuda") and number.isdecimal()):
+        raise EngineError(
+            f"engine.device '{device}': a GPU is cuda or cuda:0, cuda:1, ...; cpu stands for the first one"
+        )
+    return 0 if device == "cpu" else int(number)
+
+
 class CudaDevice:
     """One device in the primary context of this process, which other libraries share."""
 
@@ -90,6 +108,7 @@ class CudaDevice:
             raise EngineError(
                 f"engine.device 'cuda:{index}': this machine has {count.value} CUDA devices, from cuda:0 on"
             )
+        self.index = index
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(index))
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)

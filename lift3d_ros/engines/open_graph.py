@@ -1,4 +1,4 @@
-"""Opens an exported graph on ONNX Runtime or TensorRT; imports no torch."""
+"""Opens an exported graph on ONNX Runtime, OpenVINO or TensorRT; imports no torch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
-from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine
+from lift3d_ros.engines.cuda_memory import device_index
+from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine, Provider
 from lift3d_ros.engines.protocol import GraphEngine, Shapes
 
 if TYPE_CHECKING:
+    from lift3d_ros.engines.openvino_engine import OpenVinoPrecision
     from lift3d_ros.engines.tensorrt_builder import Precision
 
-GRAPH_BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+GraphBackend = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
+GRAPH_BACKENDS: tuple[GraphBackend, ...] = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
 
 OpenedT = TypeVar("OpenedT")
 
@@ -27,15 +30,18 @@ class GraphRuntime:
     """How a graph is executed.
 
     Args:
-        device: of TensorRT; ``cpu``, the default of all backends, stands for the first GPU.
+        device: of TensorRT and of the GPU providers of ONNX Runtime; ``cpu``, the default of all backends, stands for
+            the first GPU.
+        provider: of ONNX Runtime.
         builds_beside: serve with ONNX Runtime while a TensorRT engine is built, and switch to it then.
     """
 
-    backend: Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
+    backend: GraphBackend
     device: str = "cpu"
     precision: Precision = "float32"
     threads: int = 0
     builds_beside: bool = False
+    provider: Provider = "cpu"
 
 
 def open_graph(
@@ -52,7 +58,11 @@ def open_graph(
         EngineError: the backend is not installed, has no GPU, or cannot build the engine.
     """
     if runtime.backend == "onnxruntime":
-        return OnnxRuntimeEngine(path, runtime.threads)
+        return OnnxRuntimeEngine(path, runtime.threads, runtime.provider, device_index(runtime.device))
+    if runtime.backend == "openvino":
+        from lift3d_ros.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(path, runtime.threads, cast("OpenVinoPrecision", runtime.precision))
     from lift3d_ros.engines.engine_cache import EngineCache
     from lift3d_ros.engines.switching_engine import SwitchingEngine
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, find_engine, obtain_engine, open_device

@@ -3,6 +3,8 @@
 An engine knows names, shapes and types of tensors; it knows no model. State tensors (the BEV memory)
 are fed back by the engine itself from one run to the next, so they stay on its device and never
 appear among the inputs and outputs of :meth:`Engine.run`.
+
+Inputs are numpy arrays or tensors of any library that speaks DLPack, in host memory or on the engine's device.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.engines.device_tensor import DeviceTensor, SupportsDlpack
 from lift3d_ros.errors import EngineError, nearest_name_hint
 
 Arrays = dict[str, NDArray[Any]]
+Inputs = Mapping[str, "NDArray[Any] | SupportsDlpack"]
+Tensors = Mapping[str, SupportsDlpack]
 # Smallest, usual and largest shape of a tensor whose sizes may differ from run to run.
 Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
@@ -29,7 +34,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
     dtype: str = "float32"
 
-    def fits(self, array: NDArray[Any]) -> bool:
+    def fits(self, array: NDArray[Any] | DeviceTensor) -> bool:
         """Return whether `array` has this shape and type."""
         return (
             array.dtype.name == self.dtype
@@ -118,11 +123,18 @@ class Engine(Protocol):
     def new_state(self) -> EngineState:
         """Return fresh state buffers."""
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], state: EngineState) -> Arrays:
-        """Run once, update `state` and return the declared outputs by name.
+    def run(self, inputs: Inputs, state: EngineState) -> Arrays:
+        """Run once, update `state` and return the declared outputs by name, in host memory.
 
         Raises:
             EngineError: an input is missing, unknown or of another shape or type than declared.
+        """
+
+    def run_on_device(self, inputs: Inputs, state: EngineState) -> Tensors:
+        """Run as :meth:`run` does, and return the outputs where they were computed, without a copy.
+
+        Each speaks DLPack: ``torch.from_dlpack`` takes it, and ``numpy.from_dlpack`` what lies in host memory. No later
+        run writes to them. Inputs are read where they lie if that is host memory or the device of the engine.
         """
 
 
@@ -139,7 +151,7 @@ def profile_of(smallest: Arrays, usual: Arrays, largest: Arrays) -> dict[str, Sh
     return {name: (smallest[name].shape, usual[name].shape, largest[name].shape) for name in usual}
 
 
-def check_inputs(signature: EngineSignature, inputs: Mapping[str, NDArray[Any]]) -> None:
+def check_inputs(signature: EngineSignature, inputs: Mapping[str, NDArray[Any] | DeviceTensor]) -> None:
     """Compare `inputs` with the declared tensors.
 
     Raises:

@@ -8,13 +8,25 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from numpy.typing import NDArray
 
-from lift3d_ros.engines.protocol import Arrays, Engine, EngineSignature, EngineState, GraphEngine
+from lift3d_ros.engines.device_tensor import WrongDeviceError, take_all
+from lift3d_ros.engines.protocol import (
+    Arrays,
+    Engine,
+    EngineSignature,
+    EngineState,
+    GraphEngine,
+    Inputs,
+    Tensors,
+    check_inputs,
+)
 from lift3d_ros.engines.tensorrt_engine import ShapeOutsideProfileError
 from lift3d_ros.errors import EngineError
+
+ResultT = TypeVar("ResultT")
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +101,24 @@ class SwitchingEngine:
         """Return fresh state buffers."""
         return SwitchingState(self._current())
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], state: EngineState) -> Arrays:
+    def run(self, inputs: Inputs, state: EngineState) -> Arrays:
         """Run once on the engine that serves; see :meth:`lift3d_ros.engines.protocol.Engine.run`.
 
         Where the preferred engine fails, this run is done by the fallback, and so are all later ones.
         """
+        return self._serve(inputs, state, lambda engine, carried: engine.run(inputs, carried))
+
+    def run_on_device(self, inputs: Inputs, state: EngineState) -> Tensors:
+        """Run once; see :meth:`lift3d_ros.engines.protocol.Engine.run_on_device`."""
+        return self._serve(inputs, state, lambda engine, carried: engine.run_on_device(inputs, carried))
+
+    def _serve(self, inputs: Inputs, state: EngineState, run: Callable[[GraphEngine, EngineState], ResultT]) -> ResultT:
         carried, engine = cast("SwitchingState", state), self._current()
         try:
             carried.move_to(engine)
-            return engine.run(inputs, carried.state)
+            return run(engine, carried.state)
+        except WrongDeviceError:
+            raise
         except ShapeOutsideProfileError as error:
             self._outside_profile += 1
             if self._outside_profile.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, ... time
@@ -111,8 +132,9 @@ class SwitchingEngine:
                 f"{engine.name} failed ({error}); serving with the fallback until the node is configured again"
             )
             logger.error("%s", self.notice)
-        carried.move_to(self._serve_fallback())
-        return carried.engine.run(inputs, carried.state)
+        fallback = self._serve_fallback()
+        carried.move_to(fallback)
+        return run(fallback, carried.state)
 
     def wait_until_built(self, timeout_s: float | None = None) -> bool:
         """Return whether the build has ended, in success or not, within `timeout_s`."""
@@ -121,9 +143,12 @@ class SwitchingEngine:
         thread.join(timeout_s)
         return not thread.is_alive()
 
-    def _is_fault_of(self, inputs: Mapping[str, NDArray[Any]]) -> bool:
-        declared = {spec.name: spec for spec in self.signature.inputs}
-        return inputs.keys() != declared.keys() or not all(declared[name].fits(inputs[name]) for name in inputs)
+    def _is_fault_of(self, inputs: Inputs) -> bool:
+        try:
+            check_inputs(self.signature, take_all(inputs))
+        except EngineError:
+            return True
+        return False
 
     def _current(self) -> GraphEngine:
         with self._lock:

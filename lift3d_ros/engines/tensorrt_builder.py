@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu
+from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu, device_index
 from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine, write_atomically
 from lift3d_ros.engines.mixed_precision import to_mixed_precision
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -139,10 +139,7 @@ def open_device(device: str) -> CudaDevice:
     Raises:
         EngineError: no such device, or no driver.
     """
-    number = device.removeprefix("cuda").removeprefix(":") or "0"
-    if device != "cpu" and not (device.startswith("cuda") and number.isdecimal()):
-        raise EngineError(f"engine.device '{device}': TensorRT takes cuda or cuda:0, cuda:1, ...")
-    return CudaDevice(0 if device == "cpu" else int(number))
+    return CudaDevice(device_index(device))
 
 
 def build_engine(

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.engines.cuda_memory import DeviceMemory
-from lift3d_ros.engines.protocol import Arrays, EngineSignature, EngineState, check_inputs, check_snapshot
+from lift3d_ros.engines.device_tensor import CUDA, PINNED, DeviceTensor, host_array, take_all
+from lift3d_ros.engines.protocol import (
+    Arrays,
+    EngineSignature,
+    EngineState,
+    Inputs,
+    Tensors,
+    check_inputs,
+    check_snapshot,
+)
 from lift3d_ros.engines.tensorrt_api import TensorRt
 from lift3d_ros.errors import EngineError
 
@@ -154,41 +163,67 @@ class TensorRtEngine:
         self._stream = memory.new_stream()
         self._inputs = {spec.name: (_DeviceBuffer(memory), _PinnedBuffer(memory)) for spec in signature.inputs}
         self._outputs = {spec.name: (_DeviceBuffer(memory), _PinnedBuffer(memory)) for spec in signature.outputs}
+        self._held: Mapping[str, object] = {}  # inputs that the device may still be reading
         self._lock = threading.Lock()  # a context runs one thing at a time
 
     def new_state(self) -> EngineState:
         """Return zeroed state buffers on the device."""
         return TensorRtState(self.signature, self._memory, self._stream)
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], state: EngineState) -> Arrays:
+    def run(self, inputs: Inputs, state: EngineState) -> Arrays:
         """Run the engine once; see :meth:`lift3d_ros.engines.protocol.Engine.run`.
 
         Raises:
             ShapeOutsideProfileError: sizes that the engine was not built for.
             EngineError: other tensors than declared, or the device failed.
         """
-        check_inputs(self.signature, inputs)
-        self._check_profile(inputs)
-        buffers = cast("TensorRtState", state)
         with self._lock:
-            self._memory.use()
-            self._api.messages.errors.clear()
-            for name, array in inputs.items():
-                self._give(name, array)
-            for spec in self.signature.states:
-                self._bind(spec.input, buffers.current[spec.input].address)
-                self._bind(spec.output, buffers.next[spec.input].address)
-            views = {
-                spec.name: self._prepare_output(spec.name, np.dtype(spec.dtype)) for spec in self.signature.outputs
-            }
-            if not self._context.execute_async_v3(self._stream):
-                raise self._failure("the run was refused")
-            for name, view in views.items():
-                device, pinned = self._outputs[name]
-                self._memory.copy_out(pinned.address, device.address, view.nbytes, self._stream)
-            self._memory.wait(self._stream)
-            buffers.turn()
+            tensors = self._run(inputs, state, {name: device for name, (device, _) in self._outputs.items()})
+            views = {}
+            for name, tensor in tensors.items():
+                _, pinned = self._outputs[name]
+                views[name] = pinned.view(tensor.shape, tensor.dtype)
+                self._memory.copy_out(pinned.address, tensor.address, tensor.nbytes, self._stream)
+            self._finish(state)
             return {name: view.copy() for name, view in views.items()}
+
+    def run_on_device(self, inputs: Inputs, state: EngineState) -> Tensors:
+        """Run and return memory of the device; see :meth:`lift3d_ros.engines.protocol.Engine.run_on_device`.
+
+        Raises:
+            ShapeOutsideProfileError, EngineError: as :meth:`run`.
+        """
+        with self._lock:
+            # Each run writes to memory of its own, which goes with the tensors.
+            tensors = self._run(inputs, state, {name: _DeviceBuffer(self._memory) for name in self._outputs})
+            self._finish(state)
+            return tensors
+
+    def _run(self, inputs: Inputs, state: EngineState, outputs: Mapping[str, _DeviceBuffer]) -> dict[str, DeviceTensor]:
+        """Put everything into the stream but the copies of the outputs."""
+        self._held = taken = take_all(inputs, self._stream)
+        check_inputs(self.signature, taken)
+        self._check_profile(taken)
+        buffers = cast("TensorRtState", state)
+        self._memory.use()
+        self._api.messages.errors.clear()
+        for name, value in taken.items():
+            self._give(name, value)
+        for spec in self.signature.states:
+            self._bind(spec.input, buffers.current[spec.input].address)
+            self._bind(spec.output, buffers.next[spec.input].address)
+        tensors = {
+            spec.name: self._prepare_output(spec.name, np.dtype(spec.dtype), outputs[spec.name])
+            for spec in self.signature.outputs
+        }
+        if not self._context.execute_async_v3(self._stream):
+            raise self._failure("the run was refused")
+        return tensors
+
+    def _finish(self, state: EngineState) -> None:
+        self._memory.wait(self._stream)
+        self._held = {}
+        cast("TensorRtState", state).turn()
 
     def warm_up(self) -> None:
         """Run once with zeros, so that the first real run does not pay for loading kernels."""
@@ -217,7 +252,7 @@ class TensorRtEngine:
         smallest, usual, largest = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(name, 0))
         return smallest, usual, largest
 
-    def _check_profile(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+    def _check_profile(self, inputs: Mapping[str, NDArray[Any] | DeviceTensor]) -> None:
         for spec in self.signature.inputs:
             if None not in spec.shape:
                 continue
@@ -228,23 +263,32 @@ class TensorRtEngine:
                     f"engine input '{spec.name}' has shape {shape}; the engine was built for {smallest} to {largest}"
                 )
 
-    def _give(self, name: str, array: NDArray[Any]) -> None:
-        device, pinned = self._inputs[name]
-        pinned.view(array.shape, array.dtype)[...] = array
-        address = device.reserve(array.nbytes)
-        self._memory.copy_in(address, pinned.address, array.nbytes, self._stream)
-        if not self._context.set_input_shape(name, array.shape):
-            raise self._failure(f"input '{name}' of shape {array.shape} was refused")
+    def _give(self, name: str, value: NDArray[Any] | DeviceTensor) -> None:
+        """Let the engine read an input where it lies on its device, else from a copy there."""
+        plain = value if isinstance(value, DeviceTensor) and value.strides is None and value.nbytes else None
+        if plain is not None and plain.device == (CUDA, self._memory.index):
+            address = plain.address
+        else:
+            array = host_array(name, value)
+            device, pinned = self._inputs[name]
+            address = device.reserve(array.nbytes)
+            if plain is not None and plain.device[0] == PINNED:
+                host = plain.address
+            else:
+                pinned.view(array.shape, array.dtype)[...] = array
+                host = pinned.address
+            self._memory.copy_in(address, host, array.nbytes, self._stream)
+        if not self._context.set_input_shape(name, value.shape):
+            raise self._failure(f"input '{name}' of shape {value.shape} was refused")
         self._bind(name, address)
 
-    def _prepare_output(self, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _prepare_output(self, name: str, dtype: np.dtype[Any], buffer: _DeviceBuffer) -> DeviceTensor:
         shape = tuple(self._context.get_tensor_shape(name))
         if any(size < 0 for size in shape):
             raise self._failure(f"output '{name}' has the shape {shape}, which is not known before the run")
-        device, pinned = self._outputs[name]
-        view = pinned.view(shape, dtype)
-        self._bind(name, device.reserve(view.nbytes))
-        return view
+        address = buffer.reserve(math.prod(shape) * dtype.itemsize)
+        self._bind(name, address)
+        return DeviceTensor(address, shape, dtype, (CUDA, self._memory.index), buffer)
 
     def _bind(self, name: str, address: int) -> None:
         if not self._context.set_tensor_address(name, address):

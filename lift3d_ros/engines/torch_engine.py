@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lift3d_ros.engines.protocol import Arrays, EngineSignature, EngineState, check_inputs, check_snapshot
+from lift3d_ros.engines.device_tensor import SupportsDlpack, take_all
+from lift3d_ros.engines.protocol import (
+    Arrays,
+    EngineSignature,
+    EngineState,
+    Inputs,
+    Tensors,
+    check_inputs,
+    check_snapshot,
+)
 from lift3d_ros.errors import EngineError
 
 
@@ -87,23 +97,38 @@ class TorchEngine:
         """Return zeroed state buffers."""
         return TorchState(self.signature, self._device)
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], state: EngineState) -> Arrays:
+    def run(self, inputs: Inputs, state: EngineState) -> Arrays:
         """Run the module once; see :meth:`lift3d_ros.engines.protocol.Engine.run`."""
-        check_inputs(self.signature, inputs)
+        return {name: tensor.float().cpu().numpy() for name, tensor in self._run(inputs, state).items()}
+
+    def run_on_device(self, inputs: Inputs, state: EngineState) -> Tensors:
+        """Run and return tensors of torch; see :meth:`lift3d_ros.engines.protocol.Engine.run_on_device`."""
+        return {name: tensor.float() for name, tensor in self._run(inputs, state).items()}
+
+    def _run(self, inputs: Inputs, state: EngineState) -> dict[str, torch.Tensor]:
+        check_inputs(self.signature, take_all(inputs))
         buffers = cast("TorchState", state)
         call = self._call if self._graph is None else self._graph
         with torch.inference_mode():
-            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in inputs.items()}
+            tensors = {name: _tensor_of(value).to(self._device) for name, value in inputs.items()}
             results = call({**tensors, **buffers.tensors})
         for spec in self.signature.states:
             buffers.tensors[spec.input] = results[spec.output]
-        return {spec.name: results[spec.name].float().cpu().numpy() for spec in self.signature.outputs}
+        return {spec.name: results[spec.name] for spec in self.signature.outputs}
 
     def _call(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         is_mixed = self._precision != torch.float32
         with torch.autocast(self._device.type, self._precision, enabled=is_mixed, cache_enabled=False):
             results = self._module(**tensors)
         return dict(zip(self.signature.output_names, results, strict=True))
+
+
+def _tensor_of(value: NDArray[Any] | SupportsDlpack) -> torch.Tensor:
+    """Return an input as a tensor where it lies."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    tensor: torch.Tensor = torch.from_dlpack(value)  # type: ignore[attr-defined]
+    return tensor
 
 
 class _CudaGraph:

@@ -153,7 +153,8 @@ def _depth_rows(
     """Return the table of worse depth scores, all rows with torch, the first one as predicted."""
     from lift3d_ros.models.dfa3d.depth_noise import DepthNoise
 
-    engine = EngineConfig("torch", config.engine.device, config.engine.precision, False, config.engine.threads)
+    given = config.engine
+    engine = EngineConfig("torch", given.device, given.precision, cuda_graph=False, threads=given.threads)
     config = dataclasses.replace(config, engine=engine)
     noises = [
         DepthNoise(),

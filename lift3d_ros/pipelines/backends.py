@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 # A new runtime is named here, and opened in `engines/open_graph.py`.
-Backend = Literal["auto", "onnxruntime", "torch", "tensorrt", "tensorrt_rtx"]
+Backend = Literal["auto", "onnxruntime", "torch", "openvino", "tensorrt", "tensorrt_rtx"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 # What `auto` takes: the first one that is installed.

@@ -1,7 +1,7 @@
 """Opens the engine of the BEV detector: model name and backend in, loaded graph and model facts out.
 
-For ONNX Runtime and TensorRT a graph is exported once into the cache folder and found again without torch; the
-path of an exported ``.onnx`` file is accepted in place of a model name.
+For ONNX Runtime, OpenVINO and TensorRT a graph is exported once into the cache folder and found again without torch;
+the path of an exported ``.onnx`` file is accepted in place of a model name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from lift3d_ros.config import from_mapping, setting
-from lift3d_ros.engines.open_graph import GRAPH_BACKENDS, GraphRuntime, open_graph, open_or_remake
+from lift3d_ros.engines.open_graph import GRAPH_BACKENDS, GraphBackend, GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
@@ -35,10 +35,16 @@ class EngineConfig:
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
     device: str = setting(
-        "cpu", "device of the torch backend, for example cpu or cuda:0; with tensorrt cpu stands for the first GPU"
+        "cpu",
+        "device of torch, for example cpu or cuda:0; with tensorrt and GPU providers cpu stands for the first GPU",
     )
     precision: Literal["float32", "float16", "bfloat16"] = setting(
-        "float32", "torch and tensorrt: type of convolutions and matrix products; coordinates stay in float32"
+        "float32",
+        "torch and tensorrt: type of convolutions and matrix products; coordinates stay in float32. openvino: float32 "
+        "or bfloat16, of the whole network",
+    )
+    provider: Literal["cpu", "cuda", "tensorrt"] = setting(
+        "cpu", "onnxruntime: what computes; cuda and tensorrt need the package onnxruntime-gpu"
     )
     cuda_graph: bool = setting(True, "torch on a CUDA device: record the kernels of small models once and replay them")
     threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
@@ -149,8 +155,14 @@ def graph_runtime(model: str, config: EngineConfig) -> GraphRuntime:
 
 def runtime_of(backend: str, config: EngineConfig) -> GraphRuntime:
     """Return how to run a graph with a backend that was chosen."""
-    chosen = cast('Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]', backend)
-    return GraphRuntime(chosen, config.device, config.precision, config.threads, config.builds_beside)
+    return GraphRuntime(
+        cast("GraphBackend", backend),
+        config.device,
+        config.precision,
+        config.threads,
+        config.builds_beside,
+        config.provider,
+    )
 
 
 def refuse_ignored_settings(backend: str, config: EngineConfig) -> None:
@@ -159,9 +171,23 @@ def refuse_ignored_settings(backend: str, config: EngineConfig) -> None:
     Raises:
         EngineError: names the setting.
     """
-    if backend != "onnxruntime":
-        return
-    for name, value, default in (("device", config.device, "cpu"), ("precision", config.precision, "float32")):
+    if backend != "onnxruntime" and config.provider != "cpu":
+        raise EngineError(
+            f"engine.provider '{config.provider}' is a setting of onnxruntime, and {backend} was chosen; set "
+            "engine.backend to onnxruntime, or engine.provider to cpu"
+        )
+    if backend == "openvino" and config.precision == "float16":
+        raise EngineError(
+            "engine.precision 'float16': openvino computes in float32 or bfloat16 on a CPU; set engine.precision to "
+            "one of them"
+        )
+    ignored: list[str] = []
+    if backend == "openvino" or (backend == "onnxruntime" and config.provider == "cpu"):
+        ignored.append("device")
+    if backend == "onnxruntime":
+        ignored.append("precision")
+    for name in ignored:
+        value, default = getattr(config, name), getattr(EngineConfig, name)
         if value != default:
             raise EngineError(
                 f"engine.{name} '{value}' is a setting of the torch backend and of tensorrt, and {backend} was chosen; "

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.engines.open_graph import open_graph
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
-from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend
+from lift3d_ros.pipelines.bev_engine import EngineConfig, graph_runtime, refuse_ignored_settings
 from lift3d_ros.pipelines.network_graph import identity_in
 from lift3d_ros.pipelines.network_source import NetworkSource, load_weights, preset_called
 from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, field_path, plain_config
@@ -205,15 +206,16 @@ def _check_backend(config: EngineConfig) -> None:
             f"engine.backend '{config.backend}' runs object reconstruction from an exported graph; write one with "
             "'lift3d export lrm --model NAME --out lrm.onnx' and give its path as model, or set engine.backend to auto"
         )
+    refuse_ignored_settings("torch", config)
 
 
 def _check_graph(path: Path, config: EngineConfig) -> None:
-    if config.backend not in ("auto", "onnxruntime"):
+    if config.backend not in ("auto", "onnxruntime", "openvino"):
         raise EngineError(
             f"engine.backend '{config.backend}' cannot run the exported graph '{path}'; give a model name, or set "
-            "engine.backend to auto or onnxruntime"
+            "engine.backend to auto, onnxruntime or openvino"
         )
-    choose_backend("onnxruntime")
+    graph_runtime(str(path), config)
     for needed in (path, field_path(path)):
         if not needed.is_file():
             raise EngineError(
@@ -225,9 +227,11 @@ def _check_graph(path: Path, config: EngineConfig) -> None:
 def _open_graphs(path: Path, config: EngineConfig) -> LrmEngine:
     """Open the two graphs that `lift3d export lrm` wrote."""
     _check_graph(path, config)
-    from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-
-    planes, field = OnnxRuntimeEngine(path, config.threads), OnnxRuntimeEngine(field_path(path), config.threads)
+    runtime = graph_runtime(str(path), config)
+    planes = open_graph(path.stem, path, runtime)
+    # Coordinates and densities of the field need all digits of float32, and it is small.
+    runtime = dataclasses.replace(runtime, precision="float32")
+    field = open_graph(field_path(path).stem, field_path(path), runtime)
     facts = planes.facts
     lrm_config = preset(str(facts.get("preset", "")))
     if lrm_config is None or facts.get("config") != plain_config(lrm_config):

@@ -13,7 +13,13 @@ from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_rema
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
-from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.bev_engine import (
+    EngineConfig,
+    choose_backend,
+    graph_runtime,
+    refuse_ignored_settings,
+    runtime_of,
+)
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.point_graph import cached_point_graph, points_profile, points_signature
@@ -33,9 +39,9 @@ class PointEngine:
 def open_point_engine(model: str, config: EngineConfig) -> PointEngine:
     """Load an encoder: its name in a manifest, a ``.safetensors`` file of a training, or an exported ``.onnx`` file.
 
-    A graph runs with ONNX Runtime, for which a model is exported once into the cache folder. Where `config` leaves the
-    choice and PyTorch is installed, it runs weights of a training, which change too often to be exported, and on any
-    device but a CPU.
+    A graph runs with ONNX Runtime, OpenVINO or TensorRT, for which a model is exported once into the cache folder.
+    Where `config` leaves the choice and PyTorch is installed, it runs weights of a training, which change too often to
+    be exported, and on any device but a CPU.
 
     Raises:
         WeightsError: unknown model, missing or damaged weights.
@@ -57,6 +63,8 @@ def open_point_source(source: PointSource, config: EngineConfig) -> PointEngine:
     backend = choose_backend(config.backend)
     if backend != "torch":
         _refuse_other_devices(backend, config)
+    refuse_ignored_settings(backend, config)
+    if backend != "torch":
         return open_or_remake(
             lambda is_remade: cached_point_graph(source, is_remade=is_remade),
             functools.partial(_open_graph, runtime=runtime_of(backend, config), config=source.config),
@@ -72,16 +80,18 @@ def open_point_source(source: PointSource, config: EngineConfig) -> PointEngine:
 
 def _refuse_other_devices(backend: str, config: EngineConfig) -> None:
     """A device that would be ignored is refused: the user expects it to have an effect."""
-    if backend in ("auto", "onnxruntime") and config.device != "cpu":
+    is_on_cpu = backend in ("auto", "openvino") or (backend == "onnxruntime" and config.provider == "cpu")
+    if is_on_cpu and config.device != "cpu":
+        runtime = "openvino" if backend == "openvino" else "onnxruntime"
         raise EngineError(
-            f"device '{config.device}': graphs run with onnxruntime on the CPU here; set the backend to torch and give "
+            f"device '{config.device}': graphs run with {runtime} on the CPU here; set the backend to torch and give "
             "a model name or weights, or set the device to cpu"
         )
 
 
 def _open_given_graph(path: Path, runtime: GraphRuntime) -> PointEngine:
     check_graph_file(str(path))
-    if runtime.backend == "onnxruntime":
+    if runtime.backend in ("onnxruntime", "openvino"):
         return _open_graph(path, runtime)
     from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 

@@ -11,7 +11,13 @@ from pathlib import Path
 from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
-from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.bev_engine import (
+    EngineConfig,
+    choose_backend,
+    graph_runtime,
+    refuse_ignored_settings,
+    runtime_of,
+)
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.skeleton_graph import (
@@ -36,8 +42,9 @@ class LfmEngine:
 def open_lfm_engine(model: str, config: EngineConfig) -> LfmEngine:
     """Load a model: its name in a manifest, a ``.safetensors`` file of a training, or an exported ``.onnx`` file.
 
-    A graph runs with ONNX Runtime or TensorRT, for which a model is exported once into the cache folder. Weights of a
-    training run with PyTorch where `config` leaves the choice and it is installed: they change too often for that.
+    A graph runs with ONNX Runtime, OpenVINO or TensorRT, for which a model is exported once into the cache folder.
+    Weights of a training run with PyTorch where `config` leaves the choice and it is installed: they change too often
+    for that.
 
     Raises:
         WeightsError: unknown model, missing or damaged weights.
@@ -56,6 +63,7 @@ def open_lfm_engine(model: str, config: EngineConfig) -> LfmEngine:
 def open_lfm_source(source: LfmSource, config: EngineConfig) -> LfmEngine:
     """Load a network that need not stand in a manifest; otherwise as :func:`open_lfm_engine`."""
     backend = choose_backend(config.backend)
+    refuse_ignored_settings(backend, config)
     if backend != "torch":
         runtime = runtime_of(backend, config)
         return open_or_remake(

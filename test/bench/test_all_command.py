@@ -85,6 +85,16 @@ def test_compare_fails_where_a_figure_is_more_times_worse(
     assert main(["bench", "compare", *reversed(files), "--fail-above", "1.0"]) == 0
 
 
+def test_compare_fails_without_being_asked_where_a_ratio_that_survives_noise_became_worse(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    larger = [answer(rate, resident=150_000_000) for rate in (19.0, 20.0, 21.0)]
+    write_results(tmp_path / "large.json", results(onnxruntime=larger))
+    assert main(["bench", "compare", files[0], str(tmp_path / "large.json")]) == 1
+    assert "FAIL lifter with onnxruntime: peak memory in MB rose from 100 to 150" in capsys.readouterr().out
+    assert main(["bench", "compare", *files]) == 0  # the whole machine was slower
+
+
 def test_compare_refuses_a_ratio_below_one(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "compare", *files, "--fail-above", "0.9"]) == 2
     assert "--fail-above 0.9: expected 1 to 1000" in capsys.readouterr().err

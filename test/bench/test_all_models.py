@@ -65,9 +65,9 @@ def test_an_unknown_model_is_named_before_anything_is_measured() -> None:
 
 
 def test_a_method_without_workload_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = ModelEntry("lrm", "triposr", "licence", "source")
+    entry = ModelEntry("new", "triposr", "licence", "source")
     monkeypatch.setattr("lift3d_ros.bench.subjects.find_model", lambda _: entry)
-    with pytest.raises(EngineError, match="'mine': 'lift3d bench all' has no workload for method 'lrm'"):
+    with pytest.raises(EngineError, match="'mine': 'lift3d bench all' has no workload for method 'new'"):
         open_subject("mine", EngineConfig())
 
 

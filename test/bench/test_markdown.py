@@ -28,7 +28,7 @@ def test_a_backend_is_set_against_onnxruntime() -> None:
 def test_each_input_rate_has_a_column() -> None:
     text = markdown([results(onnxruntime=REPEATS)])
     assert "| at 30 Hz: results/s, missed, p50, jitter |" in text
-    assert "| `lifter` | onnxruntime | 20.0 | 50 / 60 / 75 ms | 0.90 | 20.0, 33%, 50 ms, 3 ms |" in text
+    assert "| `lifter` | onnxruntime | 20.0 | 50 / 60 / 75 ms | 0.90 | 120 MB | 20.0, 33%, 50 ms, 3 ms |" in text
 
 
 def test_every_row_has_as_many_cells_as_its_header() -> None:

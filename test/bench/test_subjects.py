@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from lift3d_ros.bench import subjects
-from lift3d_ros.bench.subjects import detector_subject, encoder_subject, lifter_subject
+from lift3d_ros.bench.subjects import detector_subject, encoder_subject, lifter_subject, reconstructor_subject
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.point_engine import open_point_source
 from lift3d_ros.pipelines.point_network import untrained_points
@@ -40,3 +40,12 @@ def test_the_encoder_encodes_every_box(monkeypatch: pytest.MonkeyPatch) -> None:
     result = subject.pipeline.infer(subject.pipeline.prepare(subject.frame_at(STEP_NS)))
     assert (result.stamp_ns, len(result.features)) == (STEP_NS, 10)
     assert result.problems == ()
+
+
+def test_the_reconstructor_makes_the_same_mesh_of_each_picture() -> None:
+    subject = reconstructor_subject("lift3d-lrm-tiny", TORCH)
+    first, second = (
+        subject.pipeline.infer(subject.pipeline.prepare(subject.frame_at(stamp_ns))) for stamp_ns in (0, STEP_NS)
+    )
+    assert second.stamp_ns == STEP_NS
+    assert len(first.faces) == len(second.faces) > 1000

@@ -14,9 +14,11 @@ from lift3d_ros.engines.protocol import Engine, EngineSignature, StateSpec, Tens
 from lift3d_ros.errors import EngineError
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from lift3d_ros.engines.export import export_onnx  # noqa: E402
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine  # noqa: E402
+from lift3d_ros.engines.openvino_engine import OpenVinoEngine  # noqa: E402
 from lift3d_ros.engines.torch_engine import TorchEngine  # noqa: E402
 
 SIGNATURE = EngineSignature(
@@ -50,10 +52,13 @@ def inputs(gain: float = 1.0) -> dict[str, Any]:
     return {"pixels": pixels, "gain": np.array(gain, dtype=np.float32)}
 
 
-@pytest.fixture(params=["torch", "onnxruntime"])
+@pytest.fixture(params=["torch", "onnxruntime", "openvino"])
 def engine(request: pytest.FixtureRequest, graph: Path) -> Engine:
     if request.param == "torch":
         return TorchEngine(RunningSum(), SIGNATURE, "cpu", 1)
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed")
+        return OpenVinoEngine(graph, 1)
     return OnnxRuntimeEngine(graph, 1)
 
 
@@ -99,6 +104,57 @@ def test_undeclared_inputs_are_refused_by_name(engine: Engine, changes: dict[str
 def test_a_snapshot_of_another_model_is_refused(engine: Engine) -> None:
     with pytest.raises(EngineError, match="'sum_before' holds shape \\(4,\\); expected shape \\(3,\\)"):
         engine.new_state().restore({"sum_before": np.zeros(4, np.float32)})
+
+
+def addresses_read(engine: Any, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Return a set that fills with the addresses which the runtime itself is told to read."""
+    read: set[int] = set()
+
+    def noting(function: Any, address_of: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            result = function(*arguments)
+            read.update(address_of(arguments, result))
+            return result
+
+        return call
+
+    if engine.name == "onnxruntime":
+        make = noting(ort.OrtValue.ortvalue_from_numpy, lambda _, value: [value.data_ptr()])
+        monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", make)
+    elif engine.name == "openvino":
+        shared = noting(engine._shared, lambda _, tensor: [tensor.data.ctypes.data])
+        monkeypatch.setattr(engine, "_shared", shared)
+    else:
+        call = noting(engine._call, lambda given, _: [tensor.data_ptr() for tensor in given[0].values()])
+        monkeypatch.setattr(engine, "_call", call)
+    return read
+
+
+def test_tensors_of_another_library_are_taken_and_given_without_a_copy(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, read = engine.new_state(), addresses_read(engine, monkeypatch)
+    tensors = {name: torch.from_numpy(array) for name, array in inputs().items()}
+    outputs = engine.run_on_device(tensors, state)
+    assert {tensor.data_ptr() for tensor in tensors.values()} <= read
+    total: Any = outputs["total"]
+    seen = torch.from_dlpack(total)
+    assert seen.data_ptr() == np.from_dlpack(total).ctypes.data
+    engine.run_on_device(tensors, state)
+    assert seen.tolist() == [82.0, 104.0, 126.0]  # no later run writes to what was handed out
+    assert engine.run(tensors, state)["total"].tolist() == [246.0, 312.0, 378.0]  # state went along
+
+
+def test_arrays_in_any_order_of_memory_give_the_same(engine: Engine) -> None:
+    arrays = inputs()
+    arrays["pixels"] = np.asfortranarray(arrays["pixels"])
+    arrays["pixels"].flags.writeable = engine.name == "torch"  # which warns of arrays that it must not write to
+    assert engine.run(arrays, engine.new_state())["total"].tolist() == [82.0, 104.0, 126.0]
+
+
+def test_a_tensor_with_another_shape_is_refused_by_name(engine: Engine) -> None:
+    with pytest.raises(EngineError, match=r"'pixels' is uint8 \(2, 4\); expected uint8"):
+        engine.run({**inputs(), "pixels": torch.zeros((2, 4), dtype=torch.uint8)}, engine.new_state())
 
 
 def test_a_graph_knows_its_signature_and_facts(graph: Path) -> None:

@@ -16,6 +16,7 @@ from fake_tensorrt import FakeDevice
 from mixer_graph import MIXER_SIGNATURE, mixer_inputs
 
 from lift3d_ros.engines import tensorrt_builder
+from lift3d_ros.engines.device_tensor import CUDA, DeviceTensor, WrongDeviceError
 from lift3d_ros.engines.engine_cache import EngineCache
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.open_graph import GraphRuntime, open_graph
@@ -108,6 +109,30 @@ def test_an_engine_that_fails_at_run_time_is_replaced_within_the_same_run(
         np.testing.assert_allclose(found, expected[3], rtol=1e-5)
         np.testing.assert_allclose(engine.run(mixer_inputs(4, 4), state)["mixed"], expected[4], rtol=1e-5)
     state.reset()
+
+
+def test_outputs_that_stay_on_the_device_come_from_the_fallback_when_the_engine_fails(
+    mixer: Path, build: Callable[..., TensorRtEngine], expected: list[Any]
+) -> None:
+    preferred = build()
+    engine = SwitchingEngine(preferred, lambda: OnnxRuntimeEngine(mixer, 1))
+    state = engine.new_state()
+    on_device: Any = engine.run_on_device(mixer_inputs(4, 0), state)["mixed"]
+    assert on_device.__dlpack_device__() == (CUDA, 0)
+    preferred._api.module.fails_to_run = True
+    on_host: Any = engine.run_on_device(mixer_inputs(4, 1), state)["mixed"]
+    np.testing.assert_allclose(np.from_dlpack(on_host), expected[1], rtol=1e-5)
+
+
+def test_an_input_on_another_device_is_refused_and_costs_the_engine_nothing(
+    mixer: Path, build: Callable[..., TensorRtEngine]
+) -> None:
+    engine = SwitchingEngine(build(), lambda: OnnxRuntimeEngine(mixer, 1))
+    rows = mixer_inputs()["rows"]
+    elsewhere = {**mixer_inputs(), "rows": DeviceTensor(rows.ctypes.data, rows.shape, rows.dtype, (CUDA, 7), rows)}
+    with pytest.raises(WrongDeviceError, match="'rows' lies on cuda:7"):
+        engine.run(elsewhere, engine.new_state())
+    assert engine.name == "tensorrt"
 
 
 def test_a_larger_set_than_the_engine_takes_goes_to_the_fallback_and_the_next_one_back(

@@ -5,6 +5,7 @@ No GPU is needed, and none is proven: ONNX Runtime computes in place of the engi
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 from fake_tensorrt import ORIN, RTX_3060, FakeDevice
 from mixer_graph import MIXER_SIGNATURE, mixer_inputs
 
+from lift3d_ros.engines.device_tensor import CPU, CUDA, PINNED, DeviceTensor
 from lift3d_ros.engines.engine_cache import EngineCache
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.tensorrt_api import PhaseTree, load_tensorrt
@@ -69,6 +71,54 @@ def test_results_are_not_overwritten_by_the_next_run(engine: TensorRtEngine) -> 
     kept = first.copy()
     engine.run(mixer_inputs(4, 9), engine.new_state())
     np.testing.assert_array_equal(first, kept)
+
+
+def read_at(tensor: Any) -> Any:
+    """Return the device memory of a tensor, which is host memory here."""
+    return dataclasses.replace(tensor, device=(CPU, 0)).array()
+
+
+def test_outputs_that_stay_on_the_device_are_not_copied_and_not_overwritten(engine: TensorRtEngine) -> None:
+    memory: Any = engine._memory
+    expected = engine.run(mixer_inputs(), engine.new_state())["mixed"]
+    memory.copies.clear()
+    tensor: Any = engine.run_on_device(mixer_inputs(), engine.new_state())["mixed"]
+    assert [way for way, _ in memory.copies] == ["in", "in"]
+    assert tensor.__dlpack_device__() == (CUDA, 0)
+    assert tensor.address in memory.live
+    engine.run_on_device(mixer_inputs(4, 9), engine.new_state())
+    np.testing.assert_array_equal(read_at(tensor), expected)
+    address = tensor.address
+    del tensor
+    gc.collect()
+    assert address not in memory.live
+
+
+def test_an_input_on_the_device_is_read_where_it_lies(engine: TensorRtEngine) -> None:
+    memory: Any = engine._memory
+    arrays = mixer_inputs()
+    expected = engine.run(arrays, engine.new_state())["mixed"]
+    memory.copies.clear()
+    there = np.ascontiguousarray(arrays["rows"])
+    rows = DeviceTensor(there.ctypes.data, there.shape, there.dtype, (CUDA, 0), there)
+    found = engine.run({**arrays, "rows": rows}, engine.new_state())["mixed"]
+    assert [way for way, _ in memory.copies] == ["in", "out"]  # only the offset goes in
+    np.testing.assert_array_equal(found, expected)
+    elsewhere = dataclasses.replace(rows, device=(CUDA, 1))
+    with pytest.raises(EngineError, match="'rows' lies on cuda:1"):
+        engine.run({**arrays, "rows": elsewhere}, engine.new_state())
+
+
+def test_the_device_copies_from_and_to_pinned_memory_only(engine: TensorRtEngine) -> None:
+    memory: Any = engine._memory
+    engine.run(mixer_inputs(), engine.new_state())
+    assert len(memory.copies) == 3
+    assert {host for _, host in memory.copies} <= memory.pinned
+    memory.copies.clear()
+    block = np.ascontiguousarray(mixer_inputs()["rows"])  # stands for memory that another library has pinned
+    rows = DeviceTensor(block.ctypes.data, block.shape, block.dtype, (PINNED, 0), block)
+    engine.run({**mixer_inputs(), "rows": rows}, engine.new_state())
+    assert ("in", block.ctypes.data) in memory.copies  # without a copy of ours before
 
 
 def test_two_states_are_independent_and_a_snapshot_resumes(engine: TensorRtEngine) -> None:
@@ -255,7 +305,7 @@ def test_missing_old_and_empty_installations_say_what_to_do(install: Install, mo
 def test_a_machine_without_a_driver_and_a_wrong_device_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from lift3d_ros.engines import cuda_memory
 
-    with pytest.raises(EngineError, match=r"engine\.device 'gpu1': TensorRT takes cuda or cuda:0"):
+    with pytest.raises(EngineError, match=r"engine\.device 'gpu1': a GPU is cuda or cuda:0"):
         open_device("gpu1")
     monkeypatch.setattr(cuda_memory, "_LIBRARY", "libno_such_driver.so.1")
     with pytest.raises(

@@ -253,6 +253,29 @@ def test_settings_that_a_backend_would_ignore_are_refused(setting: dict[str, Any
         open_bev_engine("dfa3d_tiny", EngineConfig(backend="onnxruntime", **setting), 1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param({"backend": "openvino", "device": "cuda:0"}, r"engine\.device 'cuda:0'", id="device"),
+        pytest.param({"backend": "openvino", "precision": "float16"}, "openvino computes in float32 or bf", id="type"),
+        pytest.param(
+            {"backend": "torch", "provider": "cuda"}, r"engine\.provider 'cuda' is a setting of onn", id="GPU"
+        ),
+        pytest.param({"provider": "cuda", "precision": "float16"}, r"engine\.precision 'float16'", id="precision"),
+        pytest.param({"provider": "cuda", "device": "gpu1"}, r"engine\.device 'gpu1': a GPU is cuda or", id="name"),
+    ],
+)
+def test_openvino_and_providers_refuse_what_they_would_ignore(
+    settings: dict[str, Any], message: str, graph_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EngineConfig(**{"backend": "onnxruntime", **settings})
+    if config.backend == "openvino":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    model = "dfa3d_tiny" if config.backend == "torch" else str(graph_path)
+    with pytest.raises(EngineError, match=message):
+        open_bev_engine(model, config, 1)
+
+
 def test_half_precision_gives_about_the_same_scores(torch_engine: Any) -> None:
     half = open_bev_engine("dfa3d_tiny", EngineConfig(backend="torch", precision="bfloat16"), 2)
     example = example_inputs(half.model_config, 2)

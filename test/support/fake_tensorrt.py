@@ -40,8 +40,11 @@ class FakeDevice:
     def __init__(self, gpu: Gpu = ORIN, free: int = 8_000_000_000) -> None:
         self.gpu = gpu
         self.free = free
+        self.index = 0
         self.is_lost = False
         self.live: dict[int, Any] = {}
+        self.pinned: set[int] = set()
+        self.copies: list[tuple[str, int]] = []  # 'in' or 'out', and the address in host memory
 
     def free_bytes(self) -> int:
         return self.free
@@ -58,7 +61,14 @@ class FakeDevice:
     def release(self, address: int) -> None:
         del self.live[address]
 
-    allocate_pinned, release_pinned = allocate, release
+    def allocate_pinned(self, size: int) -> int:
+        address = self.allocate(size)
+        self.pinned.add(address)
+        return address
+
+    def release_pinned(self, address: int) -> None:
+        self.pinned.remove(address)
+        self.release(address)
 
     def new_stream(self) -> int:
         return 1
@@ -67,9 +77,11 @@ class FakeDevice:
         self.use()
 
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
+        self.copies.append(("in", host))
         ctypes.memmove(device, host, size)
 
     def copy_out(self, host: int, device: int, size: int, stream: int) -> None:
+        self.copies.append(("out", host))
         ctypes.memmove(host, device, size)
 
     def fill_zero(self, device: int, size: int, stream: int) -> None:
