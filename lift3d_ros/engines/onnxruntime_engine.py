@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from lift3d_ros.engines.operator_times import OperatorTime, times_of_trace
 from lift3d_ros.engines.protocol import Arrays, EngineSignature, EngineState, check_inputs, check_snapshot
 from lift3d_ros.errors import EngineError
 
@@ -77,6 +80,7 @@ class OnnxRuntimeEngine:
             raise DamagedGraphError(
                 f"{path}: ONNX Runtime cannot load this graph ({str(error).splitlines()[0][:200]}); export it again"
             ) from None
+        self._path, self._options = path, options
         metadata = self._session.get_modelmeta().custom_metadata_map
         if SIGNATURE_KEY not in metadata or FACTS_KEY not in metadata:
             raise DamagedGraphError(
@@ -101,3 +105,19 @@ class OnnxRuntimeEngine:
         for spec in self.signature.states:
             buffers.values[spec.input] = results[spec.output]
         return {spec.name: results[spec.name].numpy() for spec in self.signature.outputs}
+
+    def profile(self, runs: Sequence[Arrays]) -> tuple[OperatorTime, ...]:
+        """Return the times of the nodes, as the runtime has fused them, over runs from an empty state."""
+        with TemporaryDirectory() as folder:
+            self._options.enable_profiling = True
+            self._options.profile_file_prefix = str(Path(folder) / "profile")
+            try:
+                session = ort.InferenceSession(str(self._path), self._options, providers=["CPUExecutionProvider"])
+            finally:
+                self._options.enable_profiling = False
+            profiled = copy.copy(self)
+            profiled._session = session
+            state = profiled.new_state()
+            for inputs in runs:
+                profiled.run(inputs, state)
+            return times_of_trace(Path(session.end_profiling()), len(runs))
