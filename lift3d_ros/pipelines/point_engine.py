@@ -14,6 +14,7 @@ from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.point_graph import cached_point_graph, points_profile, points_signature
 from lift3d_ros.pipelines.point_network import WEIGHTS_ENDING, PointSource, find_points, load_point_network
 from lift3d_ros.types import ModelIdentity
@@ -90,7 +91,7 @@ def _open_given_graph(path: Path, runtime: GraphRuntime) -> PointEngine:
 
 def _open_graph(path: Path, runtime: GraphRuntime, config: I2pMaeConfig | None = None) -> PointEngine:
     """Open a graph; TensorRT needs `config` for the sizes that an engine is built for."""
-    engine = open_graph(path.stem, path, runtime, None if config is None else points_profile(config))
+    engine = open_graph(path.stem, path, runtime, None if config is None else points_profile(config), graph_judge(path))
     names = engine.signature.input_names
     if names != ("points", "centers", "neighbours"):
         raise EngineError(

@@ -12,6 +12,7 @@ from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_rema
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, graph_runtime, runtime_of
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.skeleton_graph import (
     LFM_SIGNATURE,
     WEIGHTS_ENDING,
@@ -70,7 +71,7 @@ def open_lfm_source(source: LfmSource, config: EngineConfig) -> LfmEngine:
 
 
 def _open_graph(path: Path, runtime: GraphRuntime) -> LfmEngine:
-    engine = open_graph(path.stem, path, runtime, lfm_profile())
+    engine = open_graph(path.stem, path, runtime, lfm_profile(), graph_judge(path))
     if engine.signature != LFM_SIGNATURE:
         names = ", ".join(engine.signature.input_names)
         raise EngineError(
