@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from lift3d_ros.cli import engine_compare, engine_profile, engine_quantize
+from lift3d_ros.cli.engine_options import add_action, add_cameras, add_runtime
+
 if TYPE_CHECKING:
     from lift3d_ros.engines.engine_cache import EngineRecord
     from lift3d_ros.engines.recording import Recording
@@ -21,6 +24,9 @@ Build TensorRT engines ahead of a launch, look after them, and prove them on thi
   lift3d engine check                                      which models TensorRT can take, without having it
   lift3d engine build lift3d-bev-tiny --precision float16  build for the GPU of this machine
   lift3d engine selftest --precision float16               are the outputs right here? one line for each model
+  lift3d engine compare lift3d-lfm --precision float16     what does that cost in skeletons, boxes, meshes?
+  lift3d engine quantize lift3d-lfm --out lfm-int8.onnx    layers in int8, as far as the results allow it
+  lift3d engine profile lift3d-bev-tiny                    where the time goes
   lift3d engine list                                       what the cache holds
   lift3d engine prune --max-mb 1000                        delete what was not used for longest
 
@@ -37,6 +43,9 @@ Build engines for the GPU of this machine, or with --targets ahead of time for R
 
 Precision float16 runs convolutions and linear layers in 16 bit and leaves coordinates in float32. Engines that are
 there already and load are not built again, unless --rebuild is given.
+
+An engine for the GPU of this machine is compared with float32 on recorded scenes, and refused where boxes, skeletons,
+descriptors or meshes suffer more than docs/engines.md allows. --accept-worse takes it all the same, and nodes then do.
 """
 
 SELFTEST_DESCRIPTION = """\
@@ -55,25 +64,31 @@ _BOUNDS = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb to the command."""
-    parser = _add(subparsers, "engine", "build and prove TensorRT engines", DESCRIPTION)
+    parser = add_action(subparsers, "engine", "build and prove TensorRT engines", DESCRIPTION)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    building = _add(actions, "build", "build engines", BUILD_DESCRIPTION)
+    building = add_action(actions, "build", "build engines", BUILD_DESCRIPTION)
     building.add_argument("models", nargs="+", metavar="MODEL", help="model names, or exported .onnx files")
-    _add_runtime(building, ("tensorrt", "tensorrt_rtx"))
+    add_runtime(building, ("tensorrt", "tensorrt_rtx"))
     building.add_argument("--targets", nargs="+", default=[], metavar="SM", help="tensorrt_rtx: build for these GPUs")
     building.add_argument("--workspace-mb", type=int, metavar="MB", help="limit of scratch memory (default: no limit)")
+    building.add_argument(
+        "--dla-core", type=int, choices=(0, 1), help="tensorrt: give this accelerator of a Jetson the layers it takes"
+    )
     building.add_argument("--rebuild", action="store_true", help="build also what is there")
+    building.add_argument(
+        "--accept-worse", action="store_true", help="take an engine whose results are worse than the limits allow"
+    )
     building.set_defaults(run=run_build)
 
-    listing = _add(actions, "list", "what the cache holds", "List the engines of the cache, the last used first.")
+    listing = add_action(actions, "list", "what the cache holds", "List the engines of the cache, the last used first.")
     listing.set_defaults(run=run_list)
 
-    pruning = _add(actions, "prune", "delete engines", "Delete the engines that were not used for longest.")
+    pruning = add_action(actions, "prune", "delete engines", "Delete the engines that were not used for longest.")
     pruning.add_argument("--max-mb", type=int, required=True, metavar="MB", help="size that may stay; 0 deletes all")
     pruning.set_defaults(run=run_prune)
 
-    checking = _add(
+    checking = add_action(
         actions,
         "check",
         "compare graphs with the operators that TensorRT takes",
@@ -82,12 +97,16 @@ def add_parser(subparsers: Any) -> None:
     checking.add_argument(
         "models", nargs="*", metavar="MODEL", help="model names, or .onnx files (default: all models)"
     )
-    _add_cameras(checking)
+    add_cameras(checking)
     checking.set_defaults(run=run_check)
 
-    testing = _add(actions, "selftest", "prove models on this machine", SELFTEST_DESCRIPTION)
+    engine_compare.add_parser(actions)
+    engine_quantize.add_parser(actions)
+    engine_profile.add_parser(actions)
+
+    testing = add_action(actions, "selftest", "prove models on this machine", SELFTEST_DESCRIPTION)
     testing.add_argument("models", nargs="*", metavar="MODEL", help="model names, or .onnx files (default: all models)")
-    _add_runtime(testing, ("tensorrt", "tensorrt_rtx", "onnxruntime"))
+    add_runtime(testing, ("tensorrt", "tensorrt_rtx", "onnxruntime"))
     where = testing.add_mutually_exclusive_group()
     where.add_argument("--record", type=Path, metavar="DIR", help="write inputs and outputs of ONNX Runtime, and end")
     where.add_argument("--recordings", type=Path, metavar="DIR", help="compare with what --record wrote")
@@ -97,6 +116,8 @@ def add_parser(subparsers: Any) -> None:
 def run_build(args: argparse.Namespace) -> int:
     """Build engines and say what was written."""
     from lift3d_ros.engines.engine_cache import EngineCache
+    from lift3d_ros.engines.engine_verdict import VERDICT_FACT
+    from lift3d_ros.engines.numerics import Verdict
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, build_ahead, obtain_engine, open_device
     from lift3d_ros.pipelines.engine_subjects import engine_subject
 
@@ -106,7 +127,16 @@ def run_build(args: argparse.Namespace) -> int:
     for model in args.models:
         subject = engine_subject(model, args.cameras)
         request = EngineRequest(
-            subject.name, subject.graph, args.backend, args.precision, subject.profile, targets, args.workspace_mb
+            subject.name,
+            subject.graph,
+            args.backend,
+            args.precision,
+            subject.profile,
+            targets,
+            args.workspace_mb,
+            args.dla_core,
+            subject.judge(),
+            args.accept_worse,
         )
         with _Bar(model) as bar:
             if memory is None:
@@ -115,6 +145,8 @@ def run_build(args: argparse.Namespace) -> int:
                 obtain_engine(request, cache, memory, bar.update, is_rebuilt=args.rebuild)
         newest = next(record for record in cache.records() if record.key["model"] == subject.name)
         print(f"{model}: {_description(newest)}")
+        if VERDICT_FACT in newest.facts:
+            print(f"  against float32: {Verdict.from_json(newest.facts[VERDICT_FACT]).text()}")
     return 0
 
 
@@ -247,26 +279,6 @@ def _description(record: EngineRecord) -> str:
     return (
         f"{key['model']} {key['precision']}, {key['backend']} {key['version']}, {key['gpu']}: "
         f"{record.size / 1e6:.1f} MB, built in {record.facts.get('seconds', '?')} s"
-    )
-
-
-def _add(subparsers: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    return parser
-
-
-def _add_runtime(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> None:
-    parser.add_argument("--backend", choices=backends, default="tensorrt", help="runtime (default %(default)s)")
-    parser.add_argument("--precision", choices=list(_BOUNDS), default="float32", help="of layers (default %(default)s)")
-    parser.add_argument("--device", default="cuda:0", help="GPU (default %(default)s)")
-    _add_cameras(parser)
-
-
-def _add_cameras(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cameras", type=int, default=6, choices=range(1, 13), metavar="N", help="of the BEV detector (default 6)"
     )
 
 

@@ -164,6 +164,17 @@ class EngineCache:
             for path in (record.path.with_suffix(RECORD_ENDING), record.path):
                 path.unlink(missing_ok=True)
 
+    def note(self, record: EngineRecord, facts: Mapping[str, Any]) -> EngineRecord:
+        """Add facts to the record of an engine, and return it.
+
+        Raises:
+            EngineError: the folder cannot be written or the disk is full.
+        """
+        noted = dataclasses.replace(record, facts={**record.facts, **facts})
+        with self._clear_errors():
+            _write_record(noted)
+        return noted
+
     def prune(self, max_bytes: int, keep: Path | None = None) -> list[EngineRecord]:
         """Delete the engines that were not used for longest until all together have at most `max_bytes`.
 
@@ -221,18 +232,12 @@ class EngineCache:
 
     def _write(self, key: EngineKey, engine: NewEngine) -> EngineRecord:
         path = self.folder / f"{key.file_stem}{ENGINE_ENDING}"
-        document = {
-            "format": _FORMAT,
-            "key": dataclasses.asdict(key),
-            "sha256": hashlib.sha256(engine.data).hexdigest(),
-            "size": len(engine.data),
-            "facts": engine.facts,
-        }
+        sha256, size = hashlib.sha256(engine.data).hexdigest(), len(engine.data)
         with self._clear_errors():
             # The record last: an engine counts only with it.
             path.with_suffix(RECORD_ENDING).unlink(missing_ok=True)
             write_atomically(path, engine.data)
-            write_atomically(path.with_suffix(RECORD_ENDING), json.dumps(document, indent=1).encode())
+            _write_record(EngineRecord(path, dataclasses.asdict(key), sha256, size, engine.facts, 0))
         return _read_record(path.with_suffix(RECORD_ENDING))
 
     @contextlib.contextmanager
@@ -274,6 +279,17 @@ class _UnusableError(Exception):
 @dataclass(frozen=True)
 class _Absent:
     reason: str
+
+
+def _write_record(record: EngineRecord) -> None:
+    document = {
+        "format": _FORMAT,
+        "key": record.key,
+        "sha256": record.sha256,
+        "size": record.size,
+        "facts": record.facts,
+    }
+    write_atomically(record.path.with_suffix(RECORD_ENDING), json.dumps(document, indent=1).encode())
 
 
 def _read_record(path: Path) -> EngineRecord:

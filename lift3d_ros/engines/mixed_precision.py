@@ -8,6 +8,7 @@ cameras' matrices and sampling weights stays in float32, since 16-bit coordinate
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _MIN_INNER_SIZE = 32
 # These follow a layer in its type; they lose nothing in it.
 _FOLLOWERS = ("Relu", "Clip", "MaxPool", "Add")
 _ONNX_TYPES = {"float16": 10, "bfloat16": 16}
+_DROPPED_BITS = {"float16": 13, "bfloat16": 16}  # of the 24 of float32
+_FACTOR = "rounding__factor"
 
 
 def to_mixed_precision(path: Path, precision: str) -> tuple[bytes, int]:
@@ -34,6 +37,38 @@ def to_mixed_precision(path: Path, precision: str) -> tuple[bytes, int]:
     Raises:
         EngineError: onnx is not installed, or the graph has no layer with weights.
     """
+    return _convert(path, precision, _Converter)
+
+
+def to_rounded_precision(path: Path, precision: str) -> tuple[bytes, int]:
+    """Return a float32 graph with the rounding of :func:`to_mixed_precision`: weights, inputs and outputs of layers.
+
+    ONNX Runtime has no 16-bit layers for CPUs: it computes in float32 there and drops the conversions, so that of a
+    graph in 16 bit nothing but the weights is rounded. This graph shows on a CPU what 16 bit do, except that values
+    beyond the range of float16 are not cut off.
+
+    Raises:
+        EngineError: as :func:`to_mixed_precision`.
+    """
+    return _convert(path, precision, _Rounder)
+
+
+def is_weighted_layer(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Return whether a node is a convolution or linear layer with weights, and not one of coordinates.
+
+    Args:
+        weights: initialisers of the graph by name.
+    """
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return node.input[1] in weights
+    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in weights:
+        return False
+    shape = weights[node.input[1]].dims
+    is_transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return len(shape) == 2 and bool(shape[1 if is_transposed else 0] >= _MIN_INNER_SIZE)
+
+
+def _convert(path: Path, precision: str, converter: type[_Converter]) -> tuple[bytes, int]:
     try:
         import onnx
     except ImportError:
@@ -42,7 +77,7 @@ def to_mixed_precision(path: Path, precision: str) -> tuple[bytes, int]:
             "precision float32"
         ) from None
     model = onnx.load(str(path))
-    count = _Converter(model.graph, precision).run()
+    count = converter(model.graph, precision).run()
     if not count:
         raise EngineError(f"{path}: has no convolution or linear layer to run in {precision}; build with float32")
     return model.SerializeToString(), count
@@ -66,7 +101,7 @@ class _Converter:
     def run(self) -> int:
         layers = 0
         for node in list(self._graph.node):
-            is_layer = self._is_layer(node)
+            is_layer = is_weighted_layer(node, self._weights)
             layers += is_layer
             if is_layer or self._follows(node):
                 self._shrink(node)
@@ -81,15 +116,6 @@ class _Converter:
         del self._graph.initializer[:]
         self._graph.initializer.extend(weights)
         return layers
-
-    def _is_layer(self, node: Any) -> bool:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            return node.input[1] in self._weights
-        if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in self._weights:
-            return False
-        shape = self._weights[node.input[1]].dims
-        is_transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        return len(shape) == 2 and shape[1 if is_transposed else 0] >= _MIN_INNER_SIZE
 
     def _follows(self, node: Any) -> bool:
         data = node.input if node.op_type == "Add" else node.input[:1]
@@ -128,6 +154,50 @@ class _Converter:
         tensor = self._onnx.TensorProto(name=twin, data_type=self._type, dims=values.shape)
         tensor.raw_data = _rounded(values, self._precision).tobytes()
         return tensor
+
+
+class _Rounder(_Converter):
+    """Rounds to 16 bit what goes into layers and comes out of them, and keeps it in float32."""
+
+    def _shrink(self, node: Any) -> None:
+        for index, name in enumerate(node.input):
+            if name:
+                node.input[index] = self._twin(name)
+        full, exact = node.output[0], f"{node.output[0]}__exact"
+        node.output[0] = exact
+        self._nodes.append(node)
+        self._round(exact, full)
+        self._small[full] = full
+        self._from_layers.add(full)
+
+    def _twin(self, name: str) -> str:
+        if name not in self._small and name not in self._weights:
+            self._small[name] = f"{name}__16bit"
+            self._round(name, self._small[name])
+        return super()._twin(name)
+
+    def _small_weights(self, name: str, twin: str) -> Any:
+        values = self._onnx.numpy_helper.to_array(self._weights[name])
+        rounded = _rounded(values, self._precision)
+        if self._precision == "bfloat16":
+            wide = (rounded.astype(np.uint32) << 16).view(np.float32)
+        else:
+            wide = rounded.astype(np.float32)
+        return self._onnx.numpy_helper.from_array(wide, twin)
+
+    def _round(self, name: str, rounded: str) -> None:
+        """Add the splitting of Veltkamp: with c = (2^s + 1) x, c - (c - x) is x without its last s bits, rounded."""
+        if _FACTOR not in self._weights:
+            factor = np.array(2 ** _DROPPED_BITS[self._precision] + 1, dtype=np.float32)
+            self._weights[_FACTOR] = self._onnx.numpy_helper.from_array(factor, _FACTOR)
+            self._graph.initializer.append(self._weights[_FACTOR])
+        make = self._onnx.helper.make_node
+        for kind, inputs, output in (
+            ("Mul", [name, _FACTOR], f"{rounded}__c"),
+            ("Sub", [f"{rounded}__c", name], f"{rounded}__rest"),
+            ("Sub", [f"{rounded}__c", f"{rounded}__rest"], rounded),
+        ):
+            self._nodes.append(make(kind, inputs, [output], name=output))
 
 
 def _rounded(values: NDArray[Any], precision: str) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntime
 from lift3d_ros.engines.protocol import GraphEngine, Shapes
 
 if TYPE_CHECKING:
+    from lift3d_ros.engines.numerics import Judge
     from lift3d_ros.engines.openvino_engine import OpenVinoPrecision
     from lift3d_ros.engines.tensorrt_builder import Precision
 
@@ -45,16 +46,22 @@ class GraphRuntime:
 
 
 def open_graph(
-    model: str, path: Path, runtime: GraphRuntime, profile: Mapping[str, Shapes] | None = None
+    model: str,
+    path: Path,
+    runtime: GraphRuntime,
+    profile: Mapping[str, Shapes] | None = None,
+    judge: Judge | None = None,
 ) -> GraphEngine:
     """Load the graph at `path`; for TensorRT the engine comes from the cache, or is built first.
 
     Args:
         model: name for the cache of engines.
         profile: input -> smallest, usual and largest shape, for inputs whose sizes may differ.
+        judge: compares a TensorRT engine with float32 before it is used first.
 
     Raises:
         DamagedGraphError: the file is no graph of this package.
+        RefusedEngineError: a TensorRT engine is worse than float32 by more than the limits.
         EngineError: the backend is not installed, has no GPU, or cannot build the engine.
     """
     if runtime.backend == "onnxruntime":
@@ -67,7 +74,7 @@ def open_graph(
     from lift3d_ros.engines.switching_engine import SwitchingEngine
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, find_engine, obtain_engine, open_device
 
-    request = EngineRequest(model, path, runtime.backend, runtime.precision, profile or {})
+    request = EngineRequest(model, path, runtime.backend, runtime.precision, profile or {}, judge=judge)
     memory, cache = open_device(runtime.device), EngineCache()
 
     def open_fallback() -> GraphEngine:

@@ -110,6 +110,7 @@ class TensorRt:
         targets: Sequence[str],
         workspace_bytes: int | None,
         timing_cache: bytes,
+        dla_core: int | None = None,
     ) -> Any:
         """Return the configuration of a build.
 
@@ -118,9 +119,10 @@ class TensorRt:
             targets: GPU generations to build for ahead of time; none for the GPU of this machine.
             workspace_bytes: limit of scratch memory; None for the builder's own.
             timing_cache: what an earlier build measured, or nothing.
+            dla_core: deep learning accelerator that takes the layers that it can; the GPU does the rest.
 
         Raises:
-            EngineError: an unknown target, or shapes that contradict the network.
+            EngineError: an unknown target, no such accelerator, or shapes that contradict the network.
         """
         config = parsed.builder.create_builder_config()
         if workspace_bytes is not None:
@@ -137,7 +139,26 @@ class TensorRt:
             self._set_targets(config, targets)
         elif hasattr(config, "create_timing_cache"):
             config.set_timing_cache(config.create_timing_cache(timing_cache), False)
+        if dla_core is not None:
+            self._set_dla(parsed.builder, config, dla_core)
         return config
+
+    def _set_dla(self, builder: Any, config: Any, core: int) -> None:
+        kinds, flags = getattr(self.module, "DeviceType", None), getattr(self.module, "BuilderFlag", None)
+        cores = int(getattr(builder, "num_DLA_cores", 0))
+        if kinds is None or flags is None or not hasattr(flags, "GPU_FALLBACK"):
+            found = "does not offer it"
+        elif core >= cores:
+            found = f"finds {cores or 'none'} here"
+        else:
+            config.default_device_type = kinds.DLA
+            config.DLA_core = core
+            config.set_flag(flags.GPU_FALLBACK)
+            return
+        raise EngineError(
+            f"DLA core {core}: {self.backend} {self.version} {found}; Jetson AGX Orin and Orin NX have two, with "
+            "TensorRT 10.3 to 10.7 or JetPack 7.2.2 and newer. Build without --dla-core"
+        )
 
     def _set_targets(self, config: Any, targets: Sequence[str]) -> None:
         if not self.takes_targets:
@@ -200,6 +221,10 @@ class TensorRt:
                 f"{self.backend} {self.version} does not load it: {self.messages.last or 'no reason given'}"
             )
         return engine
+
+    def new_profiler(self) -> Any:
+        """Return a profiler for an execution context; `samples_ms` of it is layer -> milliseconds of each run."""
+        return _make_profiler(self.module)
 
     def layers(self, engine: Any) -> tuple[BuiltLayer, ...]:
         """Return the layers of an engine as its inspector reports them; nothing where it gives no details."""
@@ -316,6 +341,20 @@ def _make_monitor(module: Any, on_progress: Callable[[BuildProgress], object], i
             self.tree.finish(name)
 
     return Monitor()
+
+
+def _make_profiler(module: Any) -> Any:
+    class Profiler(module.IProfiler):  # type: ignore[misc]
+        """Keeps what is reported."""
+
+        def __init__(self) -> None:
+            module.IProfiler.__init__(self)
+            self.samples_ms: dict[str, list[float]] = {}
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            self.samples_ms.setdefault(layer_name, []).append(ms)
+
+    return Profiler()
 
 
 class PhaseTree:

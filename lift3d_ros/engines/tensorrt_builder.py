@@ -1,4 +1,8 @@
-"""Builds a TensorRT engine from an exported graph, checks that it is what was asked for, and keeps it in the cache."""
+"""Builds a TensorRT engine from an exported graph, checks that it is what was asked for, and keeps it in the cache.
+
+An engine that is worse than float32 in what it is used for is refused. The verdict stands in its record of the cache,
+so that it is found once for each build.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,12 @@ from typing import Any, Literal
 
 from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu, device_index
 from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine, write_atomically
+from lift3d_ros.engines.engine_verdict import check_verdict
 from lift3d_ros.engines.mixed_precision import to_mixed_precision
+from lift3d_ros.engines.numerics import Judge
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.protocol import EngineSignature, Shapes
+from lift3d_ros.engines.quantization import QUANTIZATION_FACT
 from lift3d_ros.engines.tensorrt_api import (
     BuildProgress,
     BuiltLayer,
@@ -28,7 +35,11 @@ from lift3d_ros.weights.manifest import sha256_of
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
-_TYPE_NAMES = {"float16": ("HALF", ("half", "fp16")), "bfloat16": ("BF16", ("bf16", "bfloat16"))}
+_TYPE_NAMES = {
+    "float16": ("HALF", ("half", "fp16")),
+    "bfloat16": ("BF16", ("bf16", "bfloat16")),
+    "int8": ("INT8", ("int8",)),
+}
 # While building, the graph, the network, the engine and one candidate of each layer lie beside each other.
 _COPIES_WHILE_BUILDING = 4
 _BASE_BYTES = 300_000_000
@@ -47,6 +58,9 @@ class EngineRequest:
         profile: input -> smallest, usual and largest shape, for inputs whose sizes may differ.
         targets: GPU generations to build for ahead of time; none for the GPU of this machine.
         workspace_mb: limit of scratch memory; None for the builder's own, which is all of the device.
+        dla_core: deep learning accelerator of a Jetson that takes what layers it can; None for the GPU alone.
+        judge: compares the engine with float32 before it is used first; None takes it as it is.
+        accepts_worse: take an engine that the judge refuses, now and whenever it is found again.
     """
 
     model: str
@@ -56,6 +70,15 @@ class EngineRequest:
     profile: Mapping[str, Shapes] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     workspace_mb: int | None = None
+    dla_core: int | None = None
+    judge: Judge | None = field(default=None, compare=False)
+    accepts_worse: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    engine: TensorRtEngine
+    record: EngineRecord
 
 
 def engine_key(api: TensorRt, request: EngineRequest, gpu: Gpu | None) -> EngineKey:
@@ -77,7 +100,10 @@ def engine_key(api: TensorRt, request: EngineRequest, gpu: Gpu | None) -> Engine
         version=api.version,
         gpu=place,
         profile=dict(request.profile),
-        options={"workspace_mb": request.workspace_mb},
+        options={
+            "workspace_mb": request.workspace_mb,
+            **({} if request.dla_core is None else {"dla_core": request.dla_core}),
+        },
     )
 
 
@@ -85,10 +111,12 @@ def find_engine(request: EngineRequest, cache: EngineCache, memory: DeviceMemory
     """Return the engine for the GPU of `memory` where the cache holds it, else None.
 
     Raises:
+        RefusedEngineError: it is worse than float32.
         EngineError: the backend is not installed.
     """
     api = load_tensorrt(request.backend)
-    return cache.find(engine_key(api, request, memory.gpu), _loader(api, memory))
+    found = cache.find(engine_key(api, request, memory.gpu), _loader(api, memory))
+    return None if found is None else _judged(found, request, cache)
 
 
 def obtain_engine(
@@ -102,6 +130,7 @@ def obtain_engine(
     """Return the engine for the GPU of `memory`, built where the cache does not hold it.
 
     Raises:
+        RefusedEngineError: it is worse than float32.
         EngineError: the backend is not installed, the graph is not taken, memory is short, or the cache cannot be
             written.
     """
@@ -113,7 +142,7 @@ def obtain_engine(
         timing_path = cache.folder / f"timing-{api.backend}-{api.version}-{memory.gpu.name.replace(' ', '_')}.cache"
         return build_engine(api, request, memory.free_bytes(), timing_path, on_progress)
 
-    return cache.obtain(key, build, _loader(api, memory), is_rebuilt=is_rebuilt)
+    return _judged(cache.obtain(key, build, _loader(api, memory), is_rebuilt=is_rebuilt), request, cache)
 
 
 def build_ahead(
@@ -159,6 +188,8 @@ def build_engine(
         EngineError: too little memory; the graph is not taken; the engine is not in the precision that was asked for.
     """
     graph = OnnxRuntimeEngine(request.graph, 1)
+    int8_layers = int(graph.facts.get(QUANTIZATION_FACT, {}).get("layers", 0))
+    _check_dla(request, int8_layers)
     _check_profile(request, graph.signature)
     _check_memory(request, free_bytes)
     started_s = time.monotonic()
@@ -167,9 +198,10 @@ def build_engine(
         data, layers = to_mixed_precision(request.graph, request.precision)
     parsed = api.parse(data, request.graph.name)
     _check_network_precision(api, parsed, request, layers)
+    _check_network_int8(api, parsed, request, int8_layers)
     workspace = None if request.workspace_mb is None else request.workspace_mb * 1_000_000
     timing = timing_path.read_bytes() if timing_path is not None and timing_path.is_file() else b""
-    config = api.configure(parsed, request.profile, request.targets, workspace, timing)
+    config = api.configure(parsed, request.profile, request.targets, workspace, timing, request.dla_core)
     engine = api.build(parsed, config, on_progress or _Reporter(request.model))
     if timing_path is not None and (measured := api.timing_cache_of(config)):
         write_atomically(timing_path, measured)
@@ -180,19 +212,23 @@ def build_engine(
         "seconds": round(seconds, 1),
         "network_layers": parsed.network.num_layers,
         "16bit_layers": layers,
+        "int8_layers": int8_layers,
     }
     if not request.targets:
         built = api.layers(api.load(engine))
         check_built_precision(built, request.precision)
+        if int8_layers:
+            check_built_precision(built, "int8")
         facts["layers"] = [[layer.name, *layer.output_types] for layer in built]
     logger.info("built %s in %.0f s: %.1f MB", request.model, seconds, len(engine) / 1e6)
     return NewEngine(engine, facts)
 
 
 def check_built_precision(layers: tuple[BuiltLayer, ...], precision: str) -> None:
-    """Refuse an engine whose layers are all in float32 though 16 bit were asked for.
+    """Refuse an engine whose layers are all in float32 though less was asked for.
 
     Args:
+        precision: of :data:`Precision`, or ``int8`` for a quantised graph.
         layers: what the inspector reports; nothing proves nothing.
 
     Raises:
@@ -223,6 +259,28 @@ def _check_network_precision(api: TensorRt, parsed: Parsed, request: EngineReque
         )
 
 
+def _check_network_int8(api: TensorRt, parsed: Parsed, request: EngineRequest, layers: int) -> None:
+    """Compare the network with the layers of the graph that are in INT8: each has weights that are dequantised."""
+    kind = getattr(api.module.LayerType, "DEQUANTIZE", None)
+    if not layers or kind is None:
+        return
+    found = sum(parsed.network.get_layer(index).type == kind for index in range(parsed.network.num_layers))
+    if found < layers:
+        raise EngineError(
+            f"{request.graph.name}: {api.backend} {api.version} read {found} tensors in int8; the graph has {layers} "
+            "layers with weights in int8. Build the float32 graph, or report the version"
+        )
+
+
+def _check_dla(request: EngineRequest, int8_layers: int) -> None:
+    if request.dla_core is None or request.precision == "float16" or int8_layers:
+        return
+    raise EngineError(
+        f"DLA core {request.dla_core}: takes layers in float16 and int8 only, and {request.model} is built in "
+        f"{request.precision}; add --precision float16, or give a graph of 'lift3d engine quantize'"
+    )
+
+
 def _check_profile(request: EngineRequest, signature: EngineSignature) -> None:
     for spec in signature.inputs:
         if None in spec.shape and spec.name not in request.profile:
@@ -244,12 +302,17 @@ def _check_memory(request: EngineRequest, free_bytes: int | None) -> None:
         )
 
 
-def _loader(api: TensorRt, memory: DeviceMemory) -> Callable[[bytes, EngineRecord], TensorRtEngine]:
-    def load(data: bytes, record: EngineRecord) -> TensorRtEngine:
+def _loader(api: TensorRt, memory: DeviceMemory) -> Callable[[bytes, EngineRecord], _Loaded]:
+    def load(data: bytes, record: EngineRecord) -> _Loaded:
         signature = EngineSignature.from_json(record.facts["signature"])
-        return TensorRtEngine(api, data, signature, record.facts["model"], memory)
+        return _Loaded(TensorRtEngine(api, data, signature, record.facts["model"], memory), record)
 
     return load
+
+
+def _judged(loaded: _Loaded, request: EngineRequest, cache: EngineCache) -> TensorRtEngine:
+    check_verdict(loaded.engine, loaded.record, cache, request.judge, accepts_worse=request.accepts_worse)
+    return loaded.engine
 
 
 class _Reporter:

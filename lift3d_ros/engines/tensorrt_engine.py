@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from lift3d_ros.engines.cuda_memory import DeviceMemory
 from lift3d_ros.engines.device_tensor import CUDA, PINNED, DeviceTensor, host_array, take_all
+from lift3d_ros.engines.operator_times import OperatorTime, times_of_samples
 from lift3d_ros.engines.protocol import (
     Arrays,
     EngineSignature,
@@ -232,6 +234,24 @@ class TensorRtEngine:
             usual = spec.shape if None not in spec.shape else self._profile_of(spec.name)[1]
             inputs[spec.name] = np.zeros(cast("tuple[int, ...]", usual), dtype=spec.dtype)
         self.run(inputs, self.new_state())
+
+    def profile(self, runs: Sequence[Arrays]) -> tuple[OperatorTime, ...]:
+        """Return the times of the layers of the engine over runs from an empty state; each layer is waited for.
+
+        Raises:
+            EngineError: not enough memory for a second context, or what :meth:`run` raises.
+        """
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise EngineError(f"{self.name}: not enough memory to profile this engine: {self._api.messages.last}")
+        profiler = self._api.new_profiler()
+        context.profiler = profiler
+        profiled = copy.copy(self)
+        profiled._context = context
+        state = profiled.new_state()
+        for inputs in runs:
+            profiled.run(inputs, state)
+        return times_of_samples({(name, ""): samples for name, samples in profiler.samples_ms.items()}, len(runs))
 
     def _check_tensors(self) -> None:
         """Compare the tensors of the engine with the declared ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lift3d_ros.engines.device_tensor import SupportsDlpack, take_all
+from lift3d_ros.engines.operator_times import OperatorTime, slowest_first
 from lift3d_ros.engines.protocol import (
     Arrays,
     EngineSignature,
@@ -115,6 +116,31 @@ class TorchEngine:
         for spec in self.signature.states:
             buffers.tensors[spec.input] = results[spec.output]
         return {spec.name: results[spec.name] for spec in self.signature.outputs}
+
+    def profile(self, runs: Sequence[Arrays]) -> tuple[OperatorTime, ...]:
+        """Return the times of PyTorch's operators over runs from an empty state, without those that they call.
+
+        On a GPU these are the times of its kernels. A recorded graph is one operator.
+        """
+        state = self.new_state()
+        self.run(runs[0], state)
+        state.reset()
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        is_cuda = self._device.type == "cuda"
+        activities += [torch.profiler.ProfilerActivity.CUDA] if is_cuda else []
+        with torch.profiler.profile(activities=activities) as profiler:
+            for inputs in runs:
+                self.run(inputs, state)
+        times = [
+            OperatorTime(
+                event.key,
+                event.key.removeprefix("aten::"),
+                event.count / len(runs),
+                (event.self_device_time_total if is_cuda else event.self_cpu_time_total) / 1e3 / len(runs),
+            )
+            for event in profiler.key_averages()
+        ]
+        return slowest_first(times)
 
     def _call(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         is_mixed = self._precision != torch.float32

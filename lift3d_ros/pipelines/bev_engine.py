@@ -20,6 +20,7 @@ from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
 from lift3d_ros.pipelines.backends import AUTOMATIC_BACKENDS, BACKENDS, Backend
 from lift3d_ros.pipelines.bev_graph import bev_signature, exported_graph, load_network, model_config
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.types import ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, verified_weights_path
@@ -221,7 +222,7 @@ def choose_backend(requested: str) -> str:
 
 
 def _open_graph(path: Path, runtime: GraphRuntime, num_cameras: int) -> BevEngine:
-    engine = open_graph(path.stem, path, runtime)
+    engine = open_graph(path.stem, path, runtime, judge=graph_judge(path))
     facts = engine.facts
     model_facts = from_mapping(Dfa3dConfig, facts["config"], f"{path}: facts of the model")
     opened = BevEngine(engine, model_facts, identity_in(facts, engine.name))

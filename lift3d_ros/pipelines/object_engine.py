@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.engines.open_graph import open_graph
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
@@ -16,7 +17,7 @@ from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, pre
 from lift3d_ros.pipelines.bev_engine import EngineConfig, graph_runtime, refuse_ignored_settings
 from lift3d_ros.pipelines.network_graph import identity_in
 from lift3d_ros.pipelines.network_source import NetworkSource, load_weights, preset_called
-from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, field_path, plain_config
+from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, export_lrm_graphs, field_path, plain_config
 from lift3d_ros.types import Float32Array, Float64Array, ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, known_models, verified_weights_path
 
@@ -198,6 +199,27 @@ def load_lrm_network(source: LrmSource) -> tuple[Lrm, ModelIdentity]:
 
     network = build_lrm(source.config, source.seed)
     return network, load_weights(network, source)
+
+
+def cached_lrm_graphs(source: LrmSource) -> Path:
+    """Return the cached graph from picture to planes, beside which that of the field lies.
+
+    See :func:`lift3d_ros.engines.graph_cache.cached_graph`.
+    """
+    planes, asked = planes_signature(source.config), field_signature(source.config)
+    facts = {
+        "config": plain_config(source.config),
+        "sha256": source.sha256,
+        "seed": source.seed,
+        "signatures": [planes.to_json(), asked.to_json()],
+    }
+
+    def export(path: Path) -> None:
+        network, identity = load_lrm_network(source)
+        export_lrm_graphs(network, identity, planes, asked, path)
+
+    path = cached_graph(source.name, facts, export)
+    return path if field_path(path).is_file() else cached_graph(source.name, facts, export, is_remade=True)
 
 
 def _check_backend(config: EngineConfig) -> None:

@@ -20,6 +20,7 @@ from lift3d_ros.pipelines.bev_engine import (
     refuse_ignored_settings,
     runtime_of,
 )
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.point_graph import cached_point_graph, points_profile, points_signature
@@ -101,7 +102,7 @@ def _open_given_graph(path: Path, runtime: GraphRuntime) -> PointEngine:
 
 def _open_graph(path: Path, runtime: GraphRuntime, config: I2pMaeConfig | None = None) -> PointEngine:
     """Open a graph; TensorRT needs `config` for the sizes that an engine is built for."""
-    engine = open_graph(path.stem, path, runtime, None if config is None else points_profile(config))
+    engine = open_graph(path.stem, path, runtime, None if config is None else points_profile(config), graph_judge(path))
     names = engine.signature.input_names
     if names != ("points", "centers", "neighbours"):
         raise EngineError(

@@ -18,6 +18,7 @@ from lift3d_ros.pipelines.bev_engine import (
     refuse_ignored_settings,
     runtime_of,
 )
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING
 from lift3d_ros.pipelines.skeleton_graph import (
@@ -78,7 +79,7 @@ def open_lfm_source(source: LfmSource, config: EngineConfig) -> LfmEngine:
 
 
 def _open_graph(path: Path, runtime: GraphRuntime) -> LfmEngine:
-    engine = open_graph(path.stem, path, runtime, lfm_profile())
+    engine = open_graph(path.stem, path, runtime, lfm_profile(), graph_judge(path))
     if engine.signature != LFM_SIGNATURE:
         names = ", ".join(engine.signature.input_names)
         raise EngineError(

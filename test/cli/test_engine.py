@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mixer_graph import MIXER_PROFILE, mixer_inputs, write_mixer
 
 from lift3d_ros.cli import engine
 from lift3d_ros.engines import tensorrt_builder
+from lift3d_ros.engines.numerics import ComparedRun, TaskScore
 from lift3d_ros.engines.tensorrt_api import load_tensorrt
 from lift3d_ros.errors import EngineError
 from lift3d_ros.pipelines import engine_subjects
@@ -68,6 +70,30 @@ def test_engines_are_built_once_listed_and_pruned(trt: Any, capsys: pytest.Captu
     assert "deleted mixer float16" in capsys.readouterr().out
     assert run("list") == 0
     assert "holds no engines" in capsys.readouterr().out
+
+
+def test_a_build_that_is_worse_than_float32_is_refused_and_can_be_accepted(
+    trt: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4))
+
+    def subject(model: str, num_cameras: int) -> EngineSubject:
+        def score(compared: Sequence[ComparedRun]) -> tuple[TaskScore, ...]:
+            worst = max(float(np.abs(run.found["mixed"] - run.expected["mixed"]).max()) for run in compared)
+            return (TaskScore("deviation", worst, 1e-6, is_error=True),)
+
+        return EngineSubject(model, tmp_path / "mixer.onnx", runs, MIXER_PROFILE, recorded=lambda: runs, score=score)
+
+    monkeypatch.setattr(engine_subjects, "engine_subject", subject)
+    assert run("build", "mixer") == 0
+    assert "against float32: deviation 0 (at most 1e-06)" in capsys.readouterr().out
+    with pytest.raises(
+        EngineError, match=r"mixer in float16 on tensorrt is refused: deviation 0\.\d+ \(at most 1e-06\)"
+    ):
+        run("build", "mixer", "--precision", "float16")
+    assert run("build", "mixer", "--precision", "float16", "--accept-worse") == 0
+    assert run("build", "mixer", "--precision", "float16") == 0  # accepted once is accepted
+    assert trt.builds == 2
 
 
 def test_a_damaged_engine_is_listed_as_such(trt: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

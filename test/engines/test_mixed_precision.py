@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
-from lift3d_ros.engines.mixed_precision import to_mixed_precision  # noqa: E402
+from lift3d_ros.engines.mixed_precision import to_mixed_precision, to_rounded_precision  # noqa: E402
 from lift3d_ros.errors import EngineError  # noqa: E402
 
 FLOAT, HALF, BF16 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
@@ -88,6 +90,48 @@ def test_bfloat16_weights_are_rounded_to_the_nearest(network: Path) -> None:
     bits = np.frombuffer(after.raw_data, np.uint16).astype(np.uint32) << 16
     expected = torch.from_numpy(before.copy()).bfloat16().float().numpy()
     np.testing.assert_array_equal(bits.view(np.float32).reshape(before.shape), expected)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_rounding_in_float32_is_that_of_a_16_bit_type(tmp_path: Path, precision: str) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    torch = pytest.importorskip("torch")
+    helper = onnx.helper
+    identity = onnx.numpy_helper.from_array(np.eye(32, dtype=np.float32), "identity")
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "identity"], ["y"], name="linear")],
+        "rounding",
+        [value("x", FLOAT, ["n", 32])],
+        [value("y", FLOAT, ["n", 32])],
+        [identity],
+    )
+    path = tmp_path / "rounding.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
+    data, layers = to_rounded_precision(path, precision)
+    assert layers == 1
+    rows = np.random.default_rng(0).standard_normal((200, 32)).astype(np.float32)
+    rows[0, :3] = 0.0, 1.0 + 2.0**-11, 1.0 + 3 * 2.0**-11  # ties
+    (found,) = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"x": rows})
+    kept = np.abs(rows) > 1e-4  # below, float16 has fewer digits
+    expected = torch.from_numpy(rows).to(getattr(torch, precision)).float().numpy()
+    np.testing.assert_array_equal(found[kept], expected[kept])
+
+
+def test_a_graph_in_16_bit_on_a_cpu_hides_the_rounding_of_activations(network: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    feeds = {
+        "image": np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(np.float32),
+        "camera": np.eye(4, dtype=np.float32),
+    }
+
+    def scores(source: str | bytes) -> NDArray[Any]:
+        return np.asarray(ort.InferenceSession(source, providers=["CPUExecutionProvider"]).run(None, feeds)[0])
+
+    exact = scores(str(network))
+    rounded = np.abs(scores(to_rounded_precision(network, "float16")[0]) - exact).mean()
+    cast = np.abs(scores(to_mixed_precision(network, "float16")[0]) - exact).mean()
+    assert 0.0 < cast < rounded < 2e-3
 
 
 def test_a_graph_without_layers_is_refused(network: Path, tmp_path: Path) -> None:

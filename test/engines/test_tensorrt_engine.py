@@ -21,7 +21,9 @@ from mixer_graph import MIXER_SIGNATURE, mixer_inputs
 
 from lift3d_ros.engines.device_tensor import CPU, CUDA, PINNED, DeviceTensor
 from lift3d_ros.engines.engine_cache import EngineCache
+from lift3d_ros.engines.numerics import Judge, RefusedEngineError, TaskScore, Verdict
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from lift3d_ros.engines.quantization import GraphQuantizer
 from lift3d_ros.engines.tensorrt_api import PhaseTree, load_tensorrt
 from lift3d_ros.engines.tensorrt_builder import (
     EngineRequest,
@@ -212,6 +214,132 @@ def test_an_engine_that_came_out_in_float32_though_16_bit_were_asked_for_is_refu
     with pytest.raises(EngineError, match="without a single layer in float16"):
         obtain_engine(request_mixer(precision="float16"), cache, FakeDevice())
     assert not cache.records()
+
+
+def judging(value: float, calls: list[Any]) -> Judge:
+    """Return a judge that gives one score, of which 0.9 is needed, and notes whom it was asked about."""
+
+    def judge(engine: Any) -> Verdict:
+        calls.append(engine.name)
+        return Verdict((), (TaskScore("boxes kept", value, 0.9),))
+
+    return judge
+
+
+def test_an_engine_that_is_worse_than_float32_is_refused_with_the_figures_and_judged_once(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    module, calls = install(), list[Any]()
+    request = request_mixer(precision="float16", judge=judging(0.5, calls))
+    message = r"mixer in float16 on tensorrt is refused: boxes kept 0\.5 \(at least 0\.9\).*--accept-worse"
+    with pytest.raises(RefusedEngineError, match=message):
+        obtain_engine(request, cache, FakeDevice())
+    with pytest.raises(RefusedEngineError, match=message):
+        find_engine(request, cache, FakeDevice())
+    assert (module.builds, calls) == (1, ["tensorrt"])
+    without_judge = request_mixer(precision="float16")
+    with pytest.raises(RefusedEngineError):  # the record says it
+        find_engine(without_judge, cache, FakeDevice())
+
+
+def test_an_engine_that_keeps_its_limits_is_judged_once_for_each_release(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install()
+    calls: list[Any] = []
+    request = request_mixer(judge=judging(0.95, calls))
+    for _ in range(3):
+        obtain_engine(request, cache, FakeDevice())
+    assert len(calls) == 1
+    (record,) = cache.records()
+    assert record.facts["verdict"]["scores"][0]["value"] == 0.95
+    monkeypatch.setattr("lift3d_ros.__version__", "later")
+    obtain_engine(request, cache, FakeDevice())
+    assert len(calls) == 2
+
+
+def test_a_worse_engine_that_was_accepted_once_is_used_from_then_on(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    install()
+    calls: list[Any] = []
+    judge = judging(0.5, calls)
+    obtain_engine(request_mixer(judge=judge, accepts_worse=True), cache, FakeDevice())
+    assert find_engine(request_mixer(judge=judge), cache, FakeDevice()) is not None
+    assert len(calls) == 1
+    assert "mixer in float32 is worse than float32 and was accepted: boxes kept 0.5 (at least 0.9)" in caplog.text
+
+
+def test_layers_are_profiled_slowest_first(engine: TensorRtEngine) -> None:
+    times = engine.profile([mixer_inputs(4), mixer_inputs(8)])
+    assert [(time.name, time.calls, time.time_ms) for time in times] == [
+        (f"layer {number}", 1.0, 1.0 + number) for number in (4, 3, 2, 1, 0)
+    ]
+    assert engine._context.profiler is None  # runs afterwards are not slowed down
+
+
+@pytest.fixture
+def int8_mixer(mixer: Path, tmp_path: Path) -> Path:
+    quantizer = GraphQuantizer(mixer, [{**mixer_inputs(), "sum_before": np.zeros(8, np.float32)}])
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(quantizer.quantize(quantizer.groups))
+    return path
+
+
+def test_a_quantised_graph_is_built_with_int8_layers(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, int8_mixer: Path, mixer: Path
+) -> None:
+    install()
+    engine = obtain_engine(request_mixer(graph=int8_mixer), cache, FakeDevice())
+    (record,) = cache.records()
+    assert record.facts["int8_layers"] == 1
+    assert any("Int8" in types for _, *layer in record.facts["layers"] for types in layer)
+    reference = OnnxRuntimeEngine(mixer, 1)
+    found = engine.run(mixer_inputs(), engine.new_state())["mixed"]
+    expected = reference.run(mixer_inputs(), reference.new_state())["mixed"]
+    assert 0.0 < np.abs(found - expected).max() / np.abs(expected).max() < 2e-2
+
+
+def test_a_quantised_graph_that_came_out_in_float32_is_refused(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, int8_mixer: Path
+) -> None:
+    install(ignores_types=True)
+    with pytest.raises(EngineError, match="without a single layer in int8"):
+        obtain_engine(request_mixer(graph=int8_mixer), cache, FakeDevice())
+
+
+def test_a_deep_learning_accelerator_is_given_what_it_takes_and_the_gpu_the_rest(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    module = install(dla_cores=2)
+    request = request_mixer(precision="float16", dla_core=1)
+    obtain_engine(request, cache, FakeDevice())
+    config = module.last_config
+    assert (config.default_device_type, config.DLA_core) == (module.DeviceType.DLA, 1)
+    assert config.flags == [module.BuilderFlag.GPU_FALLBACK]
+    assert engine_key(load_tensorrt("tensorrt"), request, ORIN).options == {"workspace_mb": None, "dla_core": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("tensorrt", {}, r"DLA core 0: tensorrt 10\.3\.0 finds none here; Jetson AGX Orin.*Build without --dla-core"),
+        ("tensorrt_rtx", {"dla_cores": 2}, r"DLA core 0: tensorrt_rtx 10\.3\.0 does not offer it"),
+    ],
+)
+def test_an_accelerator_that_is_not_there_is_refused(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, name: str, changes: Any, expected: str
+) -> None:
+    module = install(name, **changes)
+    with pytest.raises(EngineError, match=expected):
+        obtain_engine(request_mixer(backend=name, precision="float16", dla_core=0), cache, FakeDevice())
+    assert module.builds == 0
+
+
+def test_an_accelerator_does_not_take_float32(install: Install, request_mixer: MakeRequest, cache: EngineCache) -> None:
+    install(dla_cores=2)
+    with pytest.raises(EngineError, match=r"DLA core 0: takes layers in float16 and int8 only.*--precision float16"):
+        obtain_engine(request_mixer(dla_core=0), cache, FakeDevice())
 
 
 def test_an_operator_that_is_not_taken_is_named_with_its_node_and_the_remedy(

@@ -16,6 +16,7 @@ from dfa3d_configs import PUBLISHED, SMALL  # noqa: E402
 from lift3d_ros.engines.engine_cache import EngineCache, EngineRecord  # noqa: E402
 from lift3d_ros.engines.export import export_onnx  # noqa: E402
 from lift3d_ros.engines.protocol import Shapes  # noqa: E402
+from lift3d_ros.engines.quantization import GraphQuantizer  # noqa: E402
 from lift3d_ros.engines.tensorrt_builder import EngineRequest, Precision, build_ahead  # noqa: E402
 from lift3d_ros.geometry.rig import load_rig  # noqa: E402
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset  # noqa: E402
@@ -26,7 +27,7 @@ from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export
 from lift3d_ros.pipelines.point_graph import export_point_graph, points_profile  # noqa: E402
 from lift3d_ros.pipelines.point_network import untrained_points  # noqa: E402
 from lift3d_ros.pipelines.rig_capacity import rig_capacity  # noqa: E402
-from lift3d_ros.pipelines.skeleton_graph import export_lfm_graph, lfm_profile, untrained_lfm  # noqa: E402
+from lift3d_ros.pipelines.skeleton_graph import example_instances, export_lfm_graph, lfm_profile, untrained_lfm  # noqa: E402
 
 Build = Callable[..., EngineRecord]
 TARGETS = ("SM86", "SM89", "SM120")
@@ -70,6 +71,19 @@ def test_a_point_encoder_builds_for_any_number_of_crops(tmp_path: Path, build: B
     path, source = tmp_path / "points.onnx", untrained_points("lift3d-points-small")
     export_point_graph(source, path)
     assert build(path, points_profile(source.config)).facts["16bit_layers"] > 10
+
+
+def test_a_quantised_lifter_builds_with_int8_and_16_bit_layers(tmp_path: Path) -> None:
+    path, quantized = tmp_path / "lfm.onnx", tmp_path / "int8.onnx"
+    export_lfm_graph(untrained_lfm("lift3d-lfm-small"), path)
+    quantizer = GraphQuantizer(path, [example_instances(6, 17)])
+    chosen = [group for group in quantizer.groups if group.name.startswith("blocks")]
+    quantized.write_bytes(quantizer.quantize(chosen))
+    # The builder refuses a network that has fewer dequantised tensors than the graph has layers in int8.
+    request = EngineRequest("lfm", quantized, "tensorrt_rtx", "float16", lfm_profile(), ("SM86",))
+    facts = build_ahead(request, EngineCache(tmp_path / "engines")).facts
+    assert facts["int8_layers"] == sum(len(group.nodes) for group in chosen)
+    assert facts["16bit_layers"] > 0  # the others
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def fake_tensorrt(name: str = "tensorrt", version: str = "10.3.0", gpu: Gpu = OR
     """Return a module with the differences of its release.
 
     Its attributes steer it: `refused` (operators that the parser does not take), `build_s` (how long a build takes),
-    `ignores_types` (builds in float32 whatever the graph says), `fails_to_run`.
+    `ignores_types` (builds in float32 whatever the graph says), `fails_to_run`, `dla_cores`.
     """
     major = int(version.split(".")[0])
     is_rtx = name == "tensorrt_rtx"
@@ -100,14 +100,18 @@ def fake_tensorrt(name: str = "tensorrt", version: str = "10.3.0", gpu: Gpu = OR
     trt.__spec__ = importlib.machinery.ModuleSpec(name, None)  # it counts as installed
     trt.__version__, trt.gpu = version, gpu
     trt.refused, trt.build_s, trt.ignores_types, trt.fails_to_run, trt.builds = frozenset(), 0.0, False, False, 0
+    trt.dla_cores = 0
     trt.DataType = enum.Enum("DataType", [*_TYPES.values(), "INT8"])
-    trt.LayerType = enum.Enum("LayerType", ["CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "OTHER"])
+    trt.LayerType = enum.Enum("LayerType", ["CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "DEQUANTIZE", "OTHER"])
     trt.MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
     trt.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", ["DETAILED"])
     trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", ["JSON"])
     # Release 11 knows only strongly typed networks and has no flag for it.
     flags = ["EXPLICIT_BATCH"] if major >= 11 and not is_rtx else ["EXPLICIT_BATCH", "STRONGLY_TYPED"]
     trt.NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", flags, start=0)
+    if not is_rtx:
+        trt.DeviceType = enum.Enum("DeviceType", ["GPU", "DLA"])
+        trt.BuilderFlag = enum.Enum("BuilderFlag", ["GPU_FALLBACK"])
     if is_rtx:
         trt.ComputeCapability = enum.Enum("ComputeCapability", ["SM86", "SM89", "SM120", "CURRENT"])
 
@@ -120,9 +124,13 @@ def fake_tensorrt(name: str = "tensorrt", version: str = "10.3.0", gpu: Gpu = OR
     class IProgressMonitor:
         pass
 
+    class IProfiler:
+        pass
+
     class Builder:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
+            self.num_DLA_cores = trt.dla_cores
 
         def create_network(self, flags: int) -> Any:
             typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
@@ -137,6 +145,7 @@ def fake_tensorrt(name: str = "tensorrt", version: str = "10.3.0", gpu: Gpu = OR
 
         def build_serialized_network(self, network: Any, config: Any) -> bytes | None:
             trt.builds += 1
+            trt.last_config = config
             monitor = config.progress_monitor
             monitor.phase_start("Building engine", None, 4)
             for step in range(4):
@@ -184,7 +193,7 @@ def fake_tensorrt(name: str = "tensorrt", version: str = "10.3.0", gpu: Gpu = OR
             return _Engine(trt, facts, graph, self.logger)
 
     trt.ILogger, trt.IProgressMonitor, trt.Builder = ILogger, IProgressMonitor, Builder
-    trt.OnnxParser, trt.Runtime = OnnxParser, Runtime
+    trt.OnnxParser, trt.Runtime, trt.IProfiler = OnnxParser, Runtime, IProfiler
     return trt
 
 
@@ -221,10 +230,17 @@ class _Network:
 
     def take(self, model: Any) -> None:
         self.model = model
-        kinds = {"Conv": "CONVOLUTION", "MatMul": "MATRIX_MULTIPLY", "Gemm": "MATRIX_MULTIPLY"}
+        kinds = {
+            "Conv": "CONVOLUTION",
+            "MatMul": "MATRIX_MULTIPLY",
+            "Gemm": "MATRIX_MULTIPLY",
+            "DequantizeLinear": "DEQUANTIZE",
+        }
         weights = {tensor.name: _TYPES.get(tensor.data_type, "FLOAT") for tensor in model.graph.initializer}
         for node in model.graph.node:
             dtype = next((weights[name] for name in node.input[1:2] if name in weights), "FLOAT")
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                dtype = "INT8" if node.op_type == "QuantizeLinear" else "FLOAT"
             self.layers.append(_Layer(self._trt, kinds.get(node.op_type, "OTHER"), dtype if self.is_typed else "FLOAT"))
 
     @property
@@ -254,6 +270,8 @@ class _Config:
         self.profiling_verbosity: Any = None
         self.profile: dict[str, Any] = {}
         self.timing: Any = None
+        self.flags: list[Any] = []
+        self.set_flag = self.flags.append
         if is_rtx:
             self.num_compute_capabilities = 0
             self.set_compute_capability = lambda capability, index: None
@@ -311,6 +329,7 @@ class _Context:
         self._engine = engine
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self.profiler: Any = None
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = tuple(shape)
@@ -331,6 +350,9 @@ class _Context:
         for name, array in self._results().items():
             whole = np.ascontiguousarray(array)
             ctypes.memmove(self._addresses[name], whole.ctypes.data, whole.nbytes)
+        if self.profiler is not None:
+            for number, _ in enumerate(self._engine.facts["types"]):
+                self.profiler.report_layer_time(f"layer {number}", 1.0 + number)
         return True
 
     def _results(self) -> dict[str, Any]:
