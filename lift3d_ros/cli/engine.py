@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,18 +120,17 @@ def run_build(args: argparse.Namespace) -> int:
     from lift3d_ros.engines.engine_verdict import VERDICT_FACT
     from lift3d_ros.engines.numerics import Verdict
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, build_ahead, obtain_engine, open_device
-    from lift3d_ros.pipelines.engine_subjects import engine_subject
 
     cache = EngineCache()
     targets = tuple(args.targets)
     memory = None if targets else open_device(args.device)
-    for model in args.models:
-        subject = engine_subject(model, args.cameras)
+    for label, subject in _graphs(args.models, args.cameras):
         request = EngineRequest(
             subject.name,
             subject.graph,
             args.backend,
-            args.precision,
+            # Coordinates and densities of a field need all digits of float32, which is how nodes open it.
+            "float32" if _is_field(subject) else args.precision,
             subject.profile,
             targets,
             args.workspace_mb,
@@ -138,16 +138,29 @@ def run_build(args: argparse.Namespace) -> int:
             subject.judge(),
             args.accept_worse,
         )
-        with _Bar(model) as bar:
+        with _Bar(label) as bar:
             if memory is None:
                 build_ahead(request, cache, bar.update)
             else:
                 obtain_engine(request, cache, memory, bar.update, is_rebuilt=args.rebuild)
         newest = next(record for record in cache.records() if record.key["model"] == subject.name)
-        print(f"{model}: {_description(newest)}")
+        print(f"{label}: {_description(newest)}")
         if VERDICT_FACT in newest.facts:
             print(f"  against float32: {Verdict.from_json(newest.facts[VERDICT_FACT]).text()}")
     return 0
+
+
+def _graphs(models: Iterable[str], num_cameras: int) -> Iterator[tuple[str, EngineSubject]]:
+    """Yield the graphs of all models with names for a person."""
+    from lift3d_ros.pipelines.engine_subjects import engine_subjects
+
+    for model in models:
+        for subject in engine_subjects(model, num_cameras):
+            yield f"{model}, field" if _is_field(subject) else model, subject
+
+
+def _is_field(subject: EngineSubject) -> bool:
+    return subject.graph.stem.endswith(".field")
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -186,15 +199,15 @@ def run_prune(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Compare graphs with the lists of operators; 1 where one would not be taken."""
     from lift3d_ros.engines.tensorrt_operators import check_operators
-    from lift3d_ros.pipelines.engine_subjects import engine_subject, graph_models
+    from lift3d_ros.pipelines.engine_subjects import graph_models
 
     failed = False
-    for model in args.models or graph_models():
-        report = check_operators(engine_subject(model, args.cameras).graph)
+    for label, subject in _graphs(args.models or graph_models(), args.cameras):
+        report = check_operators(subject.graph)
         failed = failed or bool(report.problems)
         nodes = sum(report.operators.values())
         print(
-            f"{'FAILED' if report.problems else 'ok    '} {model}: {nodes} nodes of {len(report.operators)} operators"
+            f"{'FAILED' if report.problems else 'ok    '} {label}: {nodes} nodes of {len(report.operators)} operators"
         )
         for problem in report.problems:
             print(f"         {problem}")
@@ -208,24 +221,23 @@ def run_selftest(args: argparse.Namespace) -> int:
     from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
     from lift3d_ros.engines.recording import record, write_recording
     from lift3d_ros.errors import EngineError
-    from lift3d_ros.pipelines.engine_subjects import engine_subject, graph_models
+    from lift3d_ros.pipelines.engine_subjects import graph_models
     from lift3d_ros.weights.manifest import sha256_of
 
     failed = False
-    for model in args.models or graph_models():
-        subject = engine_subject(model, args.cameras)
-        name = f"{Path(model).stem}.npz"
+    for label, subject in _graphs(args.models or graph_models(), args.cameras):
+        name = f"{Path(label.removesuffix(', field')).stem}{'.field' if _is_field(subject) else ''}.npz"
         if args.record is not None:
             reference = OnnxRuntimeEngine(subject.graph, 1)
             write_recording(record(reference, sha256_of(subject.graph), subject.examples), args.record / name)
-            print(f"recorded {model}: {args.record / name}")
+            print(f"recorded {label}: {args.record / name}")
             continue
         try:
             text = _verdict(subject, None if args.recordings is None else args.recordings / name, args)
         except EngineError as error:
-            failed, text = True, f"FAILED {model}: {error}"
+            failed, text = True, f"FAILED {label}: {error}"
         else:
-            failed, text = failed or not text.startswith("ok"), text.replace(subject.name, model)
+            failed, text = failed or not text.startswith("ok"), text.replace(subject.name, label)
         print(text, flush=True)
     return 1 if failed else 0
 

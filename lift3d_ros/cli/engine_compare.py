@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.engines.numerics import judge
     from lift3d_ros.engines.open_graph import GRAPH_BACKENDS
     from lift3d_ros.errors import ConfigError, nearest_name_hint
-    from lift3d_ros.pipelines.engine_subjects import numerics_subjects
+    from lift3d_ros.pipelines.engine_subjects import engine_subjects
 
     if args.backend not in GRAPH_BACKENDS:
         raise ConfigError(
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--graph: belongs to one model; give one model")
     results: list[dict[str, Any]] = []
     for model in args.models:
-        for subject in numerics_subjects(model, args.cameras)[: 1 if args.graph else None]:
+        for subject in engine_subjects(model, args.cameras)[: 1 if args.graph else None]:
             recording, facts = reference_of(model, subject, args)
             for precision in args.precision:
                 with _opened(subject, precision, args) as (engine, name):

@@ -51,12 +51,12 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write."""
     from lift3d_ros.errors import ConfigError
-    from lift3d_ros.pipelines.engine_subjects import numerics_subjects
+    from lift3d_ros.pipelines.engine_subjects import engine_subjects
 
     for name in ("runs", "top"):
         if getattr(args, name) < 1:
             raise ConfigError(f"--{name} is {getattr(args, name)}; expected 1 or more")
-    subject = numerics_subjects(args.model, args.cameras)[0]
+    subject = engine_subjects(args.model, args.cameras)[0]
     inputs = subject.examples[-1]
     times = _open(args, subject).profile([inputs] * args.runs)
     print(f"{args.model} on {args.backend}, milliseconds of one run:")

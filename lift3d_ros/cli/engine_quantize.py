@@ -71,13 +71,13 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.cli.engine_inputs import record_inputs
     from lift3d_ros.engines.quantization import GraphQuantizer
     from lift3d_ros.errors import ConfigError, nearest_name_hint
-    from lift3d_ros.pipelines.engine_subjects import numerics_subjects, reference_recording
+    from lift3d_ros.pipelines.engine_subjects import engine_subjects, reference_recording
 
     if args.out.suffix != ".onnx":
         raise ConfigError(f"--out {args.out}: expected the name of an .onnx file")
     if args.groups < 1:
         raise ConfigError(f"--groups is {args.groups}; expected 1 or more")
-    subject = numerics_subjects(args.model, args.cameras)[0]
+    subject = engine_subjects(args.model, args.cameras)[0]
     tape = record_inputs(subject, args.data, args.frames)
     if args.data is None:
         print("note: ranges are taken from the scenes that the result is judged on; give --bag for a robot of your own")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lift3d_ros.config import from_mapping
 from lift3d_ros.engines.numerics import Align, Judge, ScoreOf, Verdict, judge
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-from lift3d_ros.engines.protocol import Arrays, Engine, Shapes, profile_of
+from lift3d_ros.engines.protocol import Arrays, Engine, Shapes
 from lift3d_ros.engines.recording import Recording, record
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
@@ -27,7 +27,7 @@ from lift3d_ros.models.i2p_mae.config import I2pMaeConfig
 from lift3d_ros.models.lrm.config import LrmConfig, preset
 from lift3d_ros.pipelines.bev_graph import align_queries, example_inputs, exported_graph, load_network
 from lift3d_ros.pipelines.object_engine import cached_lrm_graphs, find_lrm, load_lrm_network
-from lift3d_ros.pipelines.object_graph import example_picture, example_points, field_path
+from lift3d_ros.pipelines.object_graph import example_picture, example_points, field_path, field_profile
 from lift3d_ros.pipelines.point_graph import cached_point_graph, example_crops, points_profile
 from lift3d_ros.pipelines.point_network import find_points, load_point_network
 from lift3d_ros.pipelines.recorded_inputs import cloud_inputs, object_inputs, skeleton_inputs, street_inputs
@@ -50,10 +50,8 @@ from lift3d_ros.weights.manifest import find_model, known_models
 if TYPE_CHECKING:
     from lift3d_ros.engines.torch_engine import TorchEngine
 
-GRAPH_METHODS = ("dfa3d", "lfm", "i2p_mae")
 _BEV_FRAMES = 3  # the first without history, then with one that the engine itself has made
 _GRID_SIDE = 32  # of the points that are asked of a field
-_FIELD_SIZES = (1, 4096, 65536)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,51 +93,34 @@ class EngineSubject:
 
 def graph_models() -> list[str]:
     """Return the names of all models that can be exported."""
-    return [model.name for model in known_models() if model.entry.method in GRAPH_METHODS]
+    return [model.name for model in known_models()]
 
 
-def engine_subject(model: str, num_cameras: int) -> EngineSubject:
-    """Return the model of that name, exported into the cache where it is not there, or the ``.onnx`` file at that path.
+def engine_subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
+    """Return the graphs of a model, exported into the cache where they are not there: two of an object reconstructor.
 
     Args:
+        model: its name, or the path of an exported ``.onnx`` file.
         num_cameras: camera slots of a BEV detector; a node has as many as cameras.
 
     Raises:
         WeightsError: no such model.
-        EngineError: the model does not run as a graph, or the export fails.
+        EngineError: the export fails, or the file is no graph of this package.
     """
-    if model.endswith(".onnx"):
-        path = Path(model)
-    else:
-        entry = find_model(model)
-        if entry.method == "dfa3d":
-            path = exported_graph(model, entry, num_cameras)
-        elif entry.method == "lfm":
-            path = cached_lfm_graph(find_lfm(model))
-        elif entry.method == "i2p_mae":
-            path = cached_point_graph(find_points(model))
-        else:
-            raise EngineError(
-                f"model '{model}' of method '{entry.method}' runs with torch only; engines are built of "
-                f"{', '.join(graph_models())}"
-            )
-    return subject_of_graph(path)
-
-
-def numerics_subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
-    """Return the graphs of a model that are compared: two of an object reconstructor, else one.
-
-    Raises:
-        WeightsError, EngineError: as :func:`engine_subject`.
-    """
-    if model.endswith(".onnx"):
-        subject = subject_of_graph(Path(model))
-    elif find_model(model).method == "lrm":
-        subject = subject_of_graph(cached_lrm_graphs(find_lrm(model)))
-    else:
-        return (engine_subject(model, num_cameras),)
-    beside = field_path(subject.graph)
+    path = Path(model) if model.endswith(".onnx") else _cached_graph(model, num_cameras)
+    subject, beside = subject_of_graph(path), field_path(path)
     return (subject, subject_of_graph(beside)) if beside.is_file() else (subject,)
+
+
+def _cached_graph(model: str, num_cameras: int) -> Path:
+    entry = find_model(model)
+    if entry.method == "dfa3d":
+        return exported_graph(model, entry, num_cameras)
+    if entry.method == "lfm":
+        return cached_lfm_graph(find_lfm(model))
+    if entry.method == "i2p_mae":
+        return cached_point_graph(find_points(model))
+    return cached_lrm_graphs(find_lrm(model))
 
 
 def reference_recording(model: str, subject: EngineSubject, inputs: tuple[Arrays, ...]) -> Recording:
@@ -150,7 +131,7 @@ def reference_recording(model: str, subject: EngineSubject, inputs: tuple[Arrays
         inputs: of consecutive runs.
 
     Raises:
-        WeightsError, EngineError: as :func:`engine_subject`.
+        WeightsError, EngineError: as :func:`engine_subjects`.
     """
     if model.endswith(".onnx") or importlib.util.find_spec("torch") is None:
         return record(OnnxRuntimeEngine(subject.graph, 1), "", inputs)
@@ -259,8 +240,8 @@ def _object_subject(graph: OnnxRuntimeEngine, path: Path) -> EngineSubject:
     return EngineSubject(
         path.stem,
         path,
-        tuple(example_points(shape, count) for count in _FIELD_SIZES[:2]),
-        profile_of(*(example_points(shape, count) for count in _FIELD_SIZES)),
+        tuple(example_points(shape, count) for count in (1, 4096)),
+        field_profile(shape),
         recorded=points_in_planes,
         score=field_scores(density),
     )

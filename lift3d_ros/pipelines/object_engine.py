@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,14 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lift3d_ros.engines.graph_cache import cached_graph
-from lift3d_ros.engines.open_graph import open_graph
+from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
-from lift3d_ros.pipelines.bev_engine import EngineConfig, graph_runtime, refuse_ignored_settings
+from lift3d_ros.pipelines.bev_engine import (
+    EngineConfig,
+    choose_backend,
+    graph_runtime,
+    refuse_ignored_settings,
+    runtime_of,
+)
+from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.network_graph import identity_in
 from lift3d_ros.pipelines.network_source import NetworkSource, load_weights, preset_called
-from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, export_lrm_graphs, field_path, plain_config
+from lift3d_ros.pipelines.object_graph import GRAPH_ENDING, export_lrm_graphs, field_path, field_profile, plain_config
 from lift3d_ros.types import Float32Array, Float64Array, ModelIdentity
 from lift3d_ros.weights.manifest import ModelEntry, find_model, known_models, verified_weights_path
 
@@ -143,30 +151,40 @@ def check_lrm(model: str, config: EngineConfig) -> None:
 
     Raises:
         WeightsError: unknown model, missing or damaged weights.
-        EngineError: another backend was asked for.
+        EngineError: the backend is not installed or does not fit the model.
     """
     if model.endswith(GRAPH_ENDING):
-        _check_graph(Path(model), config)
+        _check_graphs(Path(model), config)
     else:
-        _check_backend(config)
+        refuse_ignored_settings(_backend(config), config)
         find_lrm(model)
 
 
 def open_lrm_engine(model: str, config: EngineConfig) -> LrmEngine:
     """Load a model by its name in a manifest, an exported graph, or one of our own configurations with random weights.
 
+    PyTorch runs a model where `config` leaves the choice, since it can be stopped between two layers and renders views.
+    For another backend a model is exported once into the cache folder.
+
     Raises:
         WeightsError: unknown model, missing or damaged weights.
-        EngineError: torch is not installed, another backend was asked for, or a graph is missing or damaged.
+        EngineError: the backend is not installed or does not fit the model, or a graph is missing or damaged.
     """
     if model.endswith(GRAPH_ENDING):
-        return _open_graphs(Path(model), config)
+        _check_graphs(Path(model), config)
+        return _open_graphs(Path(model), graph_runtime(model, config))
     return open_lrm_source(find_lrm(model), config)
 
 
 def open_lrm_source(source: LrmSource, config: EngineConfig) -> LrmEngine:
     """Load a network that need not stand in a manifest; otherwise as :func:`open_lrm_engine`."""
-    _check_backend(config)
+    backend = _backend(config)
+    refuse_ignored_settings(backend, config)
+    if backend != "torch":
+        return open_or_remake(
+            lambda is_remade: cached_lrm_graphs(source, is_remade=is_remade),
+            functools.partial(_open_graphs, runtime=runtime_of(backend, config)),
+        )
     network, identity = load_lrm_network(source)
     from lift3d_ros.engines.torch_engine import TorchEngine
     from lift3d_ros.models.lrm.stages import PictureToPlanes, PointsToField
@@ -201,7 +219,7 @@ def load_lrm_network(source: LrmSource) -> tuple[Lrm, ModelIdentity]:
     return network, load_weights(network, source)
 
 
-def cached_lrm_graphs(source: LrmSource) -> Path:
+def cached_lrm_graphs(source: LrmSource, *, is_remade: bool = False) -> Path:
     """Return the cached graph from picture to planes, beside which that of the field lies.
 
     See :func:`lift3d_ros.engines.graph_cache.cached_graph`.
@@ -218,25 +236,20 @@ def cached_lrm_graphs(source: LrmSource) -> Path:
         network, identity = load_lrm_network(source)
         export_lrm_graphs(network, identity, planes, asked, path)
 
-    path = cached_graph(source.name, facts, export)
+    path = cached_graph(source.name, facts, export, is_remade=is_remade)
     return path if field_path(path).is_file() else cached_graph(source.name, facts, export, is_remade=True)
 
 
-def _check_backend(config: EngineConfig) -> None:
-    if config.backend not in ("auto", "torch"):
-        raise EngineError(
-            f"engine.backend '{config.backend}' runs object reconstruction from an exported graph; write one with "
-            "'lift3d export lrm --model NAME --out lrm.onnx' and give its path as model, or set engine.backend to auto"
-        )
-    refuse_ignored_settings("torch", config)
+def _backend(config: EngineConfig) -> str:
+    """Return the backend of a model that is no graph.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    return choose_backend("torch" if config.backend == "auto" else config.backend)
 
 
-def _check_graph(path: Path, config: EngineConfig) -> None:
-    if config.backend not in ("auto", "onnxruntime", "openvino"):
-        raise EngineError(
-            f"engine.backend '{config.backend}' cannot run the exported graph '{path}'; give a model name, or set "
-            "engine.backend to auto, onnxruntime or openvino"
-        )
+def _check_graphs(path: Path, config: EngineConfig) -> None:
     graph_runtime(str(path), config)
     for needed in (path, field_path(path)):
         if not needed.is_file():
@@ -246,14 +259,14 @@ def _check_graph(path: Path, config: EngineConfig) -> None:
             )
 
 
-def _open_graphs(path: Path, config: EngineConfig) -> LrmEngine:
-    """Open the two graphs that `lift3d export lrm` wrote."""
-    _check_graph(path, config)
-    runtime = graph_runtime(str(path), config)
-    planes = open_graph(path.stem, path, runtime)
+def _open_graphs(path: Path, runtime: GraphRuntime) -> LrmEngine:
+    """Open the two graphs of a model."""
+    of_field = field_path(path)
+    planes = open_graph(path.stem, path, runtime, judge=graph_judge(path))
     # Coordinates and densities of the field need all digits of float32, and it is small.
     runtime = dataclasses.replace(runtime, precision="float32")
-    field = open_graph(field_path(path).stem, field_path(path), runtime)
+    profile = field_profile(planes.signature.outputs[0].shape)
+    field = open_graph(of_field.stem, of_field, runtime, profile, graph_judge(of_field))
     facts = planes.facts
     lrm_config = preset(str(facts.get("preset", "")))
     if lrm_config is None or facts.get("config") != plain_config(lrm_config):
@@ -262,7 +275,7 @@ def _open_graphs(path: Path, config: EngineConfig) -> LrmEngine:
         )
     if field.facts != facts:
         raise EngineError(
-            f"{field_path(path)}: belongs to another model than {path}; export the model again with 'lift3d export lrm'"
+            f"{of_field}: belongs to another model than {path}; export the model again with 'lift3d export lrm'"
         )
     return LrmEngine(planes, field, lrm_config, identity_in(facts, planes.name))
 

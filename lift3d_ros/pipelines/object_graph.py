@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lift3d_ros.engines.protocol import Arrays, EngineSignature
+from lift3d_ros.engines.protocol import Arrays, EngineSignature, Shapes, profile_of
 from lift3d_ros.errors import EngineError
 from lift3d_ros.models.lrm.cameras import view_numbers
 from lift3d_ros.models.lrm.config import PRESETS, LrmConfig, preset
@@ -27,6 +27,8 @@ GRAPH_ENDING = ".onnx"
 # The field takes any number of points: what the graph is traced and compared with.
 _TRACED_POINTS = 7
 _COMPARED_POINTS = (1, 1000)
+# Smallest, usual and largest number that TensorRT engines are built for.
+_ENGINE_POINTS = (1, 4096, 65536)
 
 
 def field_path(path: Path) -> Path:
@@ -94,3 +96,8 @@ def example_points(planes_shape: tuple[int | None, ...], count: int) -> Arrays:
         "planes": rng.standard_normal([size or 1 for size in planes_shape], dtype=np.float32),
         "points": rng.uniform(-1.1, 1.1, (1, count, 3)).astype(np.float32),
     }
+
+
+def field_profile(planes_shape: tuple[int | None, ...]) -> dict[str, Shapes]:
+    """Return the numbers of points that TensorRT engines of the field are built for."""
+    return profile_of(*(example_points(planes_shape, count) for count in _ENGINE_POINTS))

@@ -39,12 +39,12 @@ def trt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     graph = tmp_path / "mixer.onnx"
     write_mixer(graph)
 
-    def subject(model: str, num_cameras: int) -> EngineSubject:
+    def subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
         runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4, 16))
-        return EngineSubject(model, graph, runs, MIXER_PROFILE)
+        return (EngineSubject(model, graph, runs, MIXER_PROFILE),)
 
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(engine_subjects, "engine_subject", subject)
+    monkeypatch.setattr(engine_subjects, "engine_subjects", subjects)
     monkeypatch.setattr(engine_subjects, "graph_models", lambda: ["mixer"])
     monkeypatch.setattr(tensorrt_builder, "CudaDevice", lambda index: FakeDevice())
     module = fake_tensorrt()
@@ -77,14 +77,15 @@ def test_a_build_that_is_worse_than_float32_is_refused_and_can_be_accepted(
 ) -> None:
     runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4))
 
-    def subject(model: str, num_cameras: int) -> EngineSubject:
+    def subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
         def score(compared: Sequence[ComparedRun]) -> tuple[TaskScore, ...]:
             worst = max(float(np.abs(run.found["mixed"] - run.expected["mixed"]).max()) for run in compared)
             return (TaskScore("deviation", worst, 1e-6, is_error=True),)
 
-        return EngineSubject(model, tmp_path / "mixer.onnx", runs, MIXER_PROFILE, recorded=lambda: runs, score=score)
+        graph = tmp_path / "mixer.onnx"
+        return (EngineSubject(model, graph, runs, MIXER_PROFILE, recorded=lambda: runs, score=score),)
 
-    monkeypatch.setattr(engine_subjects, "engine_subject", subject)
+    monkeypatch.setattr(engine_subjects, "engine_subjects", subjects)
     assert run("build", "mixer") == 0
     assert "against float32: deviation 0 (at most 1e-06)" in capsys.readouterr().out
     with pytest.raises(
@@ -173,14 +174,3 @@ def test_building_without_tensorrt_or_with_targets_for_it_says_what_to_do(
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(EngineError, match="'pip install tensorrt_rtx' on a PC"):
         run("build", "mixer", "--backend", "tensorrt_rtx")
-
-
-def test_models_that_run_with_torch_only_are_refused_with_those_that_do_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "manifest.yaml").write_text(
-        "models:\n  mesh: {method: lrm, preset: openlrm-small, licence: MIT, source: test}\n"
-    )
-    monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
-    with pytest.raises(EngineError, match="model 'mesh' of method 'lrm' runs with torch only; engines are built of"):
-        engine_subjects.engine_subject("mesh", 6)

@@ -1,4 +1,4 @@
-"""Exported detectors, lifters and point encoders build as TensorRT-RTX engines ahead of time, without a GPU."""
+"""Exported detectors, lifters, point encoders and reconstructors build as TensorRT-RTX engines ahead of time, without a GPU."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ from lift3d_ros.models.dfa3d.detector import build_detector  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import default_capacity  # noqa: E402
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS  # noqa: E402
 from lift3d_ros.pipelines.bev_graph import bev_signature, example_inputs, export_graph, untrained_entry  # noqa: E402
+from lift3d_ros.pipelines.object_engine import (  # noqa: E402
+    field_signature,
+    load_lrm_network,
+    planes_signature,
+    untrained_lrm,
+)
+from lift3d_ros.pipelines.object_graph import export_lrm_graphs, field_path, field_profile  # noqa: E402
 from lift3d_ros.pipelines.point_graph import export_point_graph, points_profile  # noqa: E402
 from lift3d_ros.pipelines.point_network import untrained_points  # noqa: E402
 from lift3d_ros.pipelines.rig_capacity import rig_capacity  # noqa: E402
@@ -71,6 +78,14 @@ def test_a_point_encoder_builds_for_any_number_of_crops(tmp_path: Path, build: B
     path, source = tmp_path / "points.onnx", untrained_points("lift3d-points-small")
     export_point_graph(source, path)
     assert build(path, points_profile(source.config)).facts["16bit_layers"] > 10
+
+
+def test_an_object_reconstructor_builds_with_its_field_for_any_number_of_points(tmp_path: Path, build: Build) -> None:
+    path, source = tmp_path / "lrm.onnx", untrained_lrm("lift3d-lrm-tiny")
+    signatures = planes_signature(source.config), field_signature(source.config)
+    export_lrm_graphs(*load_lrm_network(source), *signatures, path)
+    assert build(path).facts["16bit_layers"] > 10
+    assert build(field_path(path), field_profile(signatures[0].outputs[0].shape), "float32").size > 0
 
 
 def test_a_quantised_lifter_builds_with_int8_and_16_bit_layers(tmp_path: Path) -> None:

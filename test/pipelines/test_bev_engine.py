@@ -23,7 +23,7 @@ from lift3d_ros.pipelines import bev_graph
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, open_bev_engine
 from lift3d_ros.pipelines.bev_graph import example_inputs, load_network
-from lift3d_ros.pipelines.engine_subjects import engine_subject
+from lift3d_ros.pipelines.engine_subjects import engine_subjects
 from lift3d_ros.weights.manifest import find_model
 
 ONNXRUNTIME = EngineConfig(backend="onnxruntime", threads=1)
@@ -103,7 +103,7 @@ def test_a_damaged_graph_in_the_cache_is_made_again(
 
 
 def test_tensorrt_takes_the_operators_of_the_graph(graph_path: Path) -> None:
-    subject = engine_subject(str(graph_path), 2)
+    (subject,) = engine_subjects(str(graph_path), 2)
     assert check_operators(subject.graph).problems == ()
     assert (len(subject.examples), dict(subject.profile)) == (3, {})
 

@@ -13,7 +13,7 @@ for package in ("torch", "onnxscript", "onnxruntime"):
 from lift3d_ros.engines.mixed_precision import to_rounded_precision  # noqa: E402
 from lift3d_ros.engines.numerics import Verdict, judge  # noqa: E402
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine  # noqa: E402
-from lift3d_ros.pipelines.engine_subjects import EngineSubject, numerics_subjects, reference_recording  # noqa: E402
+from lift3d_ros.pipelines.engine_subjects import EngineSubject, engine_subjects, reference_recording  # noqa: E402
 
 # The detector and the reconstructor take half a minute each where the cores are busy.
 MODELS = [
@@ -36,7 +36,7 @@ def verdicts(model: str, graphs: list[Path | None], subject: EngineSubject) -> l
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", MODELS)
 def test_shipped_models_keep_their_limits_in_float32_and_float16(model: str, tmp_path: Path) -> None:
-    for subject in numerics_subjects(model, 6):
+    for subject in engine_subjects(model, 6):
         rounded = tmp_path / subject.graph.name
         rounded.write_bytes(to_rounded_precision(subject.graph, "float16")[0])
         exact, half = verdicts(model, [None, rounded], subject)
@@ -47,7 +47,7 @@ def test_shipped_models_keep_their_limits_in_float32_and_float16(model: str, tmp
 
 
 def test_weights_that_were_rounded_coarsely_are_refused_with_the_figures(tmp_path: Path) -> None:
-    (subject,) = numerics_subjects("lift3d-lfm", 6)
+    (subject,) = engine_subjects("lift3d-lfm", 6)
     model = onnx.load(str(subject.graph))
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
@@ -63,7 +63,7 @@ def test_weights_that_were_rounded_coarsely_are_refused_with_the_figures(tmp_pat
 
 
 def test_a_judge_needs_no_torch_and_accepts_the_graph_itself() -> None:
-    (subject,) = numerics_subjects("lift3d-lfm", 6)
+    (subject,) = engine_subjects("lift3d-lfm", 6)
     ask = subject.judge()
     assert ask is not None
     verdict = ask(OnnxRuntimeEngine(subject.graph, 1))

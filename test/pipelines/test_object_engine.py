@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from lift3d_ros.pipelines.object_engine import (  # noqa: E402
     planes_signature,
     untrained_lrm,
 )
+from lift3d_ros.pipelines.object_graph import example_picture, example_points  # noqa: E402
 
 
 @pytest.fixture
@@ -112,6 +114,21 @@ def test_a_damaged_file_is_refused(models: Path) -> None:
         find_lrm("mine")
 
 
-def test_a_backend_that_does_not_run_it_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"engine\.backend 'onnxruntime' runs object reconstruction from an exported"):
-        open_lrm_engine("lift3d-lrm-tiny", EngineConfig(backend="onnxruntime"))
+def test_a_model_runs_from_its_exported_graphs_on_another_backend(graph_cache: Path) -> None:
+    expected = open_lrm_engine("lift3d-lrm-tiny", EngineConfig())
+    found = open_lrm_engine("lift3d-lrm-tiny", EngineConfig(backend="onnxruntime", threads=1))
+    assert found.identity == dataclasses.replace(expected.identity, backend="onnxruntime")
+    picture = example_picture(found.config)
+    planes = [engine.planes.run(picture, engine.planes.new_state())["planes"] for engine in (expected, found)]
+    np.testing.assert_allclose(planes[1], planes[0], atol=1e-3 * np.abs(planes[0]).max())
+    asked = {**example_points(planes[0].shape, 50), "planes": planes[0]}
+    fields = [engine.field.run(asked, engine.field.new_state()) for engine in (expected, found)]
+    for name in ("density", "color"):
+        np.testing.assert_allclose(fields[1][name], fields[0][name], rtol=1e-3, atol=1e-3)
+
+
+def test_a_backend_that_is_not_there_or_would_ignore_a_setting_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"engine\.precision 'float16'"):
+        open_lrm_engine("lift3d-lrm-tiny", EngineConfig(backend="onnxruntime", precision="float16"))
+    with pytest.raises(EngineError, match="is not known"):
+        open_lrm_engine("lift3d-lrm-tiny", EngineConfig(backend="onnx"))  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from lift3d_ros.errors import EngineError
 from lift3d_ros.models.i2p_mae.config import EncoderConfig
 from lift3d_ros.pipelines import point_graph
 from lift3d_ros.pipelines.bev_engine import EngineConfig
-from lift3d_ros.pipelines.engine_subjects import engine_subject
+from lift3d_ros.pipelines.engine_subjects import engine_subjects
 from lift3d_ros.pipelines.point_encoder import PointEncoderConfig, open_point_encoder
 from lift3d_ros.pipelines.point_engine import open_point_engine, open_point_source
 from lift3d_ros.pipelines.point_graph import cached_point_graph, example_crops, export_point_graph, points_signature
@@ -159,7 +159,7 @@ def test_the_sizes_of_a_graph_are_those_of_its_groups() -> None:
 
 
 def test_tensorrt_takes_the_operators_and_the_examples_lie_within_the_sizes_of_its_engines(graph: Path) -> None:
-    subject = engine_subject(str(graph), 6)
+    (subject,) = engine_subjects(str(graph), 6)
     assert check_operators(subject.graph).problems == ()
     assert [example["points"].shape[0] for example in subject.examples] == [1, 3]
     assert [shape[0] for shape in subject.profile["points"]] == [1, 10, 32]

@@ -25,7 +25,7 @@ from lift3d_ros.errors import ConfigError, EngineError, WeightsError
 from lift3d_ros.models.lfm.config import LfmConfig
 from lift3d_ros.pipelines import skeleton_graph
 from lift3d_ros.pipelines.bev_engine import EngineConfig
-from lift3d_ros.pipelines.engine_subjects import engine_subject
+from lift3d_ros.pipelines.engine_subjects import engine_subjects
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine, open_lfm_source
 from lift3d_ros.pipelines.skeleton_graph import (
     LFM_SIGNATURE,
@@ -155,7 +155,7 @@ def test_an_unknown_configuration_is_named_with_the_nearest() -> None:
 
 
 def test_tensorrt_takes_the_operators_and_the_examples_lie_within_the_sizes_of_its_engines(graph: Path) -> None:
-    subject = engine_subject(str(graph), 6)
+    (subject,) = engine_subjects(str(graph), 6)
     assert check_operators(subject.graph).problems == ()
     for example in subject.examples:
         for name, array in example.items():
