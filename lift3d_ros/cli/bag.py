@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.cli import bag_objects
+
 if TYPE_CHECKING:
     from lift3d_ros.bags.reader import BagReader
     from lift3d_ros.geometry.rig import Rig
@@ -18,6 +20,7 @@ No ROS is needed.
 
   lift3d bag info BAG                          topics, and what the detector would use
   lift3d bag to-frames BAG --out scene_folder  recording -> folder of pictures and meta.json, to be labelled
+  lift3d bag to-objects BAG --out captures     objects as pictures with their cameras, to train the reconstructor on
   lift3d bag from-frames scene_folder          folder of pictures and meta.json -> rosbag2
   lift3d bag from-nuscenes ROOT --list         scenes of a nuScenes folder
   lift3d bag from-nuscenes ROOT --scene scene-0103
@@ -84,6 +87,9 @@ def add_parser(subparsers: Any) -> None:
     folder.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th frame set (default 1)")
     folder.add_argument("--overwrite", action="store_true", help="replace a scene folder that exists already")
     folder.set_defaults(run=run_to_frames)
+
+    objects = _add(actions, "to-objects", "cut objects out as pictures with their cameras", bag_objects.DESCRIPTION)
+    bag_objects.add_options(objects)
 
     frames = _add(actions, "from-frames", "write a scene folder as a recording", FRAMES_DESCRIPTION)
     frames.add_argument("folder", type=Path, metavar="DIR", help="folder with meta.json and images/")

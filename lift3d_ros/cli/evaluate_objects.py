@@ -36,6 +36,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--views", type=int, default=4, metavar="N", help="unseen views (default %(default)s)")
     parser.add_argument("--side", type=int, default=128, metavar="PX", help="side of the views (default %(default)s)")
     parser.add_argument("--resolution", type=int, default=128, metavar="N", help="cells of the mesh (default 128)")
+    parser.add_argument(
+        "--lpips", nargs=2, type=Path, metavar=("ALEXNET", "LINEAR"), help="weights for LPIPS; see docs/lrm.md"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0 (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of cameras and points (default %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the results in DIR")
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.errors import DatasetError
     from lift3d_ros.evaluation.metrics_file import write_metrics
     from lift3d_ros.evaluation.object_cases import spread_out
+    from lift3d_ros.evaluation.object_lpips import LpipsFiles
     from lift3d_ros.evaluation.object_reconstruction import evaluate_objects
     from lift3d_ros.evaluation.object_report import write_object_report, write_sheet
 
@@ -63,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None:
         entries = spread_out(entries, args.limit)
     reconstructor = _reconstructor(args)
+    lpips_files = None if args.lpips is None else LpipsFiles(*args.lpips)
     with tqdm(desc="objects", unit="object", disable=None, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:
@@ -70,7 +75,14 @@ def run(args: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         result = evaluate_objects(
-            reconstructor, entries, known, num_views=args.views, side=args.side, seed=args.seed, on_object=show
+            reconstructor,
+            entries,
+            known,
+            num_views=args.views,
+            side=args.side,
+            seed=args.seed,
+            lpips_files=lpips_files,
+            on_object=show,
         )
     command = ["lift3d", *sys.argv[1:]]
     data = args.data.resolve().name
@@ -141,7 +153,7 @@ def _reconstructor(args: argparse.Namespace) -> ObjectReconstructor:
 
 def _print(result: ObjectEvaluation) -> None:
     columns = (
-        ("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("chamfer_aligned", "Chamfer", 4),
+        ("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("lpips", "LPIPS", 3), ("chamfer_aligned", "Chamfer", 4),
         ("f_score_0.02_aligned", "F 0.02", 3), ("f_score_0.05_aligned", "F 0.05", 3), ("empty", "empty", 0),
     )  # fmt: skip
     print(f"{'':12}" + "".join(f"{label:>10}" for _, label, _ in columns))

@@ -1,7 +1,7 @@
 """Posed pictures of single objects: folders with a NeRF-style ``transforms.json``, and those of OpenLRM.
 
 - ``transforms.json``: `frames` with `file_path` and `transform_matrix` (camera to world, axes of OpenGL), and the
-  focal length as `fl_x` (px) or `camera_angle_x` (rad), of all frames or of each.
+  focal length as `fl_x` (px) or `camera_angle_x` (rad), of all frames or of each. `cx` and `cy` count from the border.
 - OpenLRM: ``rgba/NNN.png``, ``pose/NNN.npy`` (3x4, camera to world, axes of OpenGL) and ``intrinsics.npy`` with the
   rows (fx, fy), (cx, cy), (width, height).
 
@@ -36,10 +36,10 @@ _OPTICAL_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class PosedPicture:
-    """A file, its camera to world (4, 4) in the axes of OpenGL, and (3, 3) intrinsics in px; None asks the angle.
+    """A file, its camera to world (4, 4) in the axes of OpenGL, and (3, 3) intrinsics in px from the picture's border.
 
     Args:
-        angle_x: horizontal field of view, rad, where `intrinsics` is None.
+        angle_x: horizontal field of view, rad, which counts where `intrinsics` is None.
     """
 
     path: Path
@@ -73,6 +73,47 @@ def pack_captures(
     source = f"{len(objects)} folders of posed pictures"
     write_object_pack(out, read(), len(objects), sizes, source, lambda done: on_object(done, len(objects)))
     return len(objects)
+
+
+def write_picture(
+    path: Path, rgba: UInt8Array, T_object_camera: Float64Array, intrinsics: Float64Array
+) -> PosedPicture:
+    """Write a picture (H, W, 4) and return what a ``transforms.json`` says of it.
+
+    Args:
+        T_object_camera: (4, 4) pose of the optical frame.
+        intrinsics: (3, 3), px from the centre of the first pixel, as ROS and OpenCV count.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", rgba[..., [2, 1, 0, 3]])[1].tobytes())
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from None
+    from_border = np.array(intrinsics, dtype=np.float64)
+    from_border[:2, 2] += 0.5
+    return PosedPicture(path, T_object_camera @ _OPTICAL_FROM_OPENGL, from_border)
+
+
+def write_transforms(folder: Path, pictures: Sequence[PosedPicture]) -> None:
+    """Write the ``transforms.json`` of pictures in `folder`, each with its own intrinsics.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    frames = []
+    for posed in pictures:
+        assert posed.intrinsics is not None
+        (fx, _, cx), (_, fy, cy), _ = posed.intrinsics.tolist()
+        place = {"file_path": posed.path.relative_to(folder).as_posix(), "transform_matrix": posed.pose.tolist()}
+        frames.append({**place, "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy})
+    path = folder / TRANSFORMS
+    try:
+        path.write_text(json.dumps({"frames": frames}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from None
 
 
 def find_captures(folder: Path) -> list[Path]:

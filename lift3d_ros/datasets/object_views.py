@@ -57,6 +57,15 @@ class ObjectViews:
         return len(self.rgba)
 
 
+def held_out_views(num_views: int, num_held_out: int) -> list[int]:
+    """Return which views are never trained on; not the first one, and spread evenly, as cameras often go around.
+
+    Args:
+        num_held_out: at most half of the views.
+    """
+    return [int((place + 0.5) * num_views / num_held_out) for place in range(num_held_out)]
+
+
 def model_frame(
     T_object_camera: Float64Array, intrinsics: Float64Array, distance: float, view: ViewConfig
 ) -> Float64Array:

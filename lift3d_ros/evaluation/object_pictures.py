@@ -1,19 +1,15 @@
-"""How alike pictures are: PSNR and SSIM by scikit-image, LPIPS where its package and weights are installed."""
+"""How alike pictures are: PSNR and SSIM by scikit-image, LPIPS where its weights are there."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lift3d_ros.errors import Lift3dError
+from lift3d_ros.evaluation.object_lpips import Lpips
 from lift3d_ros.types import UInt8Array
-
-_LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"
 
 
 @dataclass(frozen=True)
@@ -25,9 +21,6 @@ class PictureErrors:
     lpips: float | None = None
 
 
-Lpips = Callable[[UInt8Array, UInt8Array], float]
-
-
 def check_scikit_image() -> None:
     """Refuse to start without the package that computes the figures.
 
@@ -36,22 +29,6 @@ def check_scikit_image() -> None:
     """
     if importlib.util.find_spec("skimage") is None:
         raise Lift3dError("measuring pictures needs scikit-image, which is not installed; 'pip install scikit-image'")
-
-
-def find_lpips() -> tuple[Lpips | None, str]:
-    """Return LPIPS on AlexNet, or None and why it is not here; nothing is downloaded."""
-    if importlib.util.find_spec("lpips") is None:
-        return None, "the Python package lpips is not installed"
-    folder = Path.home() / ".cache/torch/hub/checkpoints"
-    if not (folder / _LPIPS_BACKBONE).is_file():
-        return None, f"{_LPIPS_BACKBONE} of torchvision is not in {folder}"
-    lpips: Any = importlib.import_module("lpips")
-    network = lpips.LPIPS(net="alex", verbose=False).eval()
-
-    def measure(first: UInt8Array, second: UInt8Array) -> float:
-        return float(network(lpips.im2tensor(first), lpips.im2tensor(second)))
-
-    return measure, ""
 
 
 def picture_errors(found: UInt8Array, truth: UInt8Array, lpips: Lpips | None = None) -> PictureErrors:

@@ -13,14 +13,8 @@ from lift3d_ros.datasets.object_meshes import MeshEntry
 from lift3d_ros.datasets.object_renders import ObjectRenderer
 from lift3d_ros.evaluation.object_baselines import ObjectGrid, cut_out, mean_shape
 from lift3d_ros.evaluation.object_cases import ObjectCase, make_case, spread_out
-from lift3d_ros.evaluation.object_pictures import (
-    Lpips,
-    PictureErrors,
-    check_scikit_image,
-    find_lpips,
-    mean_errors,
-    picture_errors,
-)
+from lift3d_ros.evaluation.object_lpips import Lpips, LpipsFiles, lpips_or_reason
+from lift3d_ros.evaluation.object_pictures import PictureErrors, check_scikit_image, mean_errors, picture_errors
 from lift3d_ros.evaluation.object_surfaces import (
     NUM_POINTS,
     SurfaceErrors,
@@ -125,6 +119,7 @@ def evaluate_objects(
     num_views: int = 4,
     side: int = 128,
     seed: int = 0,
+    lpips_files: LpipsFiles | None = None,
     on_object: Callable[[int, int], object] = lambda done, total: None,
 ) -> ObjectEvaluation:
     """Reconstruct each mesh from one picture, and compare.
@@ -133,15 +128,17 @@ def evaluate_objects(
         known: meshes that the mean shape is made of; those of `entries` where there are none.
         num_views: views beside that of the picture.
         side: of the compared views, px.
+        lpips_files: weights of LPIPS; None looks where torch and the package lpips keep them.
         on_object: called with how much is done, and of how much.
 
     Raises:
         DatasetError: a mesh cannot be read.
         RenderingError: there is no OpenGL.
+        WeightsError: a file of LPIPS is missing or of something else.
         Lift3dError: scikit-image is not installed.
     """
     check_scikit_image()
-    lpips, lpips_problem = find_lpips()
+    lpips, lpips_problem = lpips_or_reason(lpips_files, side)
     config = reconstructor.model_config
     few = spread_out(known or entries, MOST_KNOWN)
     total, done = len(few) + len(entries), 0

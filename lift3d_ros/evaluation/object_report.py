@@ -24,7 +24,8 @@ _VIEWS = 3
 _COLUMNS = (
     ("psnr", "PSNR dB", 2), ("ssim", "SSIM", 3), ("psnr_of_input", "PSNR of the input", 2),
     ("chamfer_aligned", "Chamfer", 4), ("f_score_0.02_aligned", "F 0.02", 3), ("f_score_0.05_aligned", "F 0.05", 3),
-    ("f_score_0.1_aligned", "F 0.1", 3), ("chamfer_placed", "Chamfer as placed", 4), ("empty", "no surface", 0),
+    ("f_score_0.1_aligned", "F 0.1", 3), ("chamfer_placed", "Chamfer as placed", 4), ("lpips", "LPIPS", 3),
+    ("empty", "no surface", 0),
 )  # fmt: skip
 
 

@@ -61,6 +61,58 @@ class ObjectView:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class FoundObject:
+    """Which pixels of a picture are the object.
+
+    Args:
+        rgba: (h, w, 4) uint8 of the box; colours as they are in the picture, alpha 0 outside of the object.
+        is_cut_off: whether it touches the border of the picture.
+    """
+
+    rgba: UInt8Array
+    box: PixelBox
+    cutting: Cutting
+    is_cut_off: bool
+    problems: tuple[str, ...]
+
+
+def find_object(
+    picture: NDArray[Any],
+    *,
+    mask: NDArray[Any] | None = None,
+    box: PixelBox | None = None,
+    box_cutting: BoxCutting = "grabcut",
+    name: str = "picture",
+) -> FoundObject:
+    """Tell an object from what is around it; arguments and errors are those of :func:`cut_object`."""
+    height, width = _checked_size(picture, name)
+    problems: list[str] = []
+    region = PixelBox(0, 0, height, width)
+    if box is not None:
+        region, clipped = _checked_box(box, region, name)
+        problems += clipped
+    cutting, alpha = _find_alpha(picture, mask, region if box is not None else None, box_cutting, name, problems)
+    inner = foreground_box(alpha)
+    if inner is None:
+        where = f" within the box {_text(region)}" if box is not None else ""
+        what = {"mask": "the mask", "alpha": "the alpha channel"}.get(cutting, "the cut-out")
+        raise ImageError(
+            f"{name}: of {width}x{height} px none belongs to the object, {what} is empty{where}; give a mask or a box "
+            "that covers the object"
+        )
+    found = PixelBox(*(value + start for value, start in zip(inner, (region.top, region.left) * 2, strict=True)))
+    if max(found.height, found.width) < MIN_OBJECT_PX:
+        raise ImageError(
+            f"{name}: the object has {found.width}x{found.height} px; expected at least {MIN_OBJECT_PX} along its "
+            "longer side. Give a picture that was taken nearer, or a mask that covers all of the object"
+        )
+    cut_off = _cut_off(found, width, height)
+    pixels = _rgb(_bytes(picture[found.top : found.bottom, found.left : found.right], name))
+    rgba = np.dstack([pixels, alpha[inner.top : inner.bottom, inner.left : inner.right]])
+    return FoundObject(rgba, found, cutting, bool(cut_off), (*problems, *cut_off))
+
+
 def cut_object(
     picture: NDArray[Any],
     config: ObjectImageConfig,
@@ -83,43 +135,16 @@ def cut_object(
     Raises:
         ImageError: a picture, mask or box of another kind or size; nothing that tells where the object is; no object.
     """
-    height, width = _checked_size(picture, name)
-    problems: list[str] = []
-    region = PixelBox(0, 0, height, width)
-    if box is not None:
-        region, clipped = _checked_box(box, region, name)
-        problems += clipped
-    cutting, alpha = _find_alpha(picture, mask, region if box is not None else None, box_cutting, name, problems)
-    inner = foreground_box(alpha)
-    if inner is None:
-        where = f" within the box {_text(region)}" if box is not None else ""
-        what = {"mask": "the mask", "alpha": "the alpha channel"}.get(cutting, "the cut-out")
-        raise ImageError(
-            f"{name}: of {width}x{height} px none belongs to the object, {what} is empty{where}; give a mask or a box "
-            "that covers the object"
-        )
-    found = PixelBox(*(value + start for value, start in zip(inner, (region.top, region.left) * 2, strict=True)))
-    longer = max(found.height, found.width)
-    if longer < MIN_OBJECT_PX:
-        raise ImageError(
-            f"{name}: the object has {found.width}x{found.height} px; expected at least {MIN_OBJECT_PX} along its "
-            "longer side. Give a picture that was taken nearer, or a mask that covers all of the object"
-        )
-    problems += _cut_off(found, width, height)
+    found = find_object(picture, mask=mask, box=box, box_cutting=box_cutting, name=name)
+    problems, longer = list(found.problems), max(found.box.height, found.box.width)
     wanted = config.fill * config.side
     if longer < _BLURRED_SHARE * wanted:
         problems.append(
             f"the object is {longer} px long and the model was trained with {wanted:.0f}: what it sees is blurred"
         )
-    pixels = _bytes(picture[found.top : found.bottom, found.left : found.right], name)
-    factor = math.ceil(longer / _LARGEST_OBJECT_PX)
-    pixels, alpha = (
-        shrink(np.ascontiguousarray(part), factor)
-        for part in (pixels, alpha[inner.top : inner.bottom, inner.left : inner.right])
-    )
-    rgba = np.dstack([_rgb(pixels), alpha])
+    rgba = shrink(found.rgba, math.ceil(longer / _LARGEST_OBJECT_PX))
     image = prepare_object(rgba, config)
-    return ObjectView(image, _seen_square(found, rgba, config), found, cutting, tuple(problems))
+    return ObjectView(image, _seen_square(found.box, rgba, config), found.box, found.cutting, tuple(problems))
 
 
 def check_something_is_seen(picture: UInt8Array, box: PixelBox, name: str) -> None:

@@ -14,6 +14,7 @@ from lift3d_ros.bags.reader import BagMessage, BagReader
 from lift3d_ros.config import setting
 from lift3d_ros.errors import ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
+from lift3d_ros.images.decode import image_size
 from lift3d_ros.models.lrm.object_image import PixelBox
 from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
 from lift3d_ros.pipelines.object_sets import (
@@ -38,7 +39,7 @@ class RecordedTopics:
 
     image: str = setting("", "pictures; empty: the only topic of colour pictures")
     camera_info: str = setting("", "calibration; empty: the one in the frame of the pictures, else none")
-    boxes: str = setting("", "detected objects; empty: the only topic of them that is not ground truth")
+    boxes: str = setting("", "detected objects; empty: the only topic of them that is not ground truth, else masks")
     mask: str = setting("", "masks of the pictures, mono8, above 0 where an object is; empty: none")
     depth: str = setting("", "depth pictures registered to the pictures, for size and place; empty: none")
 
@@ -47,7 +48,8 @@ class BagObjects:
     """The objects in the pictures of one camera in a recording.
 
     Args:
-        box: of the object in every picture, in place of recorded boxes.
+        box: of the object in every picture, in place of recorded boxes. Without either, a topic of masks says what the
+            object is.
     """
 
     def __init__(
@@ -71,7 +73,11 @@ class BagObjects:
         self._info = named_topic(reader, "camera_info", topics.camera_info, CAMERA_INFO) or calibration_in_the_frame_of(
             reader, self._image
         )
-        self._boxes = "" if box is not None else self._boxes_topic(topics.boxes)
+        recorded = reader.topics_of(*_BOXES)
+        # A mask comes after its picture, so it is the mask that says when an object without a box can be cut out.
+        self._masks_are_objects = bool(self._mask) and (box is not None or not (topics.boxes or recorded))
+        has_boxes = box is None and not self._masks_are_objects
+        self._boxes = self._boxes_topic(topics.boxes) if has_boxes else ""
 
     @property
     def topics(self) -> dict[str, str]:
@@ -120,7 +126,11 @@ class BagObjects:
     def _take(self, sets: ObjectSets, message: BagMessage) -> Iterator[ObjectRequest]:
         topic, content = message.topic, message.message
         if topic == self._mask:
-            sets.add_mask(image_from_msg(content, "mask", topic))
+            mask = image_from_msg(content, "mask", topic)
+            sets.add_mask(mask)
+            if self._masks_are_objects:
+                width, height = image_size(mask)
+                yield from self._given(sets, mask.stamp_ns, self._box or PixelBox(0, 0, height, width))
         elif topic == self._depth:
             sets.add_depth(image_from_msg(content, "depth", topic))
         elif topic == self._boxes:
@@ -129,10 +139,12 @@ class BagObjects:
         else:
             image = image_from_msg(content, "picture", topic)
             yield from sets.add_image(image)
-            if self._box is not None:
-                box = self._box
-                found = DetectedObject(float(box.left), float(box.top), float(box.right), float(box.bottom), "object")
-                yield from sets.add_boxes(StampedRegions(image.stamp_ns, (found,)))
+            if self._box is not None and not self._masks_are_objects:
+                yield from self._given(sets, image.stamp_ns, self._box)
+
+    def _given(self, sets: ObjectSets, stamp_ns: int, box: PixelBox) -> Iterator[ObjectRequest]:
+        found = DetectedObject(float(box.left), float(box.top), float(box.right), float(box.bottom), "object")
+        yield from sets.add_boxes(StampedRegions(stamp_ns, (found,)))
 
     def _image_topic(self, wanted: str) -> str:
         if wanted:

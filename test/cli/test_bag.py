@@ -213,3 +213,16 @@ def test_wrong_use_exits_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2
+
+
+def test_objects_of_a_recording_become_captures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tabletop
+
+    recording = tabletop.Tabletop(frames=3).write(tmp_path / "bag")
+    assert (
+        run("to-objects", recording, "--object-frame", "base_link", "--label", "ball", "--out", tmp_path / "out") == 0
+    )
+    assert f"{tmp_path / 'out' / 'ball_7'}: 3 pictures" in capsys.readouterr().out
+    assert (tmp_path / "out" / "ball_7" / "transforms.json").is_file()
+    with pytest.raises(ConfigError, match=r"--box: there is no 3D box.*--object-frame"):
+        run("to-objects", recording, "--box", "1,2,30,40", "--out", tmp_path / "box")

@@ -1,4 +1,4 @@
-"""Exported detectors, lifters, point encoders and reconstructors build as TensorRT-RTX engines ahead of time, without a GPU."""
+"""Exported models of all methods build as TensorRT-RTX engines ahead of time, without a GPU."""
 
 from __future__ import annotations
 

@@ -104,7 +104,9 @@ def test_the_command_writes_figures_sheet_and_report(
     assert document["configuration"]["objects"] == ["brick"]
     assert cv2.imread(str(out / "objects.png")) is not None
     assert "brick" in (out / "report.html").read_text()
-    assert "mean_shape" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mean_shape" in printed
+    assert "no LPIPS: " in printed
     assert main(["evaluate", "object_reconstruction", *options]) == 2
     assert "already holds results" in capsys.readouterr().err
 

@@ -5,14 +5,20 @@ Names of weights are those of the published checkpoints (``layer3.0.conv2.conv_o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from torch import Tensor, nn
 
 from lift3d_ros.models.backbones.config import BackboneConfig
 from lift3d_ros.ops.deformable_convolution import DeformableConv2d
 
-_BLOCKS_OF_DEPTH = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+_BLOCKS_OF_DEPTH: Mapping[Literal[18, 34, 50, 101], tuple[int, ...]] = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+}
 
 
 class BasicBlock(nn.Module):
@@ -134,3 +140,20 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+def resnet_config(shapes: Mapping[str, tuple[int, ...]]) -> BackboneConfig | None:
+    """Return the configuration of a published ResNet of torchvision, None where names and sizes are of none.
+
+    Args:
+        shapes: published name -> shape.
+    """
+    parts = [name.split(".") for name in shapes if name.startswith("layer")]
+    stages = ({part[1] for part in parts if part[0] == f"layer{stage}"} for stage in range(1, 5))
+    counts = tuple(len(blocks) for blocks in stages)
+    is_deep = "layer1.0.conv3.weight" in shapes
+    for depth, blocks in _BLOCKS_OF_DEPTH.items():
+        if blocks == counts and (depth >= 50) == is_deep:
+            width = shapes["layer1.0.conv1.weight"][0]
+            return BackboneConfig(depth=depth, width=width, output_stages=(1, 2, 3, 4), has_frozen_norms=True)
+    return None

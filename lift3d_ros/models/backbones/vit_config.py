@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+_HEAD_WIDTH = 64  # of every published one
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,24 @@ def dinov2(width: int, num_heads: int, *, has_registers: bool) -> VitConfig:
     if has_registers:
         return VitConfig(width, num_heads=num_heads, num_registers=4, table_offset=0.0, antialiases_table=True)
     return VitConfig(width, num_heads=num_heads)
+
+
+def dino_config(shapes: Mapping[str, tuple[int, ...]]) -> VitConfig:
+    """Return the configuration of a published DINO or DINOv2, which the shapes of its weights tell.
+
+    Args:
+        shapes: published name -> shape; has the names of ``vit_keys.DINO_SIGNS``.
+    """
+    width, _, patch_size, _ = shapes["patch_embed.proj.weight"]
+    registers = shapes["register_tokens"][1] if "register_tokens" in shapes else 0
+    return VitConfig(
+        width,
+        len({name.split(".")[1] for name in shapes if name.startswith("blocks.")}),
+        max(1, width // _HEAD_WIDTH),
+        patch_size,
+        round((shapes["pos_embed"][1] - 1) ** 0.5),
+        registers,
+        has_layer_scale="blocks.0.ls1.gamma" in shapes,
+        table_offset=0.0 if registers else 0.1,
+        antialiases_table=registers > 0,
+    )

@@ -5,6 +5,10 @@ Source: key tables of the published models (fact sheet LRM, sections 1 and 3).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from lift3d_ros.models.renaming import Renaming
+
 DINO_NAMES = (
     ("cls_token", "class_token"),
     ("pos_embed", "position_table"),
@@ -21,3 +25,15 @@ DINO_NAMES = (
     ("norm.", "norm."),
 )
 """Beginnings of names, published and ours, see :class:`lift3d_ros.models.renaming.Renaming`."""
+
+DINO_SIGNS = ("cls_token", "pos_embed", "patch_embed.proj.weight")
+"""Names that the weights of every DINO and DINOv2 have."""
+
+# DINOv2 stores a token that only its own training reads.
+_UNREAD = "mask_token"
+
+
+def our_dino_names(published: Iterable[str]) -> dict[str, str]:
+    """Return published name -> ours, without what the network does not read; unknown names stay as they are."""
+    names = Renaming(DINO_NAMES)
+    return {name: names.ours(name) or name for name in published if name != _UNREAD}

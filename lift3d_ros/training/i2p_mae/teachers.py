@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from lift3d_ros.config import from_mapping
 from lift3d_ros.errors import ConfigError, WeightsError
-from lift3d_ros.models.backbones.vit_config import VitConfig
-from lift3d_ros.models.backbones.vit_keys import DINO_NAMES
+from lift3d_ros.models.backbones.vit_config import dino_config
+from lift3d_ros.models.backbones.vit_keys import DINO_SIGNS, our_dino_names
 from lift3d_ros.models.i2p_mae.config import TeacherConfig
 from lift3d_ros.models.i2p_mae.dino_teacher import DinoTeacher
 from lift3d_ros.models.i2p_mae.projection import IMAGE_SIZE
 from lift3d_ros.models.i2p_mae.teacher import ClipVisionTransformer, SmallTeacher
-from lift3d_ros.models.renaming import Renaming
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING, read_header
 from lift3d_ros.pipelines.point_network import header_group
 from lift3d_ros.weights.checkpoint import read_checkpoint
@@ -24,7 +23,6 @@ from lift3d_ros.weights.manifest import sha256_of
 
 _CLIP = "visual."
 _HEAD_DIMS = 64  # of every published one
-_DINO_SIGNS = ("cls_token", "pos_embed", "patch_embed.proj.weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +44,12 @@ def load_teacher(path: Path) -> LoadedTeacher:
     if any(name.startswith(_CLIP) for name in state):
         network, dims = _clip({n.removeprefix(_CLIP): t for n, t in state.items() if n.startswith(_CLIP)}, path)
         return LoadedTeacher(network, dims, sha256_of(path))
-    if set(_DINO_SIGNS) <= set(state):
+    if set(DINO_SIGNS) <= set(state):
         network, dims = _dino(state, path)
         return LoadedTeacher(network, dims, sha256_of(path))
     if path.suffix != WEIGHTS_ENDING:
         raise WeightsError(
-            f"{path}: none of its {len(state)} weights begins with '{_CLIP}' or is called '{_DINO_SIGNS[0]}'; expected "
+            f"{path}: none of its {len(state)} weights begins with '{_CLIP}' or is called '{DINO_SIGNS[0]}'; expected "
             "a state dict of CLIP, DINO or DINOv2, or the weights.safetensors that '--stage teacher' wrote"
         )
     header = read_header(path)
@@ -84,27 +82,12 @@ def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, int]:
 
 def _dino(state: Mapping[str, Tensor], path: Path) -> tuple[nn.Module, int]:
     """Return DINO or DINOv2 with the sizes that its weights have."""
-    width, _, patch_size, _ = state["patch_embed.proj.weight"].shape
-    if IMAGE_SIZE % patch_size:
-        raise WeightsError(f"{path}: has patches of {patch_size} px; expected a divisor of {IMAGE_SIZE}")
-    registers = state["register_tokens"].shape[1] if "register_tokens" in state else 0
-    depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
-    config = VitConfig(
-        width,
-        depth,
-        max(1, width // _HEAD_DIMS),
-        patch_size,
-        round((state["pos_embed"].shape[1] - 1) ** 0.5),
-        registers,
-        has_layer_scale="blocks.0.ls1.gamma" in state,
-        table_offset=0.0 if registers else 0.1,
-        antialiases_table=registers > 0,
-    )
-    network, names = DinoTeacher(config), Renaming(DINO_NAMES)
-    # DINOv2 stores a token that only its own training reads.
-    ours = {names.ours(name) or name: tensor for name, tensor in state.items() if name != "mask_token"}
-    _load(network.vision, ours, path)
-    return network, width
+    config = dino_config({name: tuple(tensor.shape) for name, tensor in state.items()})
+    if IMAGE_SIZE % config.patch_size:
+        raise WeightsError(f"{path}: has patches of {config.patch_size} px; expected a divisor of {IMAGE_SIZE}")
+    network = DinoTeacher(config)
+    _load(network.vision, {ours: state[name] for name, ours in our_dino_names(state).items()}, path)
+    return network, config.width
 
 
 def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from lift3d_ros.datasets.object_pack import ObjectPack
-from lift3d_ros.datasets.object_views import ObjectPoints, ObjectViews, model_frame
+from lift3d_ros.datasets.object_views import ObjectPoints, ObjectViews, held_out_views, model_frame
 from lift3d_ros.geometry.rigid import transform_points
 from lift3d_ros.models.lrm.cameras import orbit
 from lift3d_ros.models.lrm.config import ViewConfig
@@ -90,7 +90,9 @@ class ObjectData:
 def draw_object(rng: np.random.Generator, views: ObjectViews, recipe: LrmTraining) -> dict[str, NDArray[Any]]:
     """Return one object as a training step sees it, with random changes; keys are those of :class:`ObjectBatch`."""
     settings, loss, view = recipe.data, recipe.loss, recipe.network.view
-    source = int(rng.integers(min(settings.source_views or len(views), len(views))))
+    held_out = held_out_views(len(views), settings.held_out_views)
+    trained = [number for number in range(len(views)) if number not in held_out]
+    source = int(rng.choice(trained[: settings.source_views or None]))
     is_mirrored, paint = rng.uniform() < settings.mirrored, _random_paint(rng, settings.tinted)
     T = _frame_of(views, source, view)
     picture = _picture(views.rgba[source], recipe, paint, is_mirrored)
@@ -107,8 +109,8 @@ def draw_object(rng: np.random.Generator, views: ObjectViews, recipe: LrmTrainin
         sample |= draw_points(rng, views.points, T, loss.points, empty, half_side, paint)
     if loss.supervision != "points":
         background = float(rng.choice(_BACKGROUNDS))
-        other = int(rng.integers(len(views)))
-        sample |= draw_rays(rng, views, other, T, loss.rays, background, paint)
+        other = int(rng.choice(trained))
+        sample |= draw_rays(rng, views, other, T, loss.rays, background, paint, loss.patch_side)
     return sample
 
 
@@ -187,10 +189,20 @@ def draw_rays(
     num_rays: int,
     background: float,
     paint: Paint = _PLAIN,
+    patch_side: int = 0,
 ) -> dict[str, NDArray[Any]]:
-    """Return rays through random pixels of view `number` in the frame `T` of the model, and what they see."""
+    """Return rays through random pixels of view `number` in the frame `T` of the model, and what they see.
+
+    Args:
+        patch_side: above 0, rays through all pixels of a random square, row by row, in place of `num_rays`.
+    """
     side = views.rgba.shape[1]
-    row, column = rng.integers(0, side, (2, num_rays))
+    if patch_side:
+        num_rays = patch_side**2
+        corner = rng.integers(0, side - patch_side + 1, (2, 1))
+        row, column = corner + np.divmod(np.arange(num_rays), patch_side)
+    else:
+        row, column = rng.integers(0, side, (2, num_rays))
     pixel = np.stack([(column + 0.5) / side, (row + 0.5) / side, np.ones(num_rays)], axis=1)
     to_model = T @ views.T_object_cameras[number]
     directions = pixel @ np.linalg.inv(views.intrinsics[number]).T @ to_model[:3, :3].T
@@ -262,7 +274,7 @@ class _Stream(IterableDataset[ObjectBatch]):
 
 
 class _Fixed(Dataset[ObjectBatch]):
-    """Objects as they are, seen by their first view, with rays to the view opposite of it in the list."""
+    """Objects as they are, seen by their first view, with rays to those held out or to the one opposite in the list."""
 
     def __init__(self, places: Sequence[tuple[ObjectPack, int]], recipe: LrmTraining) -> None:
         self._places, self._recipe = places, recipe
@@ -281,6 +293,8 @@ class _Fixed(Dataset[ObjectBatch]):
             sample: dict[str, NDArray[Any]] = {"pictures": _picture(views.rgba[0], recipe, _PLAIN, False)}
             if views.points is not None:
                 sample |= draw_points(rng, views.points, T, 2048, np.zeros((0, 3)), recipe.network.field.half_side)
-            sample |= draw_rays(rng, views, len(views) // 2, T, recipe.data.validation_rays, 1.0)
+            compared = held_out_views(len(views), recipe.data.held_out_views) or [len(views) // 2]
+            parts = [draw_rays(rng, views, other, T, recipe.data.validation_rays, 1.0) for other in compared]
+            sample |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             samples.append(sample)
         return _stacked(samples)

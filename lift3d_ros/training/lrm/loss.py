@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from lift3d_ros.models.backbones.feature_maps import FeatureMaps
 from lift3d_ros.models.lrm.config import RenderConfig
 from lift3d_ros.models.lrm.field import TriplaneField
-from lift3d_ros.models.lrm.losses import occupancy_loss, plane_variation
+from lift3d_ros.models.lrm.losses import occupancy_loss, perceptual_distance, plane_variation
 from lift3d_ros.models.lrm.renderer import RayJitter, Rendering, render_rays
 from lift3d_ros.training.lrm.batches import ObjectBatch
 from lift3d_ros.training.lrm.settings import LrmLossSettings
@@ -26,12 +27,14 @@ def object_losses(
     settings: LrmLossSettings,
     render: RenderConfig,
     *,
+    features: FeatureMaps | None = None,
     computes_twice: bool = False,
 ) -> dict[str, Tensor]:
     """Return the weighted losses of planes (B, 3, C, R, R).
 
     Args:
         render: how the model renders; the recipe says with how many samples.
+        features: compares patches where `settings` give that a weight.
         computes_twice: keep nothing of the renderer for the backward pass but its input.
     """
     losses: dict[str, Tensor] = {}
@@ -51,6 +54,15 @@ def object_losses(
         seen = _once_or_twice(rendered, computes_twice)(planes, batch.origins, batch.directions)
         losses["loss_rays"] = settings.ray_color * F.mse_loss(seen.color, batch.seen[..., :3])
         losses["loss_mask"] = settings.mask * F.mse_loss(seen.weight, batch.seen[..., 3])
+        if features is not None and settings.perceptual_weight:
+            drawn, truth = (
+                colors.transpose(1, 2).reshape(-1, 3, settings.patch_side, settings.patch_side)
+                for colors in (seen.color, batch.seen[..., :3])
+            )
+            with torch.no_grad():
+                expected = features(truth)
+            distance = perceptual_distance(features(drawn), expected)
+            losses["loss_perceptual"] = settings.perceptual_weight * distance.mean()
     if settings.variation:
         losses["loss_variation"] = settings.variation * plane_variation(planes)
     return losses

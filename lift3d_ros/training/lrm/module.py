@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lift3d_ros.models.backbones.feature_maps import FeatureMaps
 from lift3d_ros.models.lrm.cameras import view_numbers
 from lift3d_ros.models.lrm.network import Lrm, build_lrm
 from lift3d_ros.models.lrm.renderer import render_rays
@@ -24,9 +25,10 @@ _FEW_TOKENS = 512
 class LrmModule(TrainedModule):
     """Trains a network by a recipe; ``score`` of a validation is the PSNR of views that the network does not see."""
 
-    def __init__(self, network: Lrm, recipe: LrmTraining) -> None:
-        """Train `network` in place."""
+    def __init__(self, network: Lrm, recipe: LrmTraining, features: FeatureMaps | None = None) -> None:
+        """Train `network` in place; `features` compare patches where the recipe asks for it."""
         super().__init__()
+        self._features = (features,)  # a tuple, so that it is no part of this module
         self.network: Lrm = network
         self.recipe = recipe
         self.figures: Mapping[str, Tensor] = {}
@@ -62,6 +64,12 @@ class LrmModule(TrainedModule):
         ]
         return MuonAdamW(groups, is_short=run.precision == "bfloat16")
 
+    def on_fit_start(self) -> None:
+        """Bring the network that compares patches to the device."""
+        for features in self._features:
+            if features is not None:
+                features.to(self.device)
+
     def training_step(self, batch: ObjectBatch, batch_idx: int) -> Tensor:
         """Return the sum of all losses."""
         losses = object_losses(
@@ -70,6 +78,7 @@ class LrmModule(TrainedModule):
             batch,
             self.recipe.loss,
             self.recipe.network.render,
+            features=self._features[0],
             computes_twice=self.recipe.run.has_gradient_checkpoints,
         )
         self.figures = {name: value.detach() for name, value in losses.items()}

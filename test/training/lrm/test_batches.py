@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +112,41 @@ def test_half_of_the_empty_points_lie_before_and_behind_what_the_picture_shows(
     is_object = np.abs(sample["pictures"] - 127.5).max(axis=0) > 8.0
     assert is_object[row, column].mean() > 0.8
     assert np.ptp(behind[:, 1]) > 1.8
+
+
+def test_rays_of_a_patch_go_through_the_pixels_of_a_square_row_by_row(pack: ObjectPack, repository: Path) -> None:
+    recipe = _recipe(repository, "data.mirrored=0", "data.tinted=0", "data.noise=0", "loss.patch_side=8")
+    rgba = pack[0].rgba / 255.0
+    corners = set()
+    for seed in range(4):
+        sample = draw_object(np.random.default_rng(seed), pack[0], recipe)
+        background = sample["background"].reshape(8, 8, 1)
+        over = rgba[..., :3] * rgba[..., 3:] + background[0, 0] * (1.0 - rgba[..., 3:])
+        windows = np.lib.stride_tricks.sliding_window_view(over, (8, 8), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+        seen = sample["seen"][:, :3].reshape(8, 8, 3)
+        places = np.argwhere(np.abs(windows - seen).max(axis=(3, 4, 5)) < 1e-6)
+        assert len(places) >= 1
+        corners.add(tuple(places[0]))
+    assert len(corners) > 1
+
+
+def test_views_that_are_held_out_are_only_validated(pack: ObjectPack, repository: Path) -> None:
+    recipe = _recipe(repository, "data.mirrored=0", "data.held_out_views=2", "data.validation_rays=16")
+    data = ObjectData([pack], [pack], recipe)
+    (validated,) = data.validation_batches(0, 1)
+    assert validated.seen.shape == (3, 2 * 16, 4)
+    held_out = {_viewpoint(origin) for origins in validated.origins for origin in origins}
+    assert len(held_out) == 3 * 2
+    # The frame is that of the first view, as in the validation.
+    first = ("data.mirrored=0", "data.source_views=1")
+    assert not _origins(pack, _recipe(repository, *first, "data.held_out_views=2")) & held_out
+    assert _origins(pack, _recipe(repository, *first)) & held_out
+
+
+def _origins(pack: ObjectPack, recipe: LrmTraining) -> set[tuple[float, ...]]:
+    samples = (draw_object(np.random.default_rng(seed), pack[row], recipe) for seed in range(12) for row in range(3))
+    return {_viewpoint(sample["origins"][0]) for sample in samples}
+
+
+def _viewpoint(origin: Any) -> tuple[float, ...]:
+    return tuple(round(float(value), 3) for value in origin)

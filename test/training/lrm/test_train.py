@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import torch
 from object_folders import SMALL_NETWORK, write_pack
 from safetensors import safe_open
 
-from lift3d_ros.datasets.object_pack import ObjectPack, write_object_pack
-from lift3d_ros.datasets.object_views import ObjectViews
 from lift3d_ros.errors import ConfigError, DatasetError, WeightsError
+from lift3d_ros.models.backbones.config import BackboneConfig
+from lift3d_ros.models.backbones.resnet import ResNet
 from lift3d_ros.pipelines.object_engine import load_lrm_network
 from lift3d_ros.pipelines.object_weights import source_of_file
 from lift3d_ros.training.lrm.module import build_network
@@ -81,6 +80,7 @@ def test_keeping_less_in_memory_changes_nothing(pack: Path, repository: Path, tm
     [
         ("loss.supervision=points", "loss.optimizer=adamw", "loss.variation=1e-3"),
         ("loss.supervision=rays", "loss.ray_importance=8"),
+        ("loss.supervision=rays", "loss.patch_side=16"),
         ("network.decoder.starts_from_picture=false", "network.decoder.detail_width=0", "network.field.layout=object"),
         ("network.decoder.camera_width=16", "network.field.density=softplus", "network.field.num_octaves=0"),
     ],
@@ -90,6 +90,41 @@ def test_every_option_of_network_and_loss_trains(
 ) -> None:
     result = train(_recipe(repository, "run.max_steps=2", *changes), [pack], [], tmp_path / "run", is_quiet=True)
     assert np.isfinite(result.run.losses).all()
+
+
+def test_patches_are_compared_by_a_network_that_stays_as_it_is(pack: Path, repository: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(ResNet(BackboneConfig(width=4, output_stages=(1, 2, 3, 4))).state_dict(), tmp_path / "resnet.pth")
+    patches = (
+        "run.max_steps=3",
+        "run.log_interval=1",
+        "loss.patch_side=16",
+        f"loss.perceptual_network={tmp_path / 'resnet.pth'}",
+    )
+    runs = {
+        weight: train(
+            _recipe(repository, *patches, f"loss.perceptual_weight={weight}"),
+            [pack],
+            [],
+            tmp_path / weight,
+            is_quiet=True,
+        )
+        for weight in ("0", "0.1")
+    }
+    plain = train(_recipe(repository, *patches[:3]), [pack], [], tmp_path / "plain", is_quiet=True)
+    assert runs["0"].run.losses == plain.run.losses
+    assert runs["0.1"].run.losses[0] > runs["0"].run.losses[0]
+    assert set(runs["0.1"].run.averaged) == set(plain.run.averaged)
+    changes = [(runs["0.1"].run.averaged[name] - tensor).abs().max() for name, tensor in plain.run.averaged.items()]
+    assert max(changes) > 1e-5
+    with (tmp_path / "0.1" / "losses.csv").open() as file:
+        assert "loss_perceptual" in {row["name"] for row in csv.DictReader(file)}
+    torch.save(ResNet(BackboneConfig(width=4, output_stages=(1, 2, 3, 4))).state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(ConfigError, match="perceptual_network"):
+        train(
+            _recipe(repository, *patches, "run.max_steps=4", "loss.perceptual_weight=0.1"),
+            [pack], [], tmp_path / "0.1", resume=True, is_quiet=True,
+        )  # fmt: skip
 
 
 def test_a_run_starts_from_weights_of_the_same_network_alone(pack: Path, repository: Path, tmp_path: Path) -> None:
@@ -108,40 +143,30 @@ def test_a_run_starts_from_weights_of_the_same_network_alone(pack: Path, reposit
 def test_packs_that_do_not_fit_the_recipe_are_refused(pack: Path, repository: Path) -> None:
     with pytest.raises(DatasetError, match=r"pictures of 32 px.*expects 64 px.*pack again"):
         open_pack(pack, _recipe(repository, "network.image.side=64"))
+    with pytest.raises(ConfigError, match=r"held_out_views is 3, and objects of .* have 4 views"):
+        open_pack(pack, _recipe(repository, "data.held_out_views=3"))
+    with pytest.raises(ConfigError, match="patch_side is 33, and pictures have 32 px"):
+        open_pack(pack, _recipe(repository, "loss.patch_side=33"))
     with pytest.raises(ConfigError, match="neither max_steps nor max_minutes"):
         train(_recipe(repository), [pack], [], pack.parent / "never", is_quiet=True)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_one_object_is_learned_to_more_than_23_db_on_views_that_are_not_trained(
+@pytest.mark.timeout(3600)
+def test_one_object_is_learned_to_more_than_25_db_on_views_that_are_not_trained(
     repository: Path, tmp_path: Path
 ) -> None:
-    """At 64 px an outline that is half a pixel off costs most of the rest."""
+    """Most of the error lies along outlines, so rays count more here than labelled points, which want a softer edge."""
     changes = (
-        "network.image.side=64", "network.decoder.plane_side=8", "network.encoder.table_side=8",
-        "network.decoder.upsampling=8", "network.decoder.detail_width=16", "run.max_steps=600", "run.batch_size=2",
-        "run.learning_rate=5e-3", "run.ema_decay=0.95", "data.source_views=1", "data.mirrored=0", "data.tinted=0",
-        "data.noise=0", "loss.points=1024", "loss.rays=256", "loss.ray_samples=32", "loss.ray_importance=16",
-        "loss.ray_color=10",
+        "network.image.side=96", "network.decoder.plane_side=12", "network.encoder.table_side=12",
+        "network.decoder.upsampling=8", "network.decoder.detail_width=16", "network.decoder.channels=16",
+        "run.max_steps=800", "run.batch_size=2", "run.learning_rate=5e-3", "run.ema_decay=0.95", "data.source_views=1",
+        "data.mirrored=0", "data.tinted=0", "data.noise=0", "loss.points=256", "loss.empty_points=128",
+        "loss.occupancy=0.03", "loss.rays=576", "loss.ray_samples=32", "loss.ray_importance=16", "loss.ray_color=20",
+        "loss.mask=10", "data.held_out_views=6",
     )  # fmt: skip
-    recipe = _recipe(repository, *changes, "run.validation_interval=600")
-    whole = ObjectPack(write_pack(tmp_path / "data", recipe.network, "val", views=24, made=0))
-    trained, held_out = list(range(16)), [0, *range(16, 24)]
-    packs = [_chosen_views(whole, views, tmp_path / f"{len(views)}") for views in (trained, held_out)]
-    result = train(recipe, packs[:1], packs[1:], tmp_path / "run", is_quiet=True)
+    recipe = _recipe(repository, *changes, "run.validation_interval=200")
+    pack = write_pack(tmp_path / "data", recipe.network, "val", views=36, made=0)
+    result = train(recipe, [pack], [pack], tmp_path / "run", is_quiet=True)
     assert result.run.best_score is not None
-    assert result.run.best_score > 23.0
-
-
-def _chosen_views(pack: ObjectPack, chosen: list[int], folder: Path) -> Path:
-    """Write the only object of a pack with some of its views."""
-    views = pack[0]
-    assert views.depths is not None
-    some = ObjectViews(
-        views.rgba[chosen], views.T_object_cameras[chosen], views.intrinsics[chosen], views.distances[chosen],
-        views.depths[chosen], views.points,
-    )  # fmt: skip
-    sizes = dataclasses.replace(pack.sizes, views=len(chosen))
-    write_object_pack(folder, iter([("one", some)]), 1, sizes, "chosen views")
-    return folder
+    assert result.run.best_score > 25.0
