@@ -81,8 +81,10 @@ def make_one(args: argparse.Namespace, name: str, seed: int) -> float:
     """Train and score one variant, write its figures, and return the share of right answers on clean clouds."""
     from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
     from lift3d_ros.evaluation.encoder_comparison import CONDITIONS
-    from lift3d_ros.evaluation.point_features import CLEAN, classified_shares, evaluate_points
+    from lift3d_ros.evaluation.point_classes import CloudClassifier, evaluate_classifier
+    from lift3d_ros.evaluation.point_features import CLEAN, evaluate_points
     from lift3d_ros.training.i2p_mae.pointnet import train_pointnet
+    from lift3d_ros.types import ModelIdentity
 
     training = read_clouds([path for place in args.train for path in find_cloud_files(place, "train")])
     test = read_clouds([path for place in args.test for path in find_cloud_files(place, "held_out")])
@@ -90,8 +92,10 @@ def make_one(args: argparse.Namespace, name: str, seed: int) -> float:
     if name == POINTNET:
         recipe = recipe_of(args, name, seed)
         network = train_pointnet(training, recipe)
-        shares = classified_shares(network.classify, test, CONDITIONS, recipe.network.num_points)
-        found: dict[str, Any] = {"accuracy": shares, "feature_dims": None}
+        identity = ModelIdentity(name, "", is_trained=True)
+        classifier = CloudClassifier(identity, network.classify, recipe.network.num_points)
+        result = evaluate_classifier(classifier, test, CONDITIONS)
+        found: dict[str, Any] = {"feature_dims": None}
         minutes = (time.monotonic() - began) / 60.0
     else:
         features = features_of(args, name, seed)
@@ -101,9 +105,9 @@ def make_one(args: argparse.Namespace, name: str, seed: int) -> float:
             "weights_sha256": result.model.weights_sha256,
             "svm_cost": result.cost,
             "feature_dims": result.feature_dims,
-            "accuracy": {condition.name: result.accuracy(condition.name) for condition in result.conditions},
             "per_class": result.per_class(),
         }
+    found["accuracy"] = {condition.name: result.accuracy(condition.name) for condition in result.conditions}
     VariantRuns(args.out).write(name, seed, {**agreed(args, name, seed), "training_minutes": minutes, **found})
     return float(found["accuracy"][CLEAN])
 

@@ -38,7 +38,7 @@ from lift3d_ros.pipelines.point_encoder import PointCloudFrame, PointEncoder, Po
 from lift3d_ros.pipelines.point_similarity import cosine_similarity
 from lift3d_ros.simulation.meshes import Mesh
 from lift3d_ros.simulation.road_users import make_road_user
-from lift3d_ros.training.i2p_mae.teachers import LoadedTeacher, load_teacher
+from lift3d_ros.training.i2p_mae.teachers import LoadedTeacher, find_teacher, load_teacher
 from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, PointFeatures, UInt8Array
 from lift3d_ros.viz.clouds import cloud_picture, cloud_sheet, value_colors
 from lift3d_ros.viz.evaluation_page import EvaluationPage, PagePicture, PictureGroup, write_evaluation_page
@@ -91,7 +91,11 @@ def main() -> int:
     parser.add_argument("--made", action="store_true", help="use objects that this package makes, not a scan")
     parser.add_argument("--model", default="lift3d-points-small", help="model name (default %(default)s)")
     parser.add_argument("--weights", type=Path, help="encoder.safetensors of a training, in place of --model")
-    parser.add_argument("--teacher", type=Path, help="weights of a 2D teacher, to show what stands out to it")
+    parser.add_argument(
+        "--teacher",
+        default="lift3d-depth-teacher",
+        help="weights of a 2D teacher, to show what stands out to it; none for random masks (default %(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo-points", help="results (default %(default)s)")
     parser.add_argument("--figure", type=Path, metavar="FILE.jpg", help="also write some objects as one picture")
     args = parser.parse_args()
@@ -100,7 +104,7 @@ def main() -> int:
         model = str(args.weights or args.model)
         config = from_mapping(PointEncoderConfig, {"model": model, "backend": "torch"}, "--model")
         encoder = open_point_encoder(config)
-        teacher = None if args.teacher is None else load_teacher(args.teacher)
+        teacher = None if args.teacher == "none" else load_teacher(find_teacher(args.teacher))
         page = write(scene, encoder, teacher, args.out, args.figure)
     except (Lift3dError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
@@ -228,7 +232,7 @@ OBJECT_NOTE = (
     "those tokens are made of; the features as colours, shared by all objects. "
 )
 TEACHER = "What stands out to the teacher is yellow, what does not is dark blue; it decides what stays visible."
-NO_TEACHER = "No weights of a 2D teacher were given (--teacher): what stands out is not shown, and masks are random."
+NO_TEACHER = "Without a 2D teacher what stands out is not shown, and masks are random."
 
 
 def object_sheets(

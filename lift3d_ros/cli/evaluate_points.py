@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lift3d_ros.datasets.point_clouds import CloudSet
     from lift3d_ros.evaluation.point_features import Condition, FeatureSet, PointEvaluation
 
 DESCRIPTION = """\
-Measure frozen features of a point encoder: a linear SVM on those of the training files, scored on the test files.
+Measure frozen features of a point encoder: a linear SVM on those of the training files, scored on the test files. Or
+measure a classifier that was trained with its encoder ('lift3d train i2p_mae --stage finetune').
 
   lift3d evaluate point_features --train train_0.npz train_1.npz --test val.npz --model my-encoder --out results
   lift3d evaluate point_features --train clouds --test clouds --weights run/encoder.safetensors --out results
   lift3d evaluate point_features --train clouds --test clouds --descriptors --out classic --robustness
+  lift3d evaluate point_features --test clouds --classifier classes/weights.safetensors --out results
 
 Files: .npz with points (N, P, 3) and labels (N,), and classes.json beside it; ModelNet40 as .h5, .dat or as list
 (modelnet40_train.txt); ScanObjectNN as .h5. Of a folder those are taken whose names say train, or val, or test.
@@ -24,10 +27,12 @@ DIR receives metrics.json: accuracy, per_class, confusion (rows are true classes
 condition. The cost of the SVM is chosen by cross-validation on the training files alone.
 """
 
+_POOLINGS = ("max", "mean_plus_max", "all_scales")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the task."""
-    parser.add_argument("--train", type=Path, nargs="+", required=True, metavar="PATH", help="training files, folders")
+    parser.add_argument("--train", type=Path, nargs="+", default=[], metavar="PATH", help="training files, folders")
     parser.add_argument("--test", type=Path, nargs="+", required=True, metavar="PATH", help="test files, folders")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the metrics")
     which = parser.add_mutually_exclusive_group(required=True)
@@ -35,7 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights of a training")
     which.add_argument("--untrained", metavar="PRESET", help="random weights of --seed")
     which.add_argument("--descriptors", action="store_true", help="classic descriptors in place of an encoder")
-    parser.add_argument("--pooling", choices=["max", "mean_plus_max"], help="of the tokens (default: of the model)")
+    which.add_argument("--classifier", type=Path, metavar="FILE", help="weights of a fine-tuning, in place of the SVM")
+    parser.add_argument("--pooling", choices=_POOLINGS, help="of the tokens (default: of the model)")
     parser.add_argument("--cost", type=float, metavar="C", help="of the SVM (default: chosen on the training files)")
     parser.add_argument("--as-stored", action="store_true", help="do not bring clouds to the unit sphere")
     parser.add_argument("--device", default="cpu", help="where the encoder runs (default %(default)s)")
@@ -53,26 +59,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write and print."""
-    from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
-    from lift3d_ros.evaluation.linear_probe import check_scikit_learn
     from lift3d_ros.evaluation.metrics_file import write_metrics
-    from lift3d_ros.evaluation.point_features import evaluate_points
 
     _check(args)
-    check_scikit_learn()
-    conditions = _conditions(args)
-    training = read_clouds([path for place in args.train for path in find_cloud_files(place, "train")])
-    test = read_clouds([path for place in args.test for path in find_cloud_files(place, "held_out")])
-    result = evaluate_points(
-        _features(args),
-        training,
-        test,
-        conditions,
-        cost=args.cost,
-        normalises=not args.as_stored,
-        has_few_shot=args.few_shot,
-        seed=args.seed,
-    )
+    result = _measured_svm(args) if args.classifier is None else _measured_classifier(args)
     path = write_metrics(
         args.out,
         result.to_json(),
@@ -93,6 +83,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _measured_svm(args: argparse.Namespace) -> PointEvaluation:
+    from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
+    from lift3d_ros.evaluation.linear_probe import check_scikit_learn
+    from lift3d_ros.evaluation.point_features import evaluate_points
+
+    check_scikit_learn()
+    return evaluate_points(
+        _features(args),
+        read_clouds([path for place in args.train for path in find_cloud_files(place, "train")]),
+        _test_clouds(args),
+        _conditions(args),
+        cost=args.cost,
+        normalises=not args.as_stored,
+        has_few_shot=args.few_shot,
+        seed=args.seed,
+    )
+
+
+def _measured_classifier(args: argparse.Namespace) -> PointEvaluation:
+    from lift3d_ros.evaluation.point_classes import evaluate_classifier, trained_classifier
+
+    classifier = trained_classifier(args.classifier, device=args.device)
+    return evaluate_classifier(
+        classifier, _test_clouds(args), _conditions(args), normalises=not args.as_stored, seed=args.seed
+    )
+
+
+def _test_clouds(args: argparse.Namespace) -> CloudSet:
+    from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
+
+    return read_clouds([path for place in args.test for path in find_cloud_files(place, "held_out")])
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is computed."""
     from lift3d_ros.errors import ConfigError, Lift3dError
@@ -103,8 +126,16 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--out {args.out}: is a file; give a folder")
     if (args.out / METRICS_FILE).exists() and not args.overwrite:
         raise Lift3dError(f"{args.out}: already holds results; replace them with --overwrite, or choose another folder")
-    if args.weights is not None and args.weights.suffix != WEIGHTS_ENDING:
-        raise ConfigError(f"--weights '{args.weights}': expected a file name that ends in {WEIGHTS_ENDING}")
+    for name, path in (("weights", args.weights), ("classifier", args.classifier)):
+        if path is not None and path.suffix != WEIGHTS_ENDING:
+            raise ConfigError(f"--{name} '{path}': expected a file name that ends in {WEIGHTS_ENDING}")
+    if args.classifier is None and not args.train:
+        raise ConfigError("--train is missing; the SVM is fitted to the features of training files")
+    for name in ("train", "pooling", "cost", "few_shot"):
+        if args.classifier is not None and getattr(args, name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} has no effect with --classifier, which has learned; leave one of them out"
+            )
     if args.descriptors and args.pooling is not None:
         raise ConfigError("--pooling has no effect with --descriptors; leave one of them out")
     for name, value, lowest, highest in (
@@ -152,9 +183,12 @@ def _print(result: PointEvaluation) -> None:
     for condition in result.conditions:
         accuracy = result.accuracy(condition.name)
         print(f"{condition.title:42} {accuracy:6.1%}  ({round(accuracy * count)} of {count} clouds)")
+    if result.cross_validation is not None:
+        print(f"{'training clouds, cross-validated':42} {result.cross_validation:6.1%}")
     for found in result.few_shot.values():
         title = f"{found.shots} clouds of each of {found.ways} classes"
         print(f"{title:42} {found.mean:6.1%}  (standard deviation over {found.draws} draws {found.deviation:.1%})")
     worst = sorted(result.per_class().items(), key=lambda row: row[1]["accuracy"])[:3]
     print("least known classes: " + ", ".join(f"{name} {row['accuracy']:.0%}" for name, row in worst))
-    print(f"model: {result.model.description}; cost of the SVM {result.cost:g}, {result.feature_dims} features")
+    svm = "" if result.cost is None else f"; cost of the SVM {result.cost:g}, {result.feature_dims} features"
+    print(f"model: {result.model.description}{svm}")

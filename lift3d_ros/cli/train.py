@@ -73,7 +73,7 @@ def add_parser(subparsers: Any) -> None:
         help="what is trained (default: as the recipe says)",
     )
     points.add_argument(
-        "--teacher", type=Path, metavar="FILE", help="weights of a 2D teacher, or of CLIP, DINO, DINOv2"
+        "--teacher", metavar="NAME|FILE", help="model or weights of a 2D teacher, or of CLIP, DINO, DINOv2"
     )
     packing = parser.add_argument_group("only prepare data")
     packing.add_argument("--pack", type=Path, metavar="DIR", help="prepare --data into a pack, then end")

@@ -24,6 +24,7 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     """Train and say what to do next."""
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.i2p_mae.settings import load_recipe
+    from lift3d_ros.training.i2p_mae.teachers import find_teacher
     from lift3d_ros.training.i2p_mae.train import train
 
     if args.pack is not None or args.classes is not None:
@@ -42,7 +43,7 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
         [Path(path) for path in args.data],
         args.val,
         args.out,
-        teacher=args.teacher,
+        teacher=None if args.teacher is None else find_teacher(args.teacher),
         init_from=None if args.init_from is None else _start(args.init_from),
         resume=args.resume,
         is_half=args.half,
@@ -52,7 +53,7 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     classes = f" of {result.num_classes} classes" if recipe.stage == "finetune" else ""
     print(f"trained on {result.num_clouds} clouds{classes}")
     if result.num_loaded:
-        print(f"started from {result.num_loaded} weights of the encoder in {args.init_from}")
+        print(f"started from {result.num_loaded} weights in {args.init_from}")
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
         print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
@@ -60,6 +61,8 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     print(f"finished at step {result.run.step}")
     if recipe.stage == "teacher":
         print(f"use it:  lift3d train i2p_mae --data ... --teacher {result.weights} --out DIR")
+    if recipe.stage == "finetune":
+        print(f"measure: lift3d evaluate point_features --test ... --classifier {result.weights} --out DIR")
     if result.encoder is not None:
         print(f"encoder: {result.encoder}")
         print(f"measure: lift3d evaluate point_features --train ... --test ... --weights {result.encoder} --out DIR")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lift3d_ros.ops.cloud_search import points_between
 from lift3d_ros.types import Float32Array
 
 
@@ -22,11 +23,42 @@ def first_points(points: Float32Array, count: int) -> Float32Array:
     return points[:, np.resize(np.arange(points.shape[1]), count)]
 
 
+def brought_to(points: Float32Array, count: int, *, fills_gaps: bool) -> Float32Array:
+    """Return the first `count` points of each cloud.
+
+    Args:
+        fills_gaps: where there are fewer, add points halfway between neighbours; else they come again.
+    """
+    missing = count - points.shape[1]
+    if not fills_gaps or missing <= 0:
+        return first_points(points, count)
+    between = [points_between(cloud, missing) for cloud in points]
+    return np.concatenate([points, np.asarray(between, np.float32).reshape(len(points), missing, 3)], axis=1)
+
+
 def drawn_points(rng: np.random.Generator, points: Float32Array, count: int) -> Float32Array:
     """Return `count` random points of each cloud, in random order; none twice before all were taken once."""
     clouds, available = points.shape[:2]
     order = rng.random((clouds, available)).argsort(axis=1)
     return np.take_along_axis(points, order[:, np.resize(np.arange(available), count)][..., None], axis=1)
+
+
+def thinned(rng: np.random.Generator, points: Float32Array, fewest: int, *, fills_gaps: bool = False) -> Float32Array:
+    """Keep the first points of each cloud, a random number from `fewest` up; others take the place of the rest.
+
+    The logarithm of the number is drawn evenly, so that halving it once is as likely as halving it again.
+
+    Args:
+        fills_gaps: see :func:`brought_to`.
+    """
+    clouds, count = points.shape[:2]
+    low = np.log(min(max(fewest, 1), count))
+    kept = np.exp(rng.uniform(low, np.log(count), clouds)).round().astype(np.int64).clip(1, count)
+    few = [
+        brought_to(cloud[None, :number], count, fills_gaps=fills_gaps)
+        for cloud, number in zip(points, kept, strict=True)
+    ]
+    return np.concatenate([points[:0], *few])
 
 
 def stretched(rng: np.random.Generator, points: Float32Array, scale: tuple[float, float], shift: float) -> Float32Array:
@@ -54,7 +86,7 @@ def noisy(rng: np.random.Generator, points: Float32Array, sigma: float) -> Float
 def occluded(rng: np.random.Generator, points: Float32Array, up_axis: int, share: float) -> Float32Array:
     """Take away the share of points that lies farthest along a random horizontal direction of each cloud.
 
-    The others come again in their place, so that every cloud keeps its number of points; at least one stays.
+    At least one point of each cloud stays; all keep equally many.
     """
     clouds, count = points.shape[:2]
     angle = rng.uniform(0.0, 2.0 * np.pi, clouds)
@@ -64,4 +96,4 @@ def occluded(rng: np.random.Generator, points: Float32Array, up_axis: int, share
     depth = np.einsum("npc,nc->np", points, direction)
     order = depth.argsort(axis=1, kind="stable")[:, : max(1, count - int(share * count))]
     order.sort(axis=1)  # subsets of the points that stay are still random ones
-    return np.take_along_axis(points, order[:, np.resize(np.arange(order.shape[1]), count)][..., None], axis=1)
+    return np.take_along_axis(points, order[..., None], axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.datasets.point_cloud_changes import first_points, noisy, occluded, to_unit_sphere, turned
+from lift3d_ros.datasets.point_cloud_changes import brought_to, first_points, noisy, occluded, to_unit_sphere, turned
 from lift3d_ros.datasets.point_clouds import CloudSet
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.evaluation.few_shot import FewShot, few_shot_scores
@@ -53,12 +53,14 @@ class FeatureSet:
 
     Args:
         num_points: points of a cloud that it takes.
+        fills_gaps: whether points between neighbours are added to a cloud of fewer points; else they come again.
         standardises: whether features have no common unit, see :class:`LinearProbe`.
     """
 
     identity: ModelIdentity
     describe: Describe
     num_points: int
+    fills_gaps: bool = False
     standardises: bool = False
 
 
@@ -70,10 +72,12 @@ class PointEvaluation:
         class_names: of the labels, in their order.
         labels: (N,) of the test clouds.
         predicted: condition -> (N,).
-        cost: of the SVM.
-        num_training: clouds that it was fitted to.
+        cost: of the SVM; it and what follows is not there where a trained classifier answered.
+        num_training: clouds that the SVM was fitted to.
         feature_dims: numbers that describe a cloud.
         few_shot: right answers after few labelled clouds.
+        cross_validation: share of right answers on the training clouds when the cost was chosen; None where it was
+            given.
     """
 
     model: ModelIdentity
@@ -81,10 +85,11 @@ class PointEvaluation:
     labels: NDArray[np.int64]
     predicted: Mapping[str, NDArray[np.int64]]
     conditions: tuple[Condition, ...]
-    cost: float
-    num_training: int
-    feature_dims: int
+    cost: float | None = None
+    num_training: int | None = None
+    feature_dims: int | None = None
     few_shot: Mapping[str, FewShot] = field(default_factory=dict)
+    cross_validation: float | None = None
 
     def accuracy(self, condition: str = CLEAN) -> float:
         """Return the share of right answers."""
@@ -120,13 +125,18 @@ class PointEvaluation:
             },
             "few_shot": dict(self.few_shot),
             "svm_cost": self.cost,
+            "svm_cross_validation": self.cross_validation,
             "num_training_clouds": self.num_training,
             "num_test_clouds": len(self.labels),
             "feature_dims": self.feature_dims,
             "notes": (
                 "accuracy_interval is Wilson's, 95 %, of the drawn test clouds; another seed of the training is not "
                 "in it.",
-                "The cost of the SVM was chosen on the training clouds, unless it was given.",
+                *(
+                    ()
+                    if self.cost is None
+                    else ("The cost of the SVM was chosen on the training clouds, unless given.",)
+                ),
             ),
         }
 
@@ -144,7 +154,7 @@ def encoder_features(source: PointSource, *, device: str = "cpu") -> FeatureSet:
     def describe(points: Float32Array) -> NDArray[Any]:
         return describe_clouds(network, source.config.tokens, points, device=device)
 
-    return FeatureSet(identity, describe, source.config.num_points)
+    return FeatureSet(identity, describe, source.config.num_points, source.config.fills_gaps)
 
 
 def descriptor_features(num_points: int = 1024, seed: int = 0) -> FeatureSet:
@@ -178,11 +188,15 @@ def evaluate_points(
     """
     _check_labels(training, test)
     clean = Condition(CLEAN, CLEAN)
-    described = features.describe(changed_clouds(training, clean, features.num_points, normalises=normalises))
+    described = features.describe(
+        changed_clouds(training, clean, features.num_points, normalises=normalises, fills_gaps=features.fills_gaps)
+    )
     probe = LinearProbe(described, training.labels, cost=cost, standardises=features.standardises)
     tested = {
         condition.name: features.describe(
-            changed_clouds(test, condition, features.num_points, normalises=normalises, seed=seed)
+            changed_clouds(
+                test, condition, features.num_points, normalises=normalises, seed=seed, fills_gaps=features.fills_gaps
+            )
         )
         for condition in (clean, *conditions)
     }
@@ -204,28 +218,25 @@ def evaluate_points(
         len(training),
         described.shape[1],
         few_shot,
+        probe.cross_validation,
     )
 
 
-def classified_shares(
-    classify: Callable[[Float32Array], NDArray[np.int64]],
-    test: CloudSet,
-    conditions: Sequence[Condition],
-    num_points: int,
-) -> dict[str, float]:
-    """Return condition -> share of right answers of a classifier of clouds (N, num_points, 3), clean ones first."""
-    return {
-        condition.name: float((classify(changed_clouds(test, condition, num_points)) == test.labels).mean())
-        for condition in (Condition(CLEAN, CLEAN), *conditions)
-    }
-
-
 def changed_clouds(
-    clouds: CloudSet, condition: Condition, num_points: int, *, normalises: bool = True, seed: int = 0
+    clouds: CloudSet,
+    condition: Condition,
+    num_points: int,
+    *,
+    normalises: bool = True,
+    seed: int = 0,
+    fills_gaps: bool = False,
 ) -> Float32Array:
-    """Return clouds (N, num_points, 3) under a condition; points come again where fewer are known.
+    """Return clouds (N, num_points, 3) under a condition.
 
     Noise is in radii of the clean cloud. A changed cloud is centred and scaled by the points that are left.
+
+    Args:
+        fills_gaps: where fewer points are known, add some halfway between neighbours; else they come again.
     """
     rng = np.random.default_rng(seed)
     points = first_points(clouds.points, min(clouds.points.shape[1], num_points))
@@ -239,7 +250,7 @@ def changed_clouds(
         points = first_points(points, min(condition.points, num_points))
     if condition.noise:
         points = noisy(rng, points, condition.noise)
-    points = first_points(points, num_points)
+    points = brought_to(points, num_points, fills_gaps=fills_gaps)
     return to_unit_sphere(points) if normalises else points
 
 

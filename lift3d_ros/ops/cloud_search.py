@@ -19,6 +19,7 @@ Integers = NDArray[np.int64]
 # Published sampling leaves out points nearer to the origin, by their squared norm.
 SKIPPED_SQUARED_NORM = 1e-3
 _CHUNK_PAIRS = 1 << 20
+_BETWEEN_NEIGHBOURS = 6
 
 
 def farthest_points(
@@ -86,6 +87,30 @@ def nearest_points(
         distances[rows, :found], indices[rows, :found] = near[0], originals[near[1]]
         distances[rows, found:], indices[rows, found:] = near[0][:, :1], originals[near[1][:, :1]]
     return distances, indices
+
+
+def points_between(points: Floats, count: int) -> NDArray[np.float64]:
+    """Return points (count, 3) that lie halfway between neighbours in a cloud (N, 3) of finite points.
+
+    First each point and its nearest one, then each and its second nearest, and so on; where that is not enough, the
+    same again with the points that were found. Of a cloud of one point it is that one.
+    """
+    cloud = np.asarray(points, np.float64)
+    found = [np.zeros((0, 3))]
+    while (missing := count - sum(map(len, found))) > 0:
+        number = len(cloud)
+        # A pair is found by both of its points at most, so k neighbours give at least k / 2 pairs for each point.
+        neighbours = min(_BETWEEN_NEIGHBOURS, number - 1, -(-2 * missing // number))
+        if not neighbours:
+            found.append(np.repeat(cloud, missing, axis=0))
+            break
+        one = np.tile(np.arange(number), neighbours)
+        other = nearest_points(cloud, cloud, neighbours + 1)[1][:, 1:].T.reshape(-1)
+        pairs = np.minimum(one, other) * number + np.maximum(one, other)
+        kept = np.sort(np.unique(pairs, return_index=True)[1])[:missing]
+        found.append((cloud[one[kept]] + cloud[other[kept]]) / 2)
+        cloud = np.concatenate([cloud, found[-1]])
+    return np.concatenate(found)
 
 
 def _usable_indices(points: Floats, usable: NDArray[np.bool_] | None) -> Integers:

@@ -50,6 +50,7 @@ from lift3d_ros.weights.manifest import find_model, known_models
 if TYPE_CHECKING:
     from lift3d_ros.engines.torch_engine import TorchEngine
 
+GRAPH_METHODS = ("dfa3d", "lfm", "i2p_mae", "lrm")
 _BEV_FRAMES = 3  # the first without history, then with one that the engine itself has made
 _GRID_SIDE = 32  # of the points that are asked of a field
 
@@ -93,7 +94,7 @@ class EngineSubject:
 
 def graph_models() -> list[str]:
     """Return the names of all models that can be exported."""
-    return [model.name for model in known_models()]
+    return [model.name for model in known_models() if model.entry.method in GRAPH_METHODS]
 
 
 def engine_subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
@@ -120,7 +121,11 @@ def _cached_graph(model: str, num_cameras: int) -> Path:
         return cached_lfm_graph(find_lfm(model))
     if entry.method == "i2p_mae":
         return cached_point_graph(find_points(model))
-    return cached_lrm_graphs(find_lrm(model))
+    if entry.method == "lrm":
+        return cached_lrm_graphs(find_lrm(model))
+    raise EngineError(
+        f"model '{model}' of method '{entry.method}' is not exported; engines are built of {', '.join(graph_models())}"
+    )
 
 
 def reference_recording(model: str, subject: EngineSubject, inputs: tuple[Arrays, ...]) -> Recording:

@@ -70,11 +70,15 @@ def save_classifier(path: Path, classifier: PointFeatureClassifier) -> None:
         raise WeightsError(f"{path}: cannot be written ({reason}); give another file") from None
 
 
-def load_classifier(path: Path, encoder: ModelIdentity) -> PointFeatureClassifier:
+def load_classifier(path: Path, encoder: ModelIdentity, descriptor_dims: int) -> PointFeatureClassifier:
     """Read a classifier and check that it belongs to an encoder.
 
+    Args:
+        descriptor_dims: numbers that describe a cloud, by the encoder.
+
     Raises:
-        WeightsError: the file is missing, damaged, no classifier, or was fitted to the descriptors of other weights.
+        WeightsError: the file is missing, damaged, no classifier, or was fitted to the descriptors of other weights, or
+            to descriptors of another size.
     """
     if not path.is_file():
         raise WeightsError(f"classifier '{path}': no such file; make one with 'lift3d fit-classifier'")
@@ -109,6 +113,12 @@ def load_classifier(path: Path, encoder: ModelIdentity) -> PointFeatureClassifie
         raise WeightsError(
             f"{path}: was fitted to the features of weights {fitted_to}; model '{encoder.name}' has "
             f"{encoder.weights_sha256[:12]}. Fit it again with 'lift3d fit-classifier --model {encoder.name}'"
+        )
+    if weight.shape[1] != descriptor_dims:
+        raise WeightsError(
+            f"{path}: was fitted to descriptors of {weight.shape[1]} numbers; model '{encoder.name}' gives "
+            f"{descriptor_dims}, as it pools its tokens in another way. Fit it again with 'lift3d fit-classifier "
+            f"--model {encoder.name}'"
         )
     return classifier
 

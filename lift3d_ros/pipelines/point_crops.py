@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.geometry.boxes import points_in_boxes
-from lift3d_ros.ops.cloud_search import farthest_points
+from lift3d_ros.ops.cloud_search import farthest_points, points_between
 from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, PointCrop
 
 LARGEST_CROP = 32_768
@@ -57,15 +57,17 @@ def cut_crops(points: Float32Array, boxes: Boxes3D, ids: NDArray[np.int64]) -> l
     return crops
 
 
-def unit_cloud(points: Float32Array, count: int) -> UnitCloud:
+def unit_cloud(points: Float32Array, count: int, *, fills_gaps: bool = False) -> UnitCloud:
     """Reduce a crop to `count` points that cover it evenly, and bring them to the unit sphere.
 
     A crop of more than `LARGEST_CROP` points is thinned by a draw with a fixed seed. Then farthest points are taken,
     beginning with the one that is farthest from the mean, so that neither the order of the points nor an uneven
-    density matters. Where there are fewer different points than `count` all of them come again in turns.
+    density matters.
 
     Args:
         points: (N, 3), finite, at least one.
+        fills_gaps: where there are fewer different points than `count`, add points halfway between neighbours; else all
+            of them come again in turns.
 
     Returns:
         (count, 3) points. Source of the normalisation: fact sheet I2P-MAE, section 11.1.
@@ -81,7 +83,11 @@ def unit_cloud(points: Float32Array, count: int) -> UnitCloud:
     chosen = farthest_points(local, min(count, len(local)))
     is_again = chosen[1:] == chosen[0]  # once all different points are taken
     different = 1 + int(is_again.argmax()) if is_again.any() else len(chosen)
-    reduced = local[chosen[np.resize(np.arange(different), count)]].astype(np.float64)
+    reduced = local[chosen[:different]].astype(np.float64)
+    if fills_gaps:
+        reduced = np.concatenate([reduced, points_between(reduced, count - different)])
+    else:
+        reduced = reduced[np.resize(np.arange(different), count)]
     mean = reduced.mean(axis=0)
     reduced -= mean
     radius = float(np.sqrt((reduced**2).sum(axis=1).max()))

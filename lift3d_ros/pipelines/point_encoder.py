@@ -115,7 +115,9 @@ class PointEncoder:
         self._state = point_engine.engine.new_state()
         self._classifier: PointFeatureClassifier | None = None
         if config.classifier:
-            self._classifier = load_classifier(Path(config.classifier), point_engine.identity)
+            self._classifier = load_classifier(
+                Path(config.classifier), point_engine.identity, point_engine.config.descriptor_dims
+            )
 
     @property
     def identity(self) -> ModelIdentity:
@@ -153,7 +155,8 @@ class PointEncoder:
             crops = [PointCrop(points, WHOLE_CLOUD)]
         else:
             crops = self._crops_of_boxes(clouds, points, problems)
-        units = tuple(unit_cloud(crop.points, self.network.num_points) for crop in crops)
+        network = self.network
+        units = tuple(unit_cloud(crop.points, network.num_points, fills_gaps=network.fills_gaps) for crop in crops)
         groups = [group_cloud(unit.points, self.network.tokens, is_sampled=True) for unit in units]
         inputs = batch_groups(groups) if groups else {}
         return PreparedClouds(clouds, tuple(crops), units, inputs, tuple(problems), time.perf_counter() - start)

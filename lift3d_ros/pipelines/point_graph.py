@@ -29,14 +29,16 @@ def points_signature(config: I2pMaeConfig) -> EngineSignature:
     """Return the tensors of an encoder, for any number of crops."""
     counts, sizes = config.tokens.num_groups, config.tokens.group_sizes
     held = sum(count * size for count, size in zip(counts[1:], sizes[1:], strict=True))
-    width = config.encoder.dims[-1]
     return EngineSignature(
         inputs=(
             TensorSpec("points", (None, counts[0], sizes[0], 3)),
             TensorSpec("centers", (None, sum(counts), 3)),
             TensorSpec("neighbours", (None, held), "int64"),
         ),
-        outputs=(TensorSpec("descriptor", (None, width)), TensorSpec("tokens", (None, counts[-1], width))),
+        outputs=(
+            TensorSpec("descriptor", (None, config.descriptor_dims)),
+            TensorSpec("tokens", (None, counts[-1], config.encoder.dims[-1])),
+        ),
     )
 
 

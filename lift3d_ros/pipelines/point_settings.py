@@ -62,9 +62,9 @@ def check_point_model(config: PointEncoderConfig) -> None:
             was fitted to other weights.
         EngineError: a missing file.
     """
-    sha256 = None
+    source = None
     if not config.model.endswith(".onnx"):
-        sha256 = find_points(config.model).sha256
+        source = find_points(config.model)
     else:
         check_graph_file(config.model)
     if not config.classifier:
@@ -74,5 +74,6 @@ def check_point_model(config: PointEncoderConfig) -> None:
             f"classifier '{config.classifier}': no such file; make one with 'lift3d fit-classifier', or leave it empty"
         )
     # Of untrained weights, and of a graph, the hash is known once they are opened; then it is compared.
-    if sha256 is not None:
-        load_classifier(Path(config.classifier), ModelIdentity(config.model, sha256, is_trained=True))
+    if source is not None and source.sha256 is not None:
+        identity = ModelIdentity(config.model, source.sha256, is_trained=True)
+        load_classifier(Path(config.classifier), identity, source.config.descriptor_dims)

@@ -43,6 +43,7 @@ PUBLISHED_LICENCES: Mapping[str, str] = {
 METHODS: Mapping[str, str] = {
     **dict.fromkeys(dfa3d_config.PRESETS, "dfa3d"),
     **dict.fromkeys(point_config.PRESETS, "i2p_mae"),
+    **dict.fromkeys(point_config.TEACHER_PRESETS, "i2p_mae_teacher"),
     **dict.fromkeys(lfm_config.PRESETS, "lfm"),
     **dict.fromkeys(lrm_config.PRESETS, "lrm"),
 }
@@ -145,11 +146,14 @@ def network_shapes(preset_name: str) -> Mapping[str, Shape]:
 def _network(preset_name: str) -> nn.Module:
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
     from lift3d_ros.models.i2p_mae.build import build
+    from lift3d_ros.models.i2p_mae.teacher import SmallTeacher
     from lift3d_ros.models.lfm.network import LfmNetwork
     from lift3d_ros.models.lrm.network import Lrm
 
     if (points := point_config.preset(preset_name)) is not None:
         return build(points)
+    if (teacher := point_config.TEACHER_PRESETS.get(preset_name)) is not None:
+        return SmallTeacher(teacher)
     if (objects := lrm_config.preset(preset_name)) is not None:
         return Lrm(objects)
     if (skeletons := lfm_config.preset(preset_name)) is not None:

@@ -41,7 +41,7 @@ def test_clouds_are_described_compared_and_drawn(
     assert float(row[2]) == 1.0
     assert float(row[3]) > float(row[4])  # the same shape is more alike than another one
     with np.load(tmp_path / "out" / "features.npz") as arrays:
-        assert arrays["descriptors"].shape == (3, 24)
+        assert arrays["descriptors"].shape == (3, 108)
         assert arrays["tokens"].shape == (3, 10, 24)
         assert arrays["token_centers"].shape == (3, 10, 3)
     summary = json.loads((tmp_path / "out" / "features.json").read_text())
@@ -89,7 +89,7 @@ def test_a_classifier_of_other_weights_is_refused(
 ) -> None:
     from lift3d_ros.pipelines.point_classifier import PointFeatureClassifier, save_classifier
 
-    other = PointFeatureClassifier(np.zeros((2, 24), np.float32), np.zeros(2, np.float32), ("a", "b"), "cd" * 32)
+    other = PointFeatureClassifier(np.zeros((2, 108), np.float32), np.zeros(2, np.float32), ("a", "b"), "cd" * 32)
     save_classifier(tmp_path / "other.safetensors", other)
     np.save(tmp_path / "a.npy", ellipsoid(100))
     assert features(model, tmp_path / "out", tmp_path / "a.npy", "--classifier", tmp_path / "other.safetensors") == 2

@@ -42,6 +42,17 @@ def test_teacher_encoder_classifier_and_figures_follow_from_each_other(
     text = train("classifier", "--stage", "finetune", "--init-from", encoder)
     assert "trained on 18 clouds of 3 classes" in text
     assert "started from" in text
+    classifier = str(tmp_path / "classifier" / "weights.safetensors")
+    assert f"lift3d evaluate point_features --test ... --classifier {classifier} --out DIR" in text
+    measured = ["evaluate", "point_features", "--test", data, "--out", str(tmp_path / "classes"), "--robustness"]
+    assert main([*measured, "--classifier", classifier]) == 0
+    figures = json.loads((tmp_path / "classes" / "metrics.json").read_text(encoding="utf-8"))["figures"]
+    assert set(figures["per_class"]) == {"ball", "rod", "plate"}
+    assert (figures["svm_cost"], figures["num_test_clouds"]) == (None, 9)
+    assert set(figures["conditions"]) == {"clean", "rotated", "points_256", "noise", "occluded"}
+    assert f"clean                                      {figures['accuracy']:6.1%}" in capsys.readouterr().out
+    assert main([*measured, "--classifier", encoder, "--overwrite"]) == 2
+    assert "holds a network for 'none'; expected one for 'classification'" in capsys.readouterr().err
 
     out = tmp_path / "figures"
     evaluate = ["evaluate", "point_features", "--train", data, "--test", data, "--out", str(out)]
@@ -106,6 +117,7 @@ def test_options_of_the_point_encoder_are_refused_for_other_methods(
         (["--weights", "{data}/none.safetensors"], "no such file"),
         (["--untrained", "huge"], "configuration 'huge' is not known"),
         (["--descriptors", "--pooling", "max"], "--pooling has no effect with --descriptors"),
+        (["--classifier", "{data}/none.safetensors"], "--train has no effect with --classifier"),
         (["--descriptors", "--points", "0"], "--points 0: expected 1 to 1e+06"),
         (["--descriptors", "--noise", "-1"], "--noise -1: expected"),
         (["--descriptors", "--test", "{data}/other.npz"], "other.npz: not found"),

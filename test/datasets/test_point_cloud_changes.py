@@ -7,11 +7,13 @@ import pytest
 from point_files import shapes
 
 from lift3d_ros.datasets.point_cloud_changes import (
+    brought_to,
     drawn_points,
     first_points,
     noisy,
     occluded,
     stretched,
+    thinned,
     to_unit_sphere,
     turned,
 )
@@ -42,11 +44,33 @@ def test_fewer_points_than_wanted_come_again_and_all_are_there() -> None:
             assert times.max() <= 3
 
 
+def test_gaps_are_filled_where_that_is_asked_for() -> None:
+    found = brought_to(POINTS, 250, fills_gaps=True)
+    assert (found.shape, found.dtype) == ((6, 250, 3), np.float32)
+    np.testing.assert_array_equal(found[:, :100], POINTS)
+    assert all(len(np.unique(cloud, axis=0)) > 200 for cloud in found)
+    np.testing.assert_array_equal(brought_to(POINTS, 250, fills_gaps=False), first_points(POINTS, 250))
+    np.testing.assert_array_equal(brought_to(POINTS, 40, fills_gaps=True), POINTS[:, :40])
+
+
 def test_a_draw_takes_no_point_twice_and_another_one_of_each_cloud() -> None:
     ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (2, 100, 3))
     found = drawn_points(rng(), ramp, 60)[..., 0]
     assert all(len(set(row)) == 60 for row in found.tolist())
     assert set(found[0]) != set(found[1])
+
+
+def test_a_thinned_cloud_repeats_its_first_points_a_random_number_of_them() -> None:
+    ramp = np.broadcast_to(np.arange(100, dtype=np.float32)[None, :, None], (200, 100, 3))
+    kept = [len(np.unique(cloud[:, 0])) for cloud in thinned(rng(), ramp, 25)]
+    assert 25 <= min(kept) <= 27
+    assert 97 <= max(kept) <= 100
+    assert np.median(kept) == pytest.approx(50, abs=5)  # of the logarithm
+    np.testing.assert_array_equal(thinned(rng(), ramp, 100), ramp)
+    np.testing.assert_array_equal(thinned(rng(), ramp, 500), ramp)
+    filled = thinned(rng(), ramp, 25, fills_gaps=True)
+    assert filled.shape == ramp.shape
+    assert (filled % 1 == 0.5).any()
 
 
 def test_a_stretch_is_one_factor_and_one_shift_for_each_axis_of_a_cloud() -> None:
@@ -76,7 +100,7 @@ def test_noise_has_its_standard_deviation() -> None:
 
 def test_occlusion_takes_one_side_away_and_leaves_heights_alone() -> None:
     found = occluded(rng(), POINTS, 2, 0.3)
-    assert found.shape == POINTS.shape
+    assert found.shape == (6, 70, 3)
     for before, after in zip(POINTS, found, strict=True):
         kept = {tuple(point) for point in after.tolist()}
         gone = np.array([point for point in before.tolist() if tuple(point) not in kept])

@@ -94,6 +94,13 @@ def test_clouds_are_used_as_stored_where_that_is_asked_for() -> None:
     np.testing.assert_array_equal(found, clouds(2).points[:, :50])
 
 
+def test_few_points_come_again_or_have_others_between_them() -> None:
+    few = Condition("few", "", points=10)
+    again, filled = (changed_clouds(clouds(2), few, 50, fills_gaps=fills) for fills in (False, True))
+    assert all(len(np.unique(cloud, axis=0)) == 10 for cloud in again)
+    assert all(len(np.unique(cloud, axis=0)) > 30 for cloud in filled)
+
+
 def test_few_labelled_clouds_are_scored_where_there_are_enough_classes() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 12)

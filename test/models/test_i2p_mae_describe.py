@@ -15,7 +15,8 @@ from lift3d_ros.errors import ConfigError, EngineError  # noqa: E402
 from lift3d_ros.models.i2p_mae.build import build_encoder  # noqa: E402
 from lift3d_ros.models.i2p_mae.config import TeacherConfig  # noqa: E402
 from lift3d_ros.models.i2p_mae.describe import describe_clouds  # noqa: E402
-from lift3d_ros.models.i2p_mae.teacher import SmallTeacher  # noqa: E402
+from lift3d_ros.models.i2p_mae.projection import normalise_images  # noqa: E402
+from lift3d_ros.models.i2p_mae.teacher import SmallTeacher, one_channel_state  # noqa: E402
 from lift3d_ros.models.i2p_mae.tokenizer import group_scales  # noqa: E402
 
 CONFIG = small_config()
@@ -71,7 +72,22 @@ def test_features_of_the_small_teacher_have_mean_zero_and_variance_one_over_what
     assert (maps.features.shape, maps.saliency.shape) == ((8, 6, 4, 4), (8, 1, 4, 4))
 
 
-@pytest.mark.parametrize(("changes", "words"), [({"patch_size": 30}, "divisor of 224"), ({"dims": 10}, "multiple of")])
+def test_a_teacher_of_one_channel_says_of_depth_maps_what_that_of_three_says() -> None:
+    torch.manual_seed(0)
+    config = TeacherConfig(patch_size=56, dims=16, num_layers=2, num_heads=2, out_dims=6)
+    teacher = SmallTeacher(config).eval()
+    reduced = SmallTeacher(dataclasses.replace(config, channels=1)).eval()
+    reduced.load_state_dict(one_channel_state(teacher.state_dict()))
+    images = normalise_images(torch.rand(2, 3, 224, 224))
+    with torch.no_grad():
+        for expected, found in zip(teacher(images), reduced(images), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"patch_size": 30}, "divisor of 224"), ({"dims": 10}, "multiple of"), ({"channels": 2}, "expected 3, or 1")],
+)
 def test_sizes_of_a_teacher_that_do_not_fit_are_refused(changes: dict[str, int], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         TeacherConfig(**changes)

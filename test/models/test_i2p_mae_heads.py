@@ -16,10 +16,20 @@ from lift3d_ros.models.i2p_mae.losses import classification_loss, restrict_parts
 from lift3d_ros.models.i2p_mae.tokenizer import group_scales  # noqa: E402
 
 
-def test_a_descriptor_is_the_maximum_or_has_the_mean_added() -> None:
-    tokens = torch.randn(2, 5, 3)
-    assert torch.equal(pool_tokens(tokens, "max"), tokens.amax(1))
-    assert torch.equal(pool_tokens(tokens, "mean_plus_max"), tokens.amax(1) + tokens.mean(1))
+def test_a_descriptor_is_the_maximum_or_has_the_mean_added_or_holds_both_of_every_scale() -> None:
+    fine, coarse = torch.randn(2, 9, 4), torch.randn(2, 5, 3)
+    assert torch.equal(pool_tokens([fine, coarse], "max"), coarse.amax(1))
+    assert torch.equal(pool_tokens([fine, coarse], "mean_plus_max"), coarse.amax(1) + coarse.mean(1))
+    expected = torch.cat([fine.mean(1), fine.amax(1), coarse.mean(1), coarse.amax(1)], dim=1)
+    assert torch.equal(pool_tokens([fine, coarse], "all_scales"), expected)
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean_plus_max", "all_scales"])
+def test_the_configuration_knows_the_size_of_a_descriptor(pooling: Any) -> None:
+    config = dataclasses.replace(small_config("none"), pooling=pooling)
+    descriptor, tokens = small_network(config)(group_scales(clouds(2, 100), config.tokens))
+    assert descriptor.shape == (2, config.descriptor_dims)
+    assert tokens.shape[2] == config.encoder.dims[-1]
 
 
 @pytest.mark.parametrize("pooling", ["sum", "concat"])

@@ -169,7 +169,7 @@ def run_features(case: Case, arrays: Arrays) -> Result:
     feature, tokens = network(scales)
     masks = unused_tokens(scales)
     return {
-        "tokens": tokens, "feature": feature, "feature_mean_plus_max": pool_tokens(tokens, "mean_plus_max"),
+        "tokens": tokens, "feature": feature, "feature_mean_plus_max": pool_tokens([tokens], "mean_plus_max"),
         "mask_0": masks[0], "mask_1": masks[1],
     }  # fmt: skip
 
@@ -258,7 +258,7 @@ def run_point_m2ae(case: Case, arrays: Arrays) -> Result:
     assert network.point_head.bias is not None
     return {
         "loss": loss,
-        "svm_feature": pool_tokens(network.encoder(scales)[-1], "mean_plus_max"),
+        "svm_feature": pool_tokens(network.encoder(scales), "mean_plus_max"),
         "grad_mask_token": network.decoder.mask_token.grad,
         "grad_rec_head_bias": network.point_head.bias.grad,
     }

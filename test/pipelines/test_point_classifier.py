@@ -35,7 +35,7 @@ def test_the_most_probable_class_is_given_with_its_probability() -> None:
 def test_a_classifier_is_read_as_it_was_written(tmp_path: Path, order: Literal["C", "F"]) -> None:
     path = tmp_path / "new" / "classifier.safetensors"
     save_classifier(path, dataclasses.replace(CLASSIFIER, weight=np.array(CLASSIFIER.weight, order=order)))
-    found = load_classifier(path, ENCODER)
+    found = load_classifier(path, ENCODER, 2)
     assert (found.class_names, found.encoder_sha256) == (CLASSIFIER.class_names, ENCODER.weights_sha256)
     np.testing.assert_array_equal(found.weight, CLASSIFIER.weight)
     np.testing.assert_array_equal(found.bias, CLASSIFIER.bias)
@@ -46,7 +46,13 @@ def test_features_of_other_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match="was fitted to the features of weights abababababab; model 'other' has cdcd"
     ):
-        load_classifier(tmp_path / "c.safetensors", ModelIdentity("other", "cd" * 32, is_trained=True))
+        load_classifier(tmp_path / "c.safetensors", ModelIdentity("other", "cd" * 32, is_trained=True), 2)
+
+
+def test_descriptors_of_another_size_are_refused(tmp_path: Path) -> None:
+    save_classifier(tmp_path / "c.safetensors", CLASSIFIER)
+    with pytest.raises(WeightsError, match=r"descriptors of 2 numbers; model 'points' gives 6, .* Fit it again"):
+        load_classifier(tmp_path / "c.safetensors", ENCODER, 6)
 
 
 def test_files_that_are_no_classifier_are_named(tmp_path: Path) -> None:
@@ -64,7 +70,7 @@ def test_files_that_are_no_classifier_are_named(tmp_path: Path) -> None:
         ("json", "for 0 classes do not fit together"),
     ):
         with pytest.raises(WeightsError, match=words):
-            load_classifier(tmp_path / f"{name}.safetensors", ENCODER)
+            load_classifier(tmp_path / f"{name}.safetensors", ENCODER, 2)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -61,6 +61,24 @@ def test_few_points_come_again_equally_often(count: int) -> None:
     assert np.isfinite(unit.points).all()
 
 
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_gaps_between_few_points_are_filled_and_their_own_ones_come_first(count: int) -> None:
+    crop = ellipsoid(count)
+    unit = unit_cloud(np.repeat(crop, 40, axis=0), 60, fills_gaps=True)
+    back = unit.points * unit.radius + unit.center
+    assert unit.points.shape == (60, 3)
+    np.testing.assert_allclose(np.sort(back[:count], axis=0), np.sort(crop, axis=0), atol=1e-5)
+    assert (back >= crop.min(axis=0) - 1e-5).all()
+    assert (back <= crop.max(axis=0) + 1e-5).all()
+    assert len(np.unique(unit.points[: 2 * count - 1], axis=0)) == 2 * count - 1
+
+
+def test_a_crop_with_enough_points_has_no_gaps_and_one_place_has_none_either() -> None:
+    crop = ellipsoid(300)
+    np.testing.assert_array_equal(unit_cloud(crop, 200, fills_gaps=True).points, unit_cloud(crop, 200).points)
+    assert not unit_cloud(np.full((50, 3), 7.0, np.float32), 16, fills_gaps=True).points.any()
+
+
 def test_a_crop_without_extent_lies_in_the_origin_and_keeps_its_place() -> None:
     unit = unit_cloud(np.full((50, 3), 7.0, np.float32), 16)
     assert not unit.points.any()

@@ -54,7 +54,7 @@ def test_a_whole_cloud_has_one_descriptor_and_tokens_with_places_in_its_frame(sm
     assert set(result.timings_s) == {"prepare", "inference"}
     (found,) = result.features
     assert (found.instance_id, found.num_points, found.label, found.score) == (-1, 500, "", 0.0)
-    assert found.descriptor.shape == (24,)
+    assert found.descriptor.shape == (108,)
     assert found.tokens.shape == (10, 24)
     distance = np.linalg.norm(found.token_centers[:, None] - points[None], axis=2)
     assert distance.min(axis=1).max() < 1e-4

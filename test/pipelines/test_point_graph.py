@@ -129,7 +129,7 @@ def test_a_graph_runs_where_torch_is_not_installed(graph: Path, tmp_path: Path) 
         "print(encoder.infer(encoder.prepare(frame)).features[0].descriptor.shape)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.strip() == "(24,)", done.stderr
+    assert done.stdout.strip() == "(108,)", done.stderr
 
 
 def test_graphs_of_other_methods_and_other_backends_are_refused(graph: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_sizes_of_a_graph_are_those_of_its_groups() -> None:
     config = dataclasses.replace(SOURCE.config, encoder=EncoderConfig(dims=(12, 18, 30), depths=(1, 1, 1)))
     signature = points_signature(config)
     assert [spec.shape for spec in signature.inputs] == [(None, 40, 8, 3), (None, 70, 3), (None, 20 * 5 + 10 * 4)]
-    assert [spec.shape for spec in signature.outputs] == [(None, 30), (None, 10, 30)]
+    assert [spec.shape for spec in signature.outputs] == [(None, 2 * (12 + 18 + 30)), (None, 10, 30)]
 
 
 def test_tensorrt_takes_the_operators_and_the_examples_lie_within_the_sizes_of_its_engines(graph: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_line_says_what_was_encoded_and_where_its_arrays_are(tmp_path: Path) -
         shapes = {name: arrays[name].shape for name in arrays.files}
         assert arrays["instance_ids"].tolist() == [0, 1]
     assert shapes == {
-        "descriptors": (2, 24),
+        "descriptors": (2, 108),
         "tokens": (2, 10, 24),
         "token_centers": (2, 10, 3),
         "instance_ids": (2,),

@@ -17,7 +17,8 @@ from lift3d_ros.pipelines.point_engine import open_point_source
 from lift3d_ros.pipelines.point_network import PointSource, load_point_network
 from lift3d_ros.types import Boxes3D, Float32Array
 
-SOURCE = PointSource("small", dataclasses.replace(small_config(), num_points=128), seed=3)
+CONFIG = dataclasses.replace(small_config(), num_points=128, fills_gaps=True, pooling="all_scales")
+SOURCE = PointSource("small", CONFIG, seed=3)
 
 
 def encoder(backend: Literal["torch", "onnxruntime"] = "torch", **settings: Any) -> PointEncoder:

@@ -73,7 +73,7 @@ def table_scan(path: Path) -> Path:
 
 
 def test_without_reference_data_objects_are_made_described_and_looked_for(tmp_path: Path, weights: Path) -> None:
-    done = demo(weights, tmp_path / "out", shared=tmp_path / "nothing")
+    done = demo(weights, tmp_path / "out", "--teacher", "none", shared=tmp_path / "nothing")
     assert done.returncode == 0, done.stderr
     assert "objects that this package makes are described" in done.stdout
     assert "found again among 9 objects: " in done.stdout
@@ -83,7 +83,7 @@ def test_without_reference_data_objects_are_made_described_and_looked_for(tmp_pa
     assert sheet is not None
     assert np.ptp(sheet) > 200
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "No weights of a 2D teacher were given" in page
+    assert "Without a 2D teacher what stands out is not shown" in page
     assert "Partial views, cut along" in page
 
 
@@ -103,6 +103,8 @@ def test_the_scan_of_the_reference_data_is_used_where_it_is(tmp_path: Path, weig
     done = demo(weights, tmp_path / "out", shared=shared_dir)
     assert done.returncode == 0, done.stderr
     assert "found again among 3 objects: " in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "What stands out to the teacher is yellow" in page  # that of the package
 
 
 def test_wrong_files_are_named(tmp_path: Path, weights: Path) -> None:
@@ -110,6 +112,7 @@ def test_wrong_files_are_named(tmp_path: Path, weights: Path) -> None:
     for options, words in (
         (("--scan", str(tmp_path / "none.pcd")), "none.pcd: cannot be read"),
         (("--scan", str(tmp_path / "flat.npy")), "nothing stands on the largest plane"),
+        (("--made", "--teacher", "lift3d-lfm"), "model 'lift3d-lfm': method 'lfm' with preset"),
     ):
         done = demo(weights, tmp_path / "out", *options, shared=tmp_path)
         assert done.returncode == 2

@@ -15,7 +15,7 @@ from lift3d_ros.errors import WeightsError  # noqa: E402
 from lift3d_ros.models.i2p_mae.build import build  # noqa: E402
 from lift3d_ros.models.i2p_mae.config import EncoderConfig, I2pMaeConfig, TokenConfig, preset  # noqa: E402
 from lift3d_ros.models.i2p_mae.published_keys import our_key, published_key  # noqa: E402
-from lift3d_ros.models.i2p_mae.start import load_encoder  # noqa: E402
+from lift3d_ros.models.i2p_mae.start import load_encoder, load_start  # noqa: E402
 from lift3d_ros.weights.checkpoint import read_checkpoint  # noqa: E402
 from lift3d_ros.weights.importing import import_checkpoint  # noqa: E402
 from lift3d_ros.weights.published import check_preset, fitting_presets, network_shapes  # noqa: E402
@@ -155,6 +155,16 @@ def test_a_classifier_starts_from_the_whole_encoder_of_a_pretraining_and_says_wh
     assert set(start.loaded) == {name for name in classifier.state_dict() if name.startswith("encoder.")}
     assert {"encoder.norms.0.weight", "decoder.mask_token"} <= set(start.left_out)
     assert all(name.startswith("head.") for name in start.fresh)
+
+
+def test_a_pretraining_goes_on_from_a_whole_network_and_from_the_encoder_of_another() -> None:
+    given, network = small("reconstruction").state_dict(), small("reconstruction")
+    start = load_start(network, given, "weights.safetensors")
+    assert all(torch.equal(tensor, given[name]) for name, tensor in network.state_dict().items())
+    assert (set(start.loaded), start.left_out, start.fresh) == (set(given), (), ())
+    start = load_start(small("reconstruction"), small("none").state_dict(), "encoder.safetensors")
+    assert all(name.startswith("encoder.") for name in start.loaded)
+    assert "decoder.mask_token" in start.fresh
 
 
 @pytest.mark.parametrize(

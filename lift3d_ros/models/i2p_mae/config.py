@@ -14,6 +14,7 @@ from lift3d_ros.config import group
 from lift3d_ros.errors import ConfigError
 
 Head = Literal["none", "reconstruction", "classification", "part_segmentation"]
+Pooling = Literal["max", "mean_plus_max", "all_scales"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class TeacherConfig:
     Args:
         patch_size: px; 28 gives maps of 8 x 8, at a third of the work of the usual 16.
         out_dims: channels of its features.
+        channels: of its pictures that it looks at; all three show the same depth map, so the first one is enough.
     """
 
     patch_size: int = 28
@@ -109,11 +111,14 @@ class TeacherConfig:
     num_layers: int = 4
     num_heads: int = 4
     out_dims: int = 64
+    channels: int = 3
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
         if self.patch_size < 1 or 224 % self.patch_size:
             raise ConfigError(f"'teacher.patch_size' is {self.patch_size}; expected a divisor of 224, as 16 or 28")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"'teacher.channels' is {self.channels}; expected 3, or 1")
         if self.num_heads < 1 or self.dims < 1 or self.dims % self.num_heads:
             raise ConfigError(
                 f"'teacher.dims' is {self.dims}; expected a multiple of 'teacher.num_heads' ({self.num_heads})"
@@ -160,12 +165,16 @@ class I2pMaeConfig:
     Args:
         head: what stands on the encoder; the groups of the others do not matter then.
         num_points: points that a cloud is brought to before it enters.
-        pooling: descriptor of a cloud from its coarsest tokens.
+        fills_gaps: a cloud of fewer points gets more of them halfway between neighbours; else its own come again in
+            turns, as in published figures.
+        pooling: descriptor of a cloud: maximum over its coarsest tokens, mean plus maximum of them, or means and maxima
+            of the tokens of every scale one after the other, finest first.
     """
 
     head: Head = "none"
     num_points: int = 2048
-    pooling: Literal["max", "mean_plus_max"] = "max"
+    fills_gaps: bool = False
+    pooling: Pooling = "max"
     tokens: TokenConfig = group(TokenConfig)
     encoder: EncoderConfig = group(EncoderConfig)
     masks: MaskConfig = group(MaskConfig)
@@ -194,6 +203,11 @@ class I2pMaeConfig:
                 )
         if self.head == "reconstruction":
             self._check_decoder()
+
+    @property
+    def descriptor_dims(self) -> int:
+        """How many numbers describe a cloud."""
+        return 2 * sum(self.encoder.dims) if self.pooling == "all_scales" else self.encoder.dims[-1]
 
     def _check_decoder(self) -> None:
         stages, scales = len(self.reconstruction.dims), len(self.encoder.dims)
@@ -225,6 +239,9 @@ PRESETS = (
 )
 
 
+TEACHER_PRESETS = {"lift3d-depth-teacher": TeacherConfig(channels=1)}
+
+
 def preset(name: str) -> I2pMaeConfig | None:
     """Return the configuration called `name`, None where there is none; ``-hardest`` is the split PB-T50-RS."""
     if name.startswith("lift3d-points-small"):
@@ -236,7 +253,7 @@ def _own_presets() -> dict[str, I2pMaeConfig]:
     encoder = EncoderConfig(dims=(64, 128, 384), depths=(3, 3, 3), num_heads=4, embedding_dims=(32, 64, 128))
     decoder = ReconstructionConfig(dims=(384, 128), teacher_dims=64)
     tokens = TokenConfig((256, 128, 32), (16, 8, 8))
-    small = I2pMaeConfig(num_points=1024, pooling="mean_plus_max", tokens=tokens, encoder=encoder)
+    small = I2pMaeConfig(num_points=1024, fills_gaps=True, pooling="all_scales", tokens=tokens, encoder=encoder)
     pretrain = dataclasses.replace(small, head="reconstruction", reconstruction=decoder)
     return {"lift3d-points-small": small, "lift3d-points-small-pretrain": pretrain}
 

@@ -1,18 +1,18 @@
 """What stands on the encoder after pre-training: nothing but pooling, a classifier, or part segmentation.
 
-Letters: B clouds, N points, G tokens of the coarsest scale, C channels. Source: fact sheet I2P-MAE, section 11.
+Letters: B clouds, N points, G tokens of the coarsest scale, C channels, D numbers of a descriptor.
+Source: fact sheet I2P-MAE, section 11.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lift3d_ros.models.i2p_mae.config import ClassificationConfig, I2pMaeConfig
+from lift3d_ros.models.i2p_mae.config import ClassificationConfig, I2pMaeConfig, Pooling
 from lift3d_ros.models.i2p_mae.encoder import PointEncoder
 from lift3d_ros.models.i2p_mae.pointwise import PointwiseConv, PointwiseNorm
 from lift3d_ros.models.i2p_mae.propagation import PointPropagation
@@ -24,19 +24,21 @@ class PointFeatureNetwork(nn.Module):
 
     def __init__(self, config: I2pMaeConfig) -> None:
         super().__init__()
-        self.pooling = config.pooling
+        self.pooling, self.descriptor_dims = config.pooling, config.descriptor_dims
         self.encoder = PointEncoder(config.encoder)
 
     def forward(self, scales: Sequence[PointGroups]) -> tuple[Tensor, Tensor]:
-        """Return the descriptors (B, C) and the coarsest tokens (B, G, C) of clouds."""
-        tokens = self.encoder(scales)[-1]
-        return pool_tokens(tokens, self.pooling), tokens
+        """Return the descriptors (B, D) and the coarsest tokens (B, G, C) of clouds."""
+        tokens = self.encoder(scales)
+        return pool_tokens(tokens, self.pooling), tokens[-1]
 
 
-def pool_tokens(tokens: Tensor, pooling: Literal["max", "mean_plus_max"]) -> Tensor:
-    """Return the descriptor (B, C) of tokens (B, G, C)."""
-    most = tokens.amax(1)
-    return most if pooling == "max" else most + tokens.mean(1)
+def pool_tokens(tokens: Sequence[Tensor], pooling: Pooling) -> Tensor:
+    """Return the descriptor (B, D) of the tokens (B, G, C) of each scale, finest first; dropped ones count as zero."""
+    if pooling == "all_scales":
+        return torch.cat([part for of in tokens for part in (of.mean(1), of.amax(1))], dim=-1)
+    most = tokens[-1].amax(1)
+    return most if pooling == "max" else most + tokens[-1].mean(1)
 
 
 class PointClassifier(nn.Module):

@@ -18,7 +18,7 @@ _AXES = ((0, 1, 2), (2, 0, 1), (1, 2, 0))  # row, column, depth
 NUM_VIEWS = len(_AXES)
 _CELLS = IMAGE_SIZE - 3
 _REACH = 2  # a point paints a square of this many pixels around it
-_IMAGE_MEAN, _IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CUBIC = -0.75
 
 
@@ -69,8 +69,8 @@ def draw_sides(points: Tensor, sides: Tensor) -> Tensor:
 
 def normalise_images(depth_maps: Tensor) -> Tensor:
     """Return depth maps (B, V, H, W) as pictures for a teacher, (V * B, 3, H, W): all of view 0 first."""
-    mean = torch.tensor(_IMAGE_MEAN, device=depth_maps.device)[:, None, None]
-    std = torch.tensor(_IMAGE_STD, device=depth_maps.device)[:, None, None]
+    mean = torch.tensor(IMAGE_MEAN, device=depth_maps.device)[:, None, None]
+    std = torch.tensor(IMAGE_STD, device=depth_maps.device)[:, None, None]
     return (depth_maps.transpose(0, 1).flatten(0, 1)[:, None] - mean) / std
 
 

@@ -1,4 +1,4 @@
-"""Starts a network from the encoder of another one, for example a classifier from pre-training."""
+"""Starts a network from another one: from all of it, or from its encoder, as a classifier from pre-training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EncoderStart(NamedTuple):
     """What was taken over, and what was not; our names.
 
     Args:
-        loaded: weights of the encoder that were taken over.
+        loaded: weights that were taken over.
         left_out: given weights without a place in the network: heads, decoder, norms that a classifier does not have.
         fresh: weights of the network that keep their random values.
     """
@@ -26,6 +26,22 @@ class EncoderStart(NamedTuple):
     loaded: tuple[str, ...]
     left_out: tuple[str, ...]
     fresh: tuple[str, ...]
+
+
+def load_start(network: nn.Module, state: Mapping[str, Tensor], where: str) -> EncoderStart:
+    """Load all of `state` where it is of the same network, so that a training goes on from it; else its encoder.
+
+    Args:
+        state, where: as of :func:`load_encoder`.
+
+    Raises:
+        WeightsError: as :func:`load_encoder`.
+    """
+    own = network.state_dict()
+    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        return load_encoder(network, state, where)
+    network.load_state_dict(dict(state))
+    return EncoderStart(tuple(own), (), ())
 
 
 def load_encoder(network: nn.Module, state: Mapping[str, Tensor], where: str) -> EncoderStart:

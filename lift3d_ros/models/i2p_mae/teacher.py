@@ -6,6 +6,7 @@ h w patches. Source: fact sheet I2P-MAE, section 7.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from lift3d_ros.models.i2p_mae.config import TeacherConfig
 from lift3d_ros.models.i2p_mae.pointwise import PointwiseNorm
+from lift3d_ros.models.i2p_mae.projection import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD
+
+_PATCHES, _POSITIONS = "vision.conv1.weight", "vision.positional_embedding"
 
 
 class TeacherMaps(NamedTuple):
@@ -42,6 +46,7 @@ class ClipVisionTransformer(nn.Module):
         image_size, patch_size: of the pictures it was trained for, px.
         dims: width of the tokens.
         out_dims: width of the space that pictures and texts share.
+        channels: of the pictures that are looked at, the first ones.
     """
 
     def __init__(
@@ -52,10 +57,11 @@ class ClipVisionTransformer(nn.Module):
         num_layers: int = 12,
         num_heads: int = 12,
         out_dims: int = 512,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         num_tokens = (image_size // patch_size) ** 2 + 1
-        self.conv1 = nn.Conv2d(3, dims, patch_size, patch_size, bias=False)
+        self.conv1 = nn.Conv2d(channels, dims, patch_size, patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.randn(dims) * dims**-0.5)
         self.positional_embedding = nn.Parameter(torch.randn(num_tokens, dims) * dims**-0.5)
         self.ln_pre = nn.LayerNorm(dims)
@@ -72,7 +78,8 @@ class ClipVisionTransformer(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return projected tokens (M, L, out_dims), the class token first, and the last attention (M, L, L)."""
-        patches = self.conv1(images.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
+        seen = images[:, : self.conv1.in_channels].to(self.conv1.weight.dtype)
+        patches = self.conv1(seen).flatten(2).transpose(1, 2)
         classes = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         x = torch.cat([classes, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         x, attention = self.transformer(self.ln_pre(x))
@@ -86,7 +93,13 @@ class SmallTeacher(nn.Module):
         super().__init__()
         self.config = config
         self.vision = ClipVisionTransformer(
-            224, config.patch_size, config.dims, config.num_layers, config.num_heads, config.out_dims
+            IMAGE_SIZE,
+            config.patch_size,
+            config.dims,
+            config.num_layers,
+            config.num_heads,
+            config.out_dims,
+            config.channels,
         )
         self.feature_norm = PointwiseNorm(config.out_dims, affine=False)
 
@@ -101,6 +114,21 @@ class SmallTeacher(nn.Module):
         features = self.feature_norm(tokens[:, 1:].float()).transpose(1, 2).unflatten(2, (side, side))
         saliency = attention[:, 0, 1:].float().reshape(-1, 1, side, side)
         return tokens[:, 0].float(), TeacherMaps(features, saliency)
+
+
+def one_channel_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a :class:`SmallTeacher` of three channels as those of one channel that answers the same.
+
+    The channels of a depth map differ by what they were normalised with alone, so the others follow from the first:
+    factors go into the weights of the patches, offsets into the positional embedding.
+    """
+    weight = state[_PATCHES]
+    mean, std = weight.new_tensor(IMAGE_MEAN), weight.new_tensor(IMAGE_STD)
+    factor, offset = std[0] / std, (mean[0] - mean) / std
+    position = state[_POSITIONS].clone()
+    position[1:] += torch.einsum("ocij,c->o", weight, offset)
+    folded = torch.einsum("ocij,c->oij", weight, factor)[:, None]
+    return {**state, _PATCHES: folded, _POSITIONS: position}
 
 
 class _Transformer(nn.Module):

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from lift3d_ros.datasets.point_cloud_changes import drawn_points, first_points, noisy, stretched, to_unit_sphere, turned
+from lift3d_ros.datasets.point_cloud_changes import (
+    brought_to,
+    drawn_points,
+    noisy,
+    stretched,
+    thinned,
+    to_unit_sphere,
+    turned,
+)
 from lift3d_ros.datasets.point_clouds import CloudSet
 from lift3d_ros.training.i2p_mae.settings import I2pMaeTraining
 from lift3d_ros.types import Float32Array
@@ -84,18 +92,27 @@ class CloudData:
 
     def _changed(self, rng: np.random.Generator, points: Float32Array) -> Float32Array:
         settings = self._recipe.augmentation
-        points = drawn_points(rng, points, self._recipe.network.num_points)
+        count, fills_gaps = self._recipe.network.num_points, self._recipe.network.fills_gaps
+        points = drawn_points(rng, points, min(count, points.shape[1]) if fills_gaps else count)
+        points = brought_to(points, count, fills_gaps=fills_gaps)
+        is_harder = np.ones(len(points), bool)
+        if settings.harder_share < 1.0:
+            is_harder = rng.random(len(points)) < settings.harder_share
+        if settings.fewest_points:
+            points[is_harder] = thinned(rng, points[is_harder], settings.fewest_points, fills_gaps=fills_gaps)
         if self._recipe.data.normalises:
             points = to_unit_sphere(points)
         if settings.turn_deg:
-            points = turned(rng, points, self._training.up_axis, settings.turn_deg)
+            points[is_harder] = turned(rng, points[is_harder], self._training.up_axis, settings.turn_deg)
         points = stretched(rng, points, settings.scale, settings.shift)
-        return noisy(rng, points, settings.noise) if settings.noise else points
+        if settings.noise:
+            points[is_harder] = noisy(rng, points[is_harder], settings.noise)
+        return points
 
 
-def unchanged_points(clouds: CloudSet, num_points: int, *, normalises: bool) -> Float32Array:
+def unchanged_points(clouds: CloudSet, num_points: int, *, normalises: bool, fills_gaps: bool = False) -> Float32Array:
     """Return the first points of each cloud (N, num_points, 3) without random changes, as they are tested."""
-    points = first_points(clouds.points, num_points)
+    points = brought_to(clouds.points, num_points, fills_gaps=fills_gaps)
     return to_unit_sphere(points) if normalises else points
 
 
@@ -115,7 +132,10 @@ class _Fixed(Dataset[CloudBatch]):
         most, chosen = recipe.data.validation_clouds, np.arange(len(clouds))
         if most and most < len(clouds):
             chosen = np.linspace(0, len(clouds) - 1, most).round().astype(int)
-        points = unchanged_points(clouds, recipe.network.num_points, normalises=recipe.data.normalises)
+        network = recipe.network
+        points = unchanged_points(
+            clouds, network.num_points, normalises=recipe.data.normalises, fills_gaps=network.fills_gaps
+        )
         self._points, self._labels = torch.from_numpy(points[chosen]), torch.from_numpy(clouds.labels[chosen])
         self._size = recipe.run.batch_size
 

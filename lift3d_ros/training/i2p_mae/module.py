@@ -107,8 +107,8 @@ class PretrainModule(PointModule):
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED + batch_idx)
         self.add_up(self._losses(batch.points, generator), len(batch.points))
         scales = group_scales(batch.points, self.recipe.network.tokens)
-        tokens = self._network.encoder(scales)[-1]
-        self._described.append((pool_tokens(tokens.float(), self.recipe.network.pooling), batch.labels))
+        tokens = self._network.encoder(scales)
+        self._described.append((pool_tokens(tokens, self.recipe.network.pooling).float(), batch.labels))
 
     def validation_figures(self) -> dict[str, float]:
         """Return mean losses, and ``nearest`` where the clouds have labels."""

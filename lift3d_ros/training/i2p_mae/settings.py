@@ -34,6 +34,12 @@ class I2pMaeAugmentationSettings:
     shift: float = setting(0.2, "largest shift along each axis, radii of the cloud", minimum=0, maximum=10)
     turn_deg: float = setting(0.0, "largest turn about the up axis, to each side", unit="deg", minimum=0, maximum=180)
     noise: float = setting(0.0, "standard deviation of noise on each coordinate, radii", minimum=0, maximum=1)
+    fewest_points: int = setting(
+        0, "draw also clouds of fewer points, down to this many; 0: always as many as the network takes", minimum=0
+    )
+    harder_share: float = setting(
+        1.0, "share of the clouds that are turned, drawn with fewer points and noisy", minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True)

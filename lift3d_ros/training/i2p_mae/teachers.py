@@ -19,8 +19,9 @@ from lift3d_ros.models.i2p_mae.teacher import ClipVisionTransformer, SmallTeache
 from lift3d_ros.pipelines.network_source import WEIGHTS_ENDING, read_header
 from lift3d_ros.pipelines.point_network import header_group
 from lift3d_ros.weights.checkpoint import read_checkpoint
-from lift3d_ros.weights.manifest import sha256_of
+from lift3d_ros.weights.manifest import find_model, sha256_of, verified_weights_path
 
+TEACHER_METHOD = "i2p_mae_teacher"  # of the manifest
 _CLIP = "visual."
 _HEAD_DIMS = 64  # of every published one
 
@@ -32,6 +33,25 @@ class LoadedTeacher:
     network: nn.Module
     dims: int
     sha256: str
+
+
+def find_teacher(name: str) -> Path:
+    """Return the weights of the teacher called `name` in a manifest, or the file of that name.
+
+    Raises:
+        WeightsError: no such model, or it is none.
+    """
+    path = Path(name)
+    if path.suffix or path.is_file():
+        return path
+    entry = find_model(name)
+    weights = verified_weights_path(name, entry) if entry.method == TEACHER_METHOD else None
+    if weights is None:
+        raise WeightsError(
+            f"model '{name}': method '{entry.method}' with preset '{entry.preset}' is no trained 2D teacher; expected "
+            f"method '{TEACHER_METHOD}', or the file of a teacher"
+        )
+    return weights
 
 
 def load_teacher(path: Path) -> LoadedTeacher:

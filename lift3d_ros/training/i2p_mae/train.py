@@ -18,7 +18,8 @@ from lift3d_ros.datasets.point_clouds import CloudSet, find_cloud_files, read_cl
 from lift3d_ros.errors import ConfigError, DatasetError, WeightsError
 from lift3d_ros.models.i2p_mae.build import build
 from lift3d_ros.models.i2p_mae.heads import PointClassifier
-from lift3d_ros.models.i2p_mae.start import load_encoder
+from lift3d_ros.models.i2p_mae.start import load_start
+from lift3d_ros.models.i2p_mae.teacher import one_channel_state
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.export import write_weights
 from lift3d_ros.training.i2p_mae.batches import CloudData
@@ -41,7 +42,7 @@ class TrainResult:
         weights: averaged weights; None in all but the first of several processes.
         encoder: those of the encoder alone, of pre-training.
         best: those of the best validation, of classification.
-        num_loaded: weights of the encoder that were started from.
+        num_loaded: weights that were started from.
     """
 
     run: RunResult
@@ -72,7 +73,8 @@ def train(
         data: files of clouds, or folders whose training files are taken.
         validation: likewise for the validation; without any, the files of `data` folders that are held out.
         teacher: weights of the 2D teacher, which pre-training with guidance needs.
-        init_from: weights or a checkpoint whose encoder is started from; not looked at when a run goes on.
+        init_from: weights or a checkpoint that is started from, all of it where it is of the same network, else its
+            encoder; not looked at when a run goes on.
         is_half: write the weights as float16.
 
     Raises:
@@ -85,7 +87,7 @@ def train(
     module = _module(recipe, loaded)
     start: Sequence[str] = ()
     if init_from is not None and not resume:
-        start = load_encoder(module.network, read_state(init_from), str(init_from)).loaded
+        start = load_start(module.network, read_state(init_from), str(init_from)).loaded
     batches = CloudData(clouds, held_out, recipe)
     if held_out is None:
         recipe = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, validation_interval=0))
@@ -177,18 +179,21 @@ def _written(
 ) -> TrainResult:
     """Write the averaged weights, and what else the stage leaves."""
     recipe, result = found.recipe, found.run
-    group = recipe.teacher if recipe.stage == "teacher" else recipe.network
+    state, group = dict(result.averaged), dataclasses.asdict(recipe.network)
+    if recipe.stage == "teacher":  # it sees one depth map in all channels, so one of them is all that has to be kept
+        state, group = teacher_state(result.averaged), {**dataclasses.asdict(recipe.teacher), "channels": 1}
+        if recipe.teacher.channels > 1:
+            state = one_channel_state(state)
     header = {
         "method": METHOD,
         "stage": recipe.stage,
         "preset": recipe.preset,
-        "teacher" if recipe.stage == "teacher" else "network": json.dumps(dataclasses.asdict(group)),
+        "teacher" if recipe.stage == "teacher" else "network": json.dumps(group),
         "facts": json.dumps(facts),
         "classes": json.dumps([clouds.class_name(label) for label in range(found.num_classes)]),
         "step": str(result.step),
     }
     weights, encoder, best = out / "weights.safetensors", None, None
-    state = teacher_state(result.averaged) if recipe.stage == "teacher" else result.averaged
     write_weights(weights, state, header, is_half=is_half)
     if recipe.stage == "pretrain":
         encoder = out / "encoder.safetensors"

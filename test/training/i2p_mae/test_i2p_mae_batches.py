@@ -51,6 +51,18 @@ def test_a_batch_larger_than_the_data_holds_clouds_several_times(repository: Pat
     assert batch.points.shape == (8, 96, 3)
 
 
+def test_a_share_of_the_clouds_is_turned_thinned_and_noisy(repository: Path) -> None:
+    plain = ("run.batch_size=200", "augmentation.scale=[1,1]", "augmentation.shift=0")
+    harder = ("augmentation.turn_deg=180", "augmentation.fewest_points=20", "augmentation.noise=0.1")
+    for share in (0.0, 0.25, 1.0):
+        settings = recipe(repository, *plain, *harder, f"augmentation.harder_share={share}")
+        points = CloudData(numbered(200), None, settings).make(0).points
+        is_harder = (points.norm(dim=2).amax(1) - 1.0).abs() > 1e-4  # noise moves the farthest point
+        assert float(is_harder.float().mean()) == pytest.approx(share, abs=0.1)
+    unchanged = CloudData(numbered(200), None, recipe(repository, *plain)).make(0).points
+    assert bool(((unchanged.norm(dim=2).amax(1) - 1.0).abs() < 1e-4).all())
+
+
 def test_the_teacher_is_shown_each_cloud_twice_and_differently(repository: Path) -> None:
     batch = CloudData(numbered(10), None, recipe(repository, "stage=teacher", "run.batch_size=4")).make(0)
     assert (batch.points.shape, len(batch.labels)) == ((8, 96, 3), 4)

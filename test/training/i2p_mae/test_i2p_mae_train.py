@@ -28,7 +28,7 @@ from lift3d_ros.pipelines.point_network import find_points, load_point_network
 from lift3d_ros.training.i2p_mae.module import nearest_is_alike
 from lift3d_ros.training.i2p_mae.settings import I2pMaeLossSettings, I2pMaeTraining, load_recipe
 from lift3d_ros.training.i2p_mae.teacher_module import vicreg_losses
-from lift3d_ros.training.i2p_mae.teachers import load_teacher
+from lift3d_ros.training.i2p_mae.teachers import find_teacher, load_teacher
 from lift3d_ros.training.i2p_mae.train import TrainResult, train
 
 VALIDATED = ("run.validation_interval=2",)
@@ -83,8 +83,15 @@ def test_the_teacher_trains_without_labels_and_its_file_says_what_it_is(teacher:
         maps = loaded.network.eval()(torch.randn(2, 3, 224, 224))
     assert (loaded.dims, maps.features.shape, maps.saliency.shape) == (8, (2, 8, 4, 4), (2, 1, 4, 4))
     assert (maps.saliency > 0).all()
+    assert json.loads(header_of(teacher.weights)["teacher"])["channels"] == 1
     with pytest.raises(WeightsError, match="holds a 2D teacher; expected a point encoder"):
         find_points(str(teacher.weights))
+
+
+def test_the_teacher_of_the_package_is_found_by_its_name() -> None:
+    assert load_teacher(find_teacher("lift3d-depth-teacher")).dims == 64
+    with pytest.raises(WeightsError, match=r"model 'lift3d-lfm': method 'lfm' .* is no trained 2D teacher"):
+        find_teacher("lift3d-lfm")
 
 
 def test_pretraining_with_all_guidance_leaves_an_encoder_that_can_be_used(encoder: TrainResult) -> None:
