@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo demo-skeleton demo-points demo-object test test-numpy2 lint format clean
+.PHONY: help setup engines demo demo-skeleton demo-points demo-object test test-numpy2 lint format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -28,7 +28,10 @@ demo-object: setup ## make meshes of pictures of single objects; DEMO_IMAGE, DEM
 	@$(BIN)/python tools/demo_object.py $(if $(DEMO_IMAGE),--image $(DEMO_IMAGE)) $(if $(DEMO_MASK),--mask $(DEMO_MASK)) \
 		$(if $(DEMO_MODEL),--model $(DEMO_MODEL))
 
-test: setup ## run the whole suite; the node tests run again with the field checks of older distributions
+engines: setup ## add TensorRT-RTX and OpenVINO, 400 MB, without which their tests skip
+	@tools/bootstrap.sh engines
+
+test: engines ## run the whole suite; the node tests run again with the field checks of older distributions
 	@$(BIN)/python tools/run_tests.py
 
 test-numpy2: setup ## run the ROS-free tests on numpy 2, in a second virtual environment

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes .venv with everything that the package, its tests and the demo need; run it through 'make setup'.
+# With the argument "engines" it adds the backends that only their tests need.
 # Safe to run again: what is there and unchanged is left alone. With CPython 3.11 it also installs the ROS 2
 # wheels and builds the interfaces; with another version, or with WITHOUT_ROS=1, it sets up everything else.
 set -eu
@@ -58,7 +59,7 @@ mark_done() { printf '%s\n' "$2" >"$VENV/.done-$1"; }
 hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 install_requirements() {
-    key=$(hash_of requirements/*.txt pyproject.toml)
+    key=$(hash_of requirements/constraints.txt requirements/venv.txt requirements/ros.txt pyproject.toml)
     is_done requirements "$key" && return
     if [ "$HAS_ROS" = yes ]; then
         say "installing pinned Python packages, about 400 MB to unpack (1-3 minutes)"
@@ -72,6 +73,19 @@ install_requirements() {
     fi
     "$VENV/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
     mark_done requirements "$key"
+}
+
+# What only tests and measurements of these backends need; a machine for which there are no wheels does without.
+install_engines() {
+    key=$(hash_of requirements/engines.txt)
+    is_done engines "$key" && return
+    say "installing TensorRT-RTX and OpenVINO for their tests (about a minute)"
+    if "$VENV/bin/pip" install -qq --disable-pip-version-check -c requirements/constraints.txt \
+        -r requirements/engines.txt; then
+        mark_done engines "$key"
+    else
+        say "they could not be installed; their tests will be skipped"
+    fi
 }
 
 # With --symlink-install an edited file needs no new build; a new, moved or deleted one does.
@@ -114,4 +128,5 @@ elif [ "$HAS_ROS" = no ]; then
 fi
 install_requirements
 [ "$HAS_ROS" = no ] || build_interfaces
+[ "${1:-}" != engines ] || [ "$HAS_ROS" = no ] || install_engines
 say "ready: .venv/bin/lift3d --help"

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from lift3d_ros.bench.model_run import RunAnswer, ask_model_run
 from lift3d_ros.bench.result_file import BenchSettings, ModelResult, NotRun
+from lift3d_ros.bench.subjects import measured_methods
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.weights.manifest import find_model, known_models
@@ -16,12 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 def models_with_weights() -> tuple[str, ...]:
-    """Return the names of the models of the manifests that are trained.
+    """Return the names of the models of the manifests that are trained and that a pipeline runs.
 
     Raises:
         ConfigError: a manifest is damaged.
     """
-    return tuple(model.name for model in known_models() if model.entry.weights is not None and not model.problem)
+    return tuple(
+        model.name
+        for model in known_models()
+        if model.entry.weights is not None and not model.problem and model.entry.method in measured_methods()
+    )
 
 
 def measure_models(

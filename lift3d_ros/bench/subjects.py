@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,19 +13,11 @@ from lift3d_ros.bench.encoder import scene_of
 from lift3d_ros.bench.feeding import BenchPipeline, FrameAt
 from lift3d_ros.bench.lifter import frame_of
 from lift3d_ros.bench.reconstructor import reconstructor_of, round_object
-from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.errors import EngineError
 from lift3d_ros.geometry.rig import load_rig
 from lift3d_ros.pipelines.bev_detection import BevDetector, DetectorConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, open_bev_engine
-from lift3d_ros.pipelines.object_engine import (
-    field_signature,
-    find_lrm,
-    load_lrm_network,
-    open_lrm_engine,
-    planes_signature,
-)
-from lift3d_ros.pipelines.object_graph import export_lrm_graphs, field_path, plain_config
+from lift3d_ros.pipelines.object_engine import open_lrm_engine
 from lift3d_ros.pipelines.object_surface import SurfaceConfig
 from lift3d_ros.pipelines.point_encoder import PointEncoder, PointEncoderConfig
 from lift3d_ros.pipelines.point_engine import open_point_engine
@@ -59,15 +51,14 @@ def open_subject(model: str, config: EngineConfig) -> Subject:
         EngineError: a backend is not there, or nothing is known of how to feed the method.
     """
     method = find_model(model).method
-    if method == "dfa3d":
-        return detector_subject(model, config)
-    if method == "lfm":
-        return lifter_subject(model, config)
-    if method == "i2p_mae":
-        return encoder_subject(model, config)
-    if method == "lrm":
-        return reconstructor_subject(model, config)
-    raise EngineError(f"model '{model}': 'lift3d bench all' has no workload for method '{method}'; leave it out")
+    if method not in _SUBJECT_OF_METHOD:
+        raise EngineError(f"model '{model}': 'lift3d bench all' has no workload for method '{method}'; leave it out")
+    return _SUBJECT_OF_METHOD[method](model, config)
+
+
+def measured_methods() -> tuple[str, ...]:
+    """Return the methods that have a workload."""
+    return tuple(_SUBJECT_OF_METHOD)
 
 
 def detector_subject(model: str, config: EngineConfig) -> Subject:
@@ -114,8 +105,6 @@ def encoder_subject(model: str, config: EngineConfig) -> Subject:
 
 def reconstructor_subject(model: str, config: EngineConfig) -> Subject:
     """Return the reconstructor on one picture; the surface is that of a known shape, so that every mesh is as large."""
-    if config.backend != "torch":
-        model = str(_lrm_graph(model))
     surface, frame = SurfaceConfig(), round_object()
     reconstructor = reconstructor_of(open_lrm_engine(model, config), surface)
     height, width = frame.picture.shape[:2]
@@ -123,23 +112,16 @@ def reconstructor_subject(model: str, config: EngineConfig) -> Subject:
     return Subject(reconstructor, lambda stamp_ns: dataclasses.replace(frame, stamp_ns=stamp_ns), workload)
 
 
-def _lrm_graph(model: str) -> Path:
-    """Return the graphs of a reconstructor in the cache; nodes take them from `lift3d export` only."""
-    source = find_lrm(model)
-
-    def export(path: Path) -> None:
-        network, identity = load_lrm_network(source)
-        export_lrm_graphs(network, identity, planes_signature(source.config), field_signature(source.config), path)
-
-    facts = {"weights_sha256": source.sha256, "seed": source.seed, "config": plain_config(source.config)}
-    path = cached_graph(model, facts, export)
-    if not field_path(path).is_file():  # the second of the two was not written
-        path = cached_graph(model, facts, export, is_remade=True)
-    return path
-
-
 def _picture(width: int, height: int, seed: int) -> UInt8Array:
     """Return a JPEG of coarse noise: fine noise would take far longer to decode than a picture of a street."""
     coarse = np.random.default_rng(seed).integers(0, 256, (-(-height // 16), -(-width // 16), 3), dtype=np.uint8)
     _, encoded = cv2.imencode(".jpg", cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
     return np.asarray(encoded, dtype=np.uint8).reshape(-1)
+
+
+_SUBJECT_OF_METHOD: dict[str, Callable[[str, EngineConfig], Subject]] = {
+    "dfa3d": detector_subject,
+    "lfm": lifter_subject,
+    "i2p_mae": encoder_subject,
+    "lrm": reconstructor_subject,
+}
