@@ -25,6 +25,8 @@ from lift3d_ros.errors import EngineError
 # Opset 23 turns attention into one node that TensorRT refuses in float32; 20 decomposes it.
 OPSET = 20
 MAX_RELATIVE_ERROR = 1e-3
+# What the exporter notes of each node holds paths of the machine that it runs on.
+_STACK_TRACE = "pkg.torch.onnx.stack_trace"
 _COMPARED_FRAMES = 3  # the first without history, then with one that the graph itself has made
 
 logger = logging.getLogger(__name__)
@@ -93,6 +95,10 @@ def _write(
             dynamic_shapes=_dynamic_shapes(signature, names),
         )
     graph = onnx.load(str(path))
+    for node in graph.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != _STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
     for key, document in ((SIGNATURE_KEY, signature.to_json()), (FACTS_KEY, dict(facts))):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, json.dumps(document)

@@ -47,6 +47,12 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_graph_tells_nothing_of_the_machine_that_exported_it(graph: Path) -> None:
+    content = graph.read_bytes()
+    assert b"forward" not in content
+    assert str(Path(__file__).parent).encode() not in content
+
+
 def inputs(gain: float = 1.0) -> dict[str, Any]:
     pixels = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
     return {"pixels": pixels, "gain": np.array(gain, dtype=np.float32)}
