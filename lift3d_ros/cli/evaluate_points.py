@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.pipelines.backends import BACKENDS
+
 if TYPE_CHECKING:
     from lift3d_ros.datasets.point_clouds import CloudSet
     from lift3d_ros.evaluation.point_features import Condition, FeatureSet, PointEvaluation
@@ -36,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=Path, nargs="+", required=True, metavar="PATH", help="test files, folders")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the metrics")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="model name of models/manifest.yaml")
+    which.add_argument("--model", metavar="NAME", help="model name of models/manifest.yaml, or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights of a training")
     which.add_argument("--untrained", metavar="PRESET", help="random weights of --seed")
     which.add_argument("--descriptors", action="store_true", help="classic descriptors in place of an encoder")
@@ -45,6 +47,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cost", type=float, metavar="C", help="of the SVM (default: chosen on the training files)")
     parser.add_argument("--as-stored", action="store_true", help="do not bring clouds to the unit sphere")
     parser.add_argument("--device", default="cpu", help="where the encoder runs (default %(default)s)")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, help="runtime of the encoder (default torch; onnxruntime for an .onnx file)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of changes and random weights (default %(default)s)")
     parser.add_argument("--few-shot", action="store_true", help="also 10 and 20 labelled clouds of 5 and 10 classes")
     harder = parser.add_argument_group("harder conditions of the test clouds, one at a time")
@@ -136,8 +141,11 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(
                 f"--{name.replace('_', '-')} has no effect with --classifier, which has learned; leave one of them out"
             )
-    if args.descriptors and args.pooling is not None:
-        raise ConfigError("--pooling has no effect with --descriptors; leave one of them out")
+    if args.pooling is not None and (args.descriptors or _is_graph(args)):
+        what = "--descriptors" if args.descriptors else "an exported graph"
+        raise ConfigError(f"--pooling has no effect with {what}; leave one of them out")
+    if args.backend is not None and (args.descriptors or args.classifier is not None):
+        raise ConfigError("--backend has no effect with --descriptors and --classifier; leave one of them out")
     for name, value, lowest, highest in (
         ("cost", args.cost, 1e-9, 1e9),
         ("seed", args.seed, 0, 2**32),
@@ -164,18 +172,29 @@ def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:
 def _features(args: argparse.Namespace) -> FeatureSet:
     import dataclasses
 
-    from lift3d_ros.evaluation.point_features import descriptor_features, encoder_features
+    from lift3d_ros.evaluation.point_features import descriptor_features, encoder_features, engine_features
+    from lift3d_ros.pipelines.bev_engine import EngineConfig
+    from lift3d_ros.pipelines.point_engine import open_point_engine, open_point_source
     from lift3d_ros.pipelines.point_network import find_points, untrained_points
 
     if args.descriptors:
         return descriptor_features()
+    engine = EngineConfig(args.backend or "auto", args.device)
+    if _is_graph(args):
+        return engine_features(open_point_engine(args.model, engine))
     if args.untrained is not None:
         source = untrained_points(args.untrained, args.seed)
     else:
         source = find_points(args.model if args.weights is None else str(args.weights))
     if args.pooling is not None:
         source = dataclasses.replace(source, config=dataclasses.replace(source.config, pooling=args.pooling))
+    if args.backend is not None:
+        return engine_features(open_point_source(source, engine))
     return encoder_features(source, device=args.device)
+
+
+def _is_graph(args: argparse.Namespace) -> bool:
+    return args.model is not None and args.model.endswith(".onnx")
 
 
 def _print(result: PointEvaluation) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,16 @@ from lift3d_ros.errors import DatasetError
 from lift3d_ros.evaluation.few_shot import FewShot, few_shot_scores
 from lift3d_ros.evaluation.linear_probe import LinearProbe
 from lift3d_ros.evaluation.point_descriptors import describe_shapes
+from lift3d_ros.models.i2p_mae.cloud_groups import batch_groups, group_cloud
 from lift3d_ros.pipelines.point_network import PointSource, load_point_network
 from lift3d_ros.types import Float32Array, ModelIdentity
 
+if TYPE_CHECKING:
+    from lift3d_ros.pipelines.point_engine import PointEngine
+
 CLEAN = "clean"
 _Z = 1.96
+_CLOUDS_AT_ONCE = 32
 
 Describe = Callable[[Float32Array], NDArray[Any]]
 """Clouds (N, P, 3) to features (N, C)."""
@@ -155,6 +160,18 @@ def encoder_features(source: PointSource, *, device: str = "cpu") -> FeatureSet:
         return describe_clouds(network, source.config.tokens, points, device=device)
 
     return FeatureSet(identity, describe, source.config.num_points, source.config.fills_gaps)
+
+
+def engine_features(opened: PointEngine) -> FeatureSet:
+    """Return the features that an engine gives, for example one of a quantised graph."""
+    config = opened.config
+
+    def describe(points: Float32Array) -> NDArray[Any]:
+        groups = [group_cloud(cloud, config.tokens) for cloud in points]
+        runs = (batch_groups(groups[i : i + _CLOUDS_AT_ONCE]) for i in range(0, len(groups), _CLOUDS_AT_ONCE))
+        return np.concatenate([opened.engine.run(run, opened.engine.new_state())["descriptor"] for run in runs])
+
+    return FeatureSet(opened.identity, describe, config.num_points, config.fills_gaps)
 
 
 def descriptor_features(num_points: int = 1024, seed: int = 0) -> FeatureSet:

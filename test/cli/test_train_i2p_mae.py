@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from point_files import SMALL, write_clouds
 
 from lift3d_ros.cli.main import main
 from lift3d_ros.models.i2p_mae.config import preset
+from lift3d_ros.pipelines.point_graph import export_point_graph
+from lift3d_ros.pipelines.point_network import find_points
 
 SET = ("--set", *SMALL, "run.max_steps=2")
 
@@ -81,6 +84,44 @@ def test_an_untrained_encoder_says_so(tmp_path: Path) -> None:
     encoder = preset("lift3d-points-small")
     assert encoder is not None
     assert (document["figures"]["svm_cost"], document["figures"]["feature_dims"]) == (0.1, encoder.encoder.dims[-1])
+
+
+def test_an_encoder_is_measured_on_the_backend_that_will_run_it(
+    tmp_path: Path, graph_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = str(write_clouds(tmp_path / "data"))
+
+    def measured(*arguments: str) -> dict[str, Any]:
+        out = tmp_path / "out"
+        command = ["evaluate", "point_features", "--train", data, "--test", data, "--out", str(out), "--overwrite"]
+        assert main([*command, *arguments]) == 0
+        return dict(json.loads((out / "metrics.json").read_text(encoding="utf-8"))["figures"])
+
+    expected = measured("--model", "lift3d-points-small")
+    graph = tmp_path / "points.onnx"
+    export_point_graph(find_points("lift3d-points-small"), graph)
+    for arguments in (("--model", "lift3d-points-small", "--backend", "torch"), ("--model", str(graph))):
+        found = measured(*arguments)
+        assert (found["accuracy"], found["feature_dims"]) == (expected["accuracy"], expected["feature_dims"])
+    assert (
+        main(
+            [
+                "evaluate",
+                "point_features",
+                "--train",
+                data,
+                "--test",
+                data,
+                "--out",
+                str(tmp_path / "x"),
+                "--descriptors",
+                "--backend",
+                "torch",
+            ]
+        )
+        == 2
+    )
+    assert "--backend has no effect with --descriptors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
