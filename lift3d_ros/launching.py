@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.resources import find_resource
@@ -14,6 +16,8 @@ PERCEPTION_NODES = ("bev_detection", "skeleton_lifting", "point_features", "obje
 DETECTIONS = "bev_detection/detections"
 # Option of the executables: build what the model needs, and end.
 BUILD_ONLY = "--build-only"
+# Option of the executable `perception`: the parameter file of one node, NODE=FILE (`:=` would be a remapping).
+PARAMS = "--params"
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -82,6 +86,26 @@ class NodeWiring:
     remappings: tuple[tuple[str, str], ...] = ()
 
 
+def chosen_nodes(nodes: str, where: str) -> list[str]:
+    """Return the nodes that a text names, in the order in which results go from one to the next.
+
+    Args:
+        nodes: names, separated by commas or spaces.
+        where: what the text is, for errors.
+
+    Raises:
+        ConfigError: no name, or one that is not known.
+    """
+    names = nodes.replace(",", " ").split()
+    for name in names:
+        if name not in PERCEPTION_NODES:
+            hint = nearest_name_hint(name, PERCEPTION_NODES)
+            raise ConfigError(f"{where} names '{name}'{hint}; expected some of {', '.join(PERCEPTION_NODES)}")
+    if not names:
+        raise ConfigError(f"{where} is empty; expected some of {', '.join(PERCEPTION_NODES)}")
+    return [name for name in PERCEPTION_NODES if name in names]
+
+
 def perception_wiring(nodes: str, rig: str = "", camera: str = "", cloud: str = "") -> dict[str, NodeWiring]:
     """Return the nodes that are chosen, and how they are wired.
 
@@ -96,19 +120,9 @@ def perception_wiring(nodes: str, rig: str = "", camera: str = "", cloud: str = 
     Raises:
         ConfigError: no name, or one that is not known.
     """
-    names = nodes.replace(",", " ").split()
-    for name in names:
-        if name not in PERCEPTION_NODES:
-            hint = nearest_name_hint(name, PERCEPTION_NODES)
-            raise ConfigError(
-                f"launch argument 'nodes' names '{name}'{hint}; expected some of {', '.join(PERCEPTION_NODES)}"
-            )
-    if not names:
-        raise ConfigError(f"launch argument 'nodes' is empty; expected some of {', '.join(PERCEPTION_NODES)}")
+    names = chosen_nodes(nodes, "launch argument 'nodes'")
     wiring = {}
-    for name in PERCEPTION_NODES:
-        if name not in names:
-            continue
+    for name in names:
         parameters: dict[str, str] = {}
         remappings: list[tuple[str, str]] = []
         if name == "bev_detection":
@@ -123,3 +137,23 @@ def perception_wiring(nodes: str, rig: str = "", camera: str = "", cloud: str = 
             remappings += [(topic, f"{camera}/{topic}") for topic in (*inputs, "camera_info")]
         wiring[name] = NodeWiring(parameters, tuple(remappings))
     return wiring
+
+
+def one_process_arguments(
+    wiring: Mapping[str, NodeWiring], files: Mapping[str, str], common: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Return the arguments of the executable `perception` and its ROS arguments, for what each node would get alone.
+
+    Args:
+        files: node -> its parameter file.
+        common: parameters of all nodes, name -> value.
+    """
+    own, ros = ["--nodes", ",".join(wiring)], list[str]()
+    for name, wired in wiring.items():
+        own += [PARAMS, f"{name}={files[name]}"]
+        for parameter, value in {**common, **wired.parameters}.items():
+            # JSON is YAML: a text stays one, whatever is in it.
+            ros += ["-p", f"{name}:{parameter}:={json.dumps(value, ensure_ascii=False)}"]
+        for source, target in wired.remappings:
+            ros += ["-r", f"{name}:{source}:={target}"]
+    return own, ros

@@ -6,6 +6,7 @@ parameters, remappings and environment of perception.launch.py, which itself nee
 distribution.
 
   .venv/bin/python tools/run_all_nodes.py --rate 0.25
+  .venv/bin/python tools/run_all_nodes.py --rate 0.25 --one-process
   .venv/bin/python tools/run_all_nodes.py --bag my_drive --camera front --cloud /points --rate 1
 """
 
@@ -32,6 +33,7 @@ from typing import Any
 import rclpy
 import yaml
 from all_nodes_recording import simulated_bag
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
@@ -43,13 +45,20 @@ from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.bench.machine import describe_machine
 from lift3d_ros.bench.process_cost import ProcessCost, machine_cpu_s
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.launching import PERCEPTION_NODES, NodeWiring, node_environment, perception_wiring
+from lift3d_ros.launching import (
+    PERCEPTION_NODES,
+    NodeWiring,
+    node_environment,
+    one_process_arguments,
+    perception_wiring,
+)
 from lift3d_ros.msg import BevDetectionArray, PointFeaturesArray, Skeleton3DArray, StageTiming
 from lift3d_ros.pipelines.cloud_sets import CloudSyncConfig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
 
 FORMAT = "lift3d all nodes 1"
 PLAYER = "bag_player"
+TOGETHER = "perception"
 RESULTS: dict[str, tuple[str, Any]] = {
     "bev_detection": ("detections", BevDetectionArray),
     "skeleton_lifting": ("skeletons", Skeleton3DArray),
@@ -71,6 +80,7 @@ def main() -> int:
     parser.add_argument("--cloud", default="/points", help="topic of the point cloud (default %(default)s)")
     parser.add_argument("--rate", type=float, default=0.25, help="speed of playing (default %(default)s)")
     parser.add_argument("--nodes", default=",".join(PERCEPTION_NODES), help="nodes to start (default: all)")
+    parser.add_argument("--one-process", action="store_true", help="all nodes in one process (default: one each)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each network (default %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/all_nodes"), help="recording, logs (default %(default)s)")
     parser.add_argument("--json", type=Path, help="file for the figures (default: OUT/all_nodes.json)")
@@ -87,11 +97,13 @@ def main() -> int:
         return 130
     path = args.json or args.out / "all_nodes.json"
     path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    for name, node in figures["nodes"].items():
+    for name, node in (figures["nodes"] | {key: figures[key] for key in (TOGETHER,) if key in figures}).items():
         told = ", ".join(f"{key} {value}" for key, value in node.items() if value is not None)
         print(f"{name}: {told}")
     print(f"wrote {path}")
-    is_complete = all(node["messages"] and node["exit_status"] == 0 for node in figures["nodes"].values())
+    nodes = figures["nodes"].values()
+    processes = [figures[TOGETHER]] if args.one_process else nodes
+    is_complete = all(node["messages"] for node in nodes) and all(one["exit_status"] == 0 for one in processes)
     return 0 if is_complete else 1
 
 
@@ -99,43 +111,53 @@ def run(bag: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Run the nodes, play the recording and return the figures."""
     use_own_domain()
     parameters = node_parameters(bag, args)
-    commands = {}
-    for name, wired in perception_wiring(args.nodes, camera=args.camera, cloud=args.cloud).items():
-        file = args.out / f"{name}.yaml"
+    wiring = perception_wiring(args.nodes, camera=args.camera, cloud=args.cloud)
+    files = {name: args.out / f"{name}.yaml" for name in wiring}
+    for name, file in files.items():
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters[name]}}), encoding="utf-8")
-        commands[name] = node_command(name, file, wired)
+    commands = {name: node_command(name, files[name], wired) for name, wired in wiring.items()}
+    if args.one_process:
+        own, ros = one_process_arguments(wiring, {name: str(file) for name, file in files.items()}, {})
+        commands = {TOGETHER: [str(EXECUTABLES / TOGETHER), *own, "--ros-args", *ros]}
     player = [str(EXECUTABLES / PLAYER), str(bag), "--rate", str(args.rate)]
-    with listening(list(commands)) as heard, running(commands, args.out) as nodes:
-        for name, node in nodes.items():
-            node.wait_for(READY, READY_S)
+    with listening(list(wiring)) as heard, running(commands, args.out) as processes:
+        for name in wiring:
+            processes[TOGETHER if args.one_process else name].wait_for(rf"{name}\]: .*{READY}", READY_S)
             print(f"{name} is ready", flush=True)
-        costs = {name: ProcessCost(node.process.pid) for name, node in nodes.items()}
+        costs = {name: ProcessCost(process.process.pid) for name, process in processes.items()}
+        heard.gaps_s.clear()  # those while the models were opened
         start_s, busy_s, own_s = time.monotonic(), machine_cpu_s(), time.process_time()
         with running({PLAYER: player}, args.out) as players:
             playing = players[PLAYER]
             costs[PLAYER] = ProcessCost(playing.process.pid)
-            watch(lambda: playing.process.poll() is not None, nodes, costs)
+            watch(lambda: playing.process.poll() is not None, processes, costs)
         if playing.process.returncode != 0:
             raise Lift3dError(f"{bag} could not be played; see {playing.log}")
         played_s = time.monotonic() - start_s
-        watch(lambda: time.monotonic() - heard.last_s > SILENCE_S, nodes, costs)
+        watch(lambda: time.monotonic() - heard.last_s > SILENCE_S, processes, costs)
         wall_s = max(played_s, heard.last_s - start_s)
         known_s = sum(cost.cpu_s for cost in costs.values()) + time.process_time() - own_s
         others = (machine_cpu_s() - busy_s - known_s) / (time.monotonic() - start_s)
     with open_bag(bag) as reader:
         played = {topic.name: topic.count for topic in reader.topics if not topic.name.startswith("/ground_truth")}
+    started, together = "the node executables", {}
+    if args.one_process:
+        started = f"one process, the executable {TOGETHER}"
+        exit_status = processes[TOGETHER].process.returncode
+        together = {TOGETHER: {**cost_figures(costs[TOGETHER], wall_s), "exit_status": exit_status}}
     return {
         "format": FORMAT,
         "command": shlex.join(["tools/run_all_nodes.py", *sys.argv[1:]]),
         "package_version": lift3d_ros.__version__,
         "machine": describe_machine("cpu"),
-        "started_by": "the node executables, wired as by perception.launch.py",
+        "started_by": f"{started}, wired as by perception.launch.py",
         "rate": args.rate,
         "threads": args.threads,
         "played_s": round(played_s, 1),
         "until_last_result_s": round(wall_s, 1),
         "played_messages": played,
-        "nodes": {name: node_figures(name, node, costs[name], heard, wall_s) for name, node in nodes.items()},
+        "nodes": {name: node_figures(name, heard, processes.get(name), costs.get(name), wall_s) for name in wiring},
+        **together,
         PLAYER: cost_figures(costs[PLAYER], played_s),
         "cores_of_other_processes": round(max(others, 0.0), 2),
         "sum_of_peak_pss_mb": round(sum(cost.peak_pss_bytes for cost in costs.values()) / 1e6, 1),
@@ -255,14 +277,26 @@ def running(commands: Mapping[str, list[str]], out: Path) -> Iterator[dict[str, 
 
 @dataclass
 class Heard:
-    """What `node` heard of each task node: results, latencies, inputs that gave way; `last_s` is steady time."""
+    """What `node` heard of each task node: results, latencies, inputs that gave way; `last_s` is steady time.
+
+    Diagnostics come once a second, from the thread of the callbacks: a gap between them tells that it had to wait.
+    """
 
     node: Node
     messages: Counter[str] = field(default_factory=Counter)
     latencies_ms: dict[str, list[float]] = field(default_factory=dict)
     stages_ms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     replaced: Counter[str] = field(default_factory=Counter)
+    gaps_s: dict[str, list[float]] = field(default_factory=dict)
     last_s: float = field(default_factory=time.monotonic)
+    _reported_s: dict[str, float] = field(default_factory=dict)
+
+    def take_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep how long a node was silent; one message is of one node."""
+        name, now_s = message.status[0].hardware_id if message.status else "", time.monotonic()
+        if name in self._reported_s:
+            self.gaps_s.setdefault(name, []).append(now_s - self._reported_s[name])
+        self._reported_s[name] = now_s
 
     def count(self, name: str) -> None:
         """Count a result."""
@@ -285,6 +319,7 @@ def listening(names: list[str]) -> Iterator[Heard]:
     rclpy.init(args=[])
     node = rclpy.create_node("listener")
     heard = Heard(node)
+    node.create_subscription(DiagnosticArray, "/diagnostics", heard.take_diagnostics, 100)
     for name in names:
         topic, kind = RESULTS[name]
         node.create_subscription(kind, f"/{name}/{topic}", lambda _, name=name: heard.count(name), 100, raw=True)
@@ -307,18 +342,29 @@ def listening(names: list[str]) -> Iterator[Heard]:
         thread.join(5.0)
 
 
-def node_figures(name: str, node: Running, cost: ProcessCost, heard: Heard, wall_s: float) -> dict[str, Any]:
-    """Return the figures of one node."""
+def node_figures(
+    name: str, heard: Heard, process: Running | None, cost: ProcessCost | None, wall_s: float
+) -> dict[str, Any]:
+    """Return the figures of one node; what its process cost where it has one of its own."""
     latencies = heard.latencies_ms.get(name)
     count = heard.messages[name]
-    return {
+    figures = {
         "topic": f"/{name}/{RESULTS[name][0]}",
         "messages": count,
         "inputs_replaced_by_newer_ones": heard.replaced[name],
         "median_ms_from_input_to_result": round(statistics.median(latencies), 1) if latencies else None,
+        "longest_s_between_diagnostics": round(max(heard.gaps_s.get(name, [0.0])), 2),
+        "median_ms_of_stages": {
+            stage: round(statistics.median(durations), 1) for stage, durations in heard.stages_ms.get(name, {}).items()
+        },
+    }
+    if process is None or cost is None:
+        return figures
+    return {
+        **figures,
         **cost_figures(cost, wall_s),
         "cpu_s_per_message": round(cost.cpu_s / count, 3) if count else None,
-        "exit_status": node.process.returncode,
+        "exit_status": process.process.returncode,
     }
 
 

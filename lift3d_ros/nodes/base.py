@@ -8,6 +8,7 @@ order. Subscriptions live only while the node is active.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -20,12 +21,13 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lift3d_ros.errors import ConfigError, Lift3dError, TransformError
+from lift3d_ros.nodes.arguments import arguments_of
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
 from lift3d_ros.nodes.inputs import Inputs
 from lift3d_ros.nodes.jobs import ItemT, Job, Pipeline, PreparedT, ResultT
 from lift3d_ros.nodes.params import declare_parameters, requested_autostart
 from lift3d_ros.nodes.results import ResultTiming, TimingOutput
-from lift3d_ros.nodes.ros_logging import bridge_logging
+from lift3d_ros.nodes.ros_logging import NodeLog
 from lift3d_ros.nodes.throttled_log import ThrottledLog
 from lift3d_ros.sync.ahead import prepared_ahead
 from lift3d_ros.sync.mailbox import Mailbox
@@ -35,6 +37,8 @@ _WAITING_LINE_S = 5.0
 _DIAGNOSTICS_S = 1.0
 # An interrupt must not wait until a graph is exported: launch kills what has not ended by itself after ten seconds.
 LAST_RESULT_S = 3.0
+# Exporting a graph changes settings of the whole process, and several at once would need the memory of all of them.
+_OPENING = threading.Lock()
 _JUMP = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1_000_000), on_clock_change=False)
 
 
@@ -48,10 +52,10 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
 
     def __init__(self, name: str, config_class: type[Any]) -> None:
         """Read the parameters; what is wrong with them is reported when the node is configured."""
-        super().__init__(name)
+        super().__init__(name, cli_args=arguments_of(name, sys.argv))
         self._worker: threading.Thread | None = None
         self._worker_note = ""
-        bridge_logging(self, self._note_progress)
+        self.log = NodeLog(self, self._note_progress)
         self.config: Any = config_class()
         self.is_autostarted = requested_autostart(self)
         self._config_error: ConfigError | None = None
@@ -212,15 +216,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         The state machine of a lifecycle node of rclpy holds the node of the middleware, and rclpy leaves both alive:
         the process would end with its segments still in /dev/shm.
         """
+        self.log.close()
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()
 
-    def stop(self, timeout_s: float) -> None:
-        """Stop inputs and worker; safe to call twice.
-
-        Args:
-            timeout_s: wait no longer than this for what the worker is doing; with its mailbox closed it ends by itself.
-        """
+    def ask_to_stop(self) -> None:
+        """Stop the inputs, and let the worker end after what it is doing; safe to call twice."""
         if self._worker is None:
             return
         self.pipeline = None
@@ -231,6 +232,16 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.diagnostics.forget("engine")
         self.mailbox.clear()
         self.mailbox.close()
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop inputs and worker; safe to call twice.
+
+        Args:
+            timeout_s: wait no longer than this for what the worker is doing; with its mailbox closed it ends by itself.
+        """
+        if self._worker is None:
+            return
+        self.ask_to_stop()
         self._worker.join(timeout_s)
         self.has_abandoned_worker |= self._worker.is_alive()
         self._worker = None
@@ -243,8 +254,12 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox.put(Job(item, time.monotonic()))
 
     def _work(self, mailbox: Mailbox[Job[ItemT]]) -> None:
+        self.log.receive_this_thread()
         try:
-            pipeline = self.open_pipeline()
+            with _OPENING:
+                if mailbox.is_closed:  # while another node of this process opened its own
+                    return
+                pipeline = self.open_pipeline()
         except Exception as error:  # a broken runtime raises anything; the node must say so and live on
             self._worker_note = str(error) if isinstance(error, Lift3dError) else f"{type(error).__name__}: {error}"
             self._worker_note = f"the engine cannot be opened: {self._worker_note}"
@@ -257,6 +272,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             self.pipeline = pipeline
 
         def prepare(job: Job[ItemT]) -> PreparedT | None:
+            self.log.receive_this_thread()  # may run in another thread than the worker
             return cast("PreparedT | None", self._guarded(job, lambda: pipeline.prepare(job.item)))
 
         for job, prepared in self.prepared_jobs(mailbox, prepare):

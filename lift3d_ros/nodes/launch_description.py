@@ -10,7 +10,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext, LaunchDescription
-from lift3d_ros.launching import BUILD_ONLY, is_true, node_environment
+from lift3d_ros.launching import BUILD_ONLY, NodeWiring, is_true, node_environment, one_process_arguments
 
 # Arguments of every description, name: (default, description).
 SHARED_ARGUMENTS: Mapping[str, tuple[str, str]] = {
@@ -53,7 +53,36 @@ def start_action(
     }
     if not is_true(values, "build_only"):
         return LifecycleNode(**action)
-    return Node(**action | {"arguments": [BUILD_ONLY, *action["arguments"]], "on_exit": _end_of_build})
+    return Node(**_building(action))
+
+
+def start_together(
+    values: Mapping[str, str],
+    wiring: Mapping[str, NodeWiring],
+    files: Mapping[str, str],
+    overrides: Mapping[str, Any],
+) -> Node:
+    """Return the action that starts several nodes in one process, or lets them build their engines.
+
+    Args:
+        values: of the shared arguments.
+        files: node -> its parameter file.
+        overrides: parameters of all nodes that go before those of the files.
+    """
+    own, ros = one_process_arguments(wiring, files, overrides)
+    # Without a name: launch would give it to all of them.
+    action: dict[str, Any] = {
+        "package": "lift3d_ros",
+        "executable": "perception",
+        "namespace": values["namespace"],
+        "arguments": [*own, "--ros-args", "--log-level", values["log_level"], *ros],
+        "output": "screen",
+    }
+    return Node(**(_building(action) if is_true(values, "build_only") else action))
+
+
+def _building(action: Mapping[str, Any]) -> dict[str, Any]:
+    return {**action, "arguments": [BUILD_ONLY, *action["arguments"]], "on_exit": _end_of_build}
 
 
 def _end_of_build(event: Any, context: LaunchContext) -> None:

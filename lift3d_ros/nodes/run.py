@@ -1,11 +1,13 @@
-"""Runs a node in a process of its own: middleware, executor, interrupts, exit status."""
+"""Runs nodes in a process of their own: middleware, executor, interrupts, exit status."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -14,6 +16,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.launching import BUILD_ONLY
 from lift3d_ros.nodes.base import LAST_RESULT_S, PipelineNode
+
+AnyNode = PipelineNode[Any, Any, Any]
 
 
 def start_ros() -> None:
@@ -25,20 +29,25 @@ def start_ros() -> None:
     try:
         rclpy.init(args=sys.argv)
     except RuntimeError as error:
-        raise ConfigError(
-            f"the ROS arguments cannot be used: {' '.join(str(error).split())}. A text that starts with {{ or [ needs "
-            "quotes that reach the program: -p 'topics.image:=\"{camera}/image_raw\"'"
-        ) from None
+        raise _unusable_arguments(error) from None
 
 
-def build_engines(node: PipelineNode[Any, Any, Any]) -> int:
+def _unusable_arguments(error: RuntimeError) -> ConfigError:
+    return ConfigError(
+        f"the ROS arguments cannot be used: {' '.join(str(error).split())}. A text that starts with {{ or [ needs "
+        "quotes that reach the program: -p 'topics.image:=\"{camera}/image_raw\"'"
+    )
+
+
+def build_engines(node: AnyNode) -> int:
     """Open the pipeline of a node, which makes what it needs and keeps it in the cache folder, and nothing else.
 
     Returns:
         The exit status: 0, or 1 where the configuration is refused or an engine cannot be made.
     """
+    node.log.receive_this_thread()
     node.trigger_configure()
-    problem = node.refusal
+    problem: Exception | None = node.refusal
     if problem is None:
         node.config = _waiting_for_engines(node.config)
         print(f"{node.get_name()}: building what '{node.config.model}' needs", flush=True)
@@ -63,8 +72,13 @@ def _waiting_for_engines(config: Any) -> Any:
     return dataclasses.replace(config, engine=dataclasses.replace(config.engine, builds_beside=False))
 
 
-def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
-    """Run a node until it is interrupted and return the exit status: 2 where it refuses its configuration.
+def run_node(make_node: Callable[[], AnyNode]) -> int:
+    """Run one node; see :func:`run_nodes`."""
+    return run_nodes([make_node])
+
+
+def run_nodes(makers: Sequence[Callable[[], AnyNode]]) -> int:
+    """Run nodes until they are interrupted and return the exit status: 2 where one refuses its configuration.
 
     With ``--build-only`` among the arguments of the process, see :func:`build_engines` instead.
     """
@@ -73,37 +87,68 @@ def run_node(make_node: Callable[[], PipelineNode[Any, Any, Any]]) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    nodes: list[AnyNode] = []
+    status = 0
     try:
-        node = make_node()
-    except KeyboardInterrupt:
-        rclpy.try_shutdown()
-        return 0
-    except Exception:
-        if rclpy.ok():
-            raise
-        return 0  # it was interrupted, which takes the middleware away from under what is being made
-    try:
-        if BUILD_ONLY in sys.argv:
-            return build_engines(node)
-        if node.is_autostarted:
-            node.trigger_configure()
-            if node.refusal is None:
-                node.trigger_activate()
-            if node.refusal is not None:
-                print(f"{node.get_name()}: error: {node.refusal}", file=sys.stderr)
-                return 2
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
+        status = _run(makers, nodes)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        node.stop(LAST_RESULT_S)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    if node.has_abandoned_worker:
+        _end(nodes)
+    if any(node.has_abandoned_worker for node in nodes):
         # It is in native code, and a Python that ends would be torn down under it: that aborts the process.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)
+    return status
+
+
+def _run(makers: Sequence[Callable[[], AnyNode]], nodes: list[AnyNode]) -> int:
+    """Make the nodes, adding each to `nodes` at once, run them, and return the exit status."""
+    try:
+        for make in makers:
+            nodes.append(make())  # noqa: PERF401 - those that are made must be ended where the next one fails
+    except Exception as error:
+        if not rclpy.ok():
+            return 0  # it was interrupted, which takes the middleware away from under what is being made
+        if isinstance(error, RuntimeError) and "parse ROS arguments" in str(error):  # those of one node alone
+            print(f"error: {_unusable_arguments(error)}", file=sys.stderr)
+            return 2
+        raise
+    if BUILD_ONLY in sys.argv:
+        return max([build_engines(node) for node in nodes])
+    if (refusal := _start(nodes)) is not None:
+        print(refusal, file=sys.stderr)
+        return 2
+    # Callbacks only hand items on, so one thread does for all nodes; more threads would wait for each other.
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    executor.spin()
     return 0
+
+
+def _start(nodes: Sequence[AnyNode]) -> str | None:
+    """Start the nodes that start by themselves, none of them before all are configured; return what is refused."""
+    name, count = Counter(node.get_fully_qualified_name() for node in nodes).most_common(1)[0]
+    if count > 1:
+        return f"error: {count} nodes of one process are called {name}; rename one alone: -r OLD:__node:=NEW"
+    starting = [node for node in nodes if node.is_autostarted]
+    for transition in ("trigger_configure", "trigger_activate"):
+        for node in starting:
+            getattr(node, transition)()
+            if node.refusal is not None:
+                return f"{node.get_name()}: error: {node.refusal}"
+    return None
+
+
+def _end(nodes: Sequence[AnyNode]) -> None:
+    """Stop all nodes at the same time, and free what they hold."""
+    for node in nodes:
+        node.ask_to_stop()
+    end_s = time.monotonic() + LAST_RESULT_S
+    for node in nodes:
+        node.stop(max(0.0, end_s - time.monotonic()))
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -215,19 +216,24 @@ def test_arguments_set_only_parameters_that_the_node_has(name: str, config: type
     assert overrides.keys() <= declared | {"use_sim_time"}  # that one every node has from rclpy
 
 
-def perceiving(arguments: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return what `perception.launch.py` starts: name of the node -> arguments of its action."""
+def perceiving(arguments: dict[str, str]) -> list[Recorded]:
+    """Return the actions by which `perception.launch.py` starts nodes."""
     entities = described(REPOSITORY / "launch/perception.launch.py")
     defaults = {a.positional[0]: a.named["default_value"] for a in of_kind(entities, "DeclareLaunchArgument")}
     assert arguments.keys() <= defaults.keys()
     (function,) = of_kind(entities, "OpaqueFunction")
-    actions = function.named["function"](defaults | arguments)
-    return {action.named["name"]: action.named for action in actions}
+    actions: list[Recorded] = function.named["function"](defaults | arguments)
+    return actions
+
+
+def perceiving_by_name(arguments: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return name of the node -> arguments of its action, where each has a process of its own."""
+    return {action.named["name"]: action.named for action in perceiving(arguments)}
 
 
 @pytest.mark.usefixtures("stub")
 def test_perception_starts_the_chosen_nodes_and_hands_the_boxes_of_the_detector_on() -> None:
-    nodes = perceiving(
+    nodes = perceiving_by_name(
         {
             "nodes": "object_reconstruction, bev_detection",
             "rig": "/car/rig.yaml",
@@ -249,10 +255,47 @@ def test_perception_starts_the_chosen_nodes_and_hands_the_boxes_of_the_detector_
 
 @pytest.mark.usefixtures("stub")
 def test_perception_without_the_detector_leaves_the_topics_of_boxes_alone(tmp_path: Path) -> None:
-    nodes = perceiving({"nodes": "skeleton_lifting", "skeleton_lifting_params": str(tmp_path / "mine.yaml")})
+    nodes = perceiving_by_name({"nodes": "skeleton_lifting", "skeleton_lifting_params": str(tmp_path / "mine.yaml")})
     assert list(nodes) == ["skeleton_lifting"]
     assert nodes["skeleton_lifting"]["parameters"] == [str(tmp_path / "mine.yaml")]
     assert nodes["skeleton_lifting"]["remappings"] == []
+
+
+@pytest.mark.usefixtures("stub")
+def test_perception_in_one_process_gives_each_node_what_it_would_have_alone(tmp_path: Path) -> None:
+    mine = str(tmp_path / "mine.yaml")
+    arguments = {
+        "nodes": "object_reconstruction, bev_detection",
+        "rig": "/car/rig.yaml",
+        "camera": "front",
+        "namespace": "car",
+        "use_sim_time": "true",
+        "bev_detection_params": mine,
+    }
+    (action,) = perceiving({**arguments, "one_process": "true"})
+    assert action.kind == "Node"
+    assert (REPOSITORY / "scripts" / action.named["executable"]).is_file()
+    assert action.named["namespace"] == "car"
+    assert "name" not in action.named, "launch would give it to every node of the process"
+    given = action.named["arguments"]
+    assert given[:4] == ["--nodes", "bev_detection,object_reconstruction", "--params", f"bev_detection={mine}"]
+    assert given[given.index("--ros-args") :][:3] == ["--ros-args", "--log-level", "info"]
+    for name, alone in perceiving_by_name(arguments).items():
+        file, overrides = alone["parameters"]
+        assert f"{name}={file}" in given
+        of_node = [text.removeprefix(f"{name}:") for text in given if text.startswith(f"{name}:")]
+        expected = [f"{parameter}:={json.dumps(value)}" for parameter, value in overrides.items()]
+        assert of_node == expected + [f"{source}:={target}" for source, target in alone["remappings"]]
+
+
+@pytest.mark.usefixtures("stub")
+def test_perception_in_one_process_builds_the_engines_of_all_nodes() -> None:
+    (action,) = perceiving({"one_process": "true", "build_only": "true"})
+    assert action.named["arguments"][:2] == ["--build-only", "--nodes"]
+    with pytest.raises(RuntimeError, match="the engines of perception are not built"):
+        action.named["on_exit"](SimpleNamespace(returncode=1, process_name="perception"), {})
+    with pytest.raises(ConfigError, match="launch argument 'one_process' is 'both'; expected true or false"):
+        perceiving({"one_process": "both"})
 
 
 @pytest.mark.usefixtures("stub")

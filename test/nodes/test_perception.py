@@ -57,7 +57,10 @@ def started(arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> list[
 
 def command_line(node: dict[str, Any]) -> list[str]:
     """Return what launch_ros puts behind the name of the executable."""
-    line = ["--ros-args", "-r", f"__node:={node['name']}", "-r", f"__ns:={node['namespace'] or '/'}"]
+    line = [*node["arguments"], "--ros-args", "-r", f"__ns:={node['namespace'] or '/'}"]
+    if "name" not in node:
+        return line
+    line += ["-r", f"__node:={node['name']}"]
     for source, target in node["remappings"]:
         line += ["-r", f"{source}:={target}"]
     file, *overrides = node["parameters"]
@@ -67,13 +70,18 @@ def command_line(node: dict[str, Any]) -> list[str]:
     return line
 
 
-@pytest.mark.parametrize("namespace", ["", "/car"])
-def test_the_nodes_that_are_installed_start_together_and_listen_to_the_detector(
-    namespace: str, tmp_path: Path, observer: Observer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models with the names of their nodes."""
     entries = [f"  {name}: {{method: {m}, preset: {p}, licence: x, source: a test}}" for name, (m, p) in MODELS.items()]
     (tmp_path / "manifest.yaml").write_text("\n".join(["models:", *entries, ""]))
     monkeypatch.setenv("LIFT3D_MODELS_DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize("namespace", ["", "/car"])
+def test_the_nodes_that_are_installed_start_together_and_listen_to_the_detector(
+    namespace: str, random_weights: None, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The detector is not needed for the wiring, and takes long to open.
     others = [name for name in PERCEPTION_NODES[1:] if (EXECUTABLES / name).exists()]
     arguments = {"nodes": ",".join(["bev_detection", *others]), "camera": "front", "namespace": namespace}
@@ -81,11 +89,30 @@ def test_the_nodes_that_are_installed_start_together_and_listen_to_the_detector(
     assert "object_reconstruction" in nodes
     with contextlib.ExitStack() as stack:
         for name in others:
-            random_weights = ["-p", f"model:={name}", "-p", "engine.backend:=torch"]
-            stack.enter_context(NodeProcess(name, *command_line(nodes[name]), *random_weights))
+            options = ["-p", f"model:={name}", "-p", "engine.backend:=torch"]
+            stack.enter_context(NodeProcess(name, *command_line(nodes[name]), *options))
         topic = f"{namespace}/bev_detection/detections"
         # Diagnostics arrive each second, so this is looked at until it is true.
         observer.wait_until(lambda: listening(observer, topic) >= set(others), f"{others} that listen to {topic}")
+
+
+def test_the_nodes_of_one_process_listen_to_the_detector(
+    random_weights: None, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (EXECUTABLES / "perception").exists():
+        pytest.skip("perception is not installed; run 'make setup'")
+    names = ["point_features", "object_reconstruction"]
+    # The detector is there, but takes long to open.
+    arguments = {"nodes": ",".join(["bev_detection", *names]), "camera": "front", "namespace": "/car"}
+    (process,) = started({**arguments, "one_process": "true"}, monkeypatch)
+    options = ["-p", "bev_detection:autostart:=false"]
+    for name in names:
+        options += ["-p", f"{name}:model:={name}", "-p", f"{name}:engine.backend:=torch"]
+    with NodeProcess("perception", *command_line(process), *options):
+        topic = "/car/bev_detection/detections"
+        observer.wait_until(lambda: listening(observer, topic) >= set(names), f"{names} that listen to {topic}")
+        images = observer.node.get_subscriptions_info_by_topic("/car/front/image")
+        assert {info.node_name for info in images} >= {"object_reconstruction"}
 
 
 def listening(observer: Observer, topic: str) -> set[str]:

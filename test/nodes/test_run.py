@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import time
+from functools import partial
 
 import pytest
 import rclpy
-from doubling_node import DoublingNode, log_of_the_package_kept
+from doubling_node import Doubling, DoublingNode, log_of_the_package_kept
 
-from lift3d_ros.nodes.run import run_node
+from lift3d_ros.launching import BUILD_ONLY
+from lift3d_ros.nodes import run
+from lift3d_ros.nodes.run import run_node, run_nodes
 
 pytestmark = pytest.mark.ros
 
@@ -16,6 +23,34 @@ pytestmark = pytest.mark.ros
 class BrokenNode(DoublingNode):
     def check(self) -> None:
         raise KeyError("camera")
+
+
+class SlowlyOpenedNode(DoublingNode):
+    """Counts how many of them are being opened at once; the second one interrupts the process."""
+
+    now, most, opened = 0, 0, 0
+
+    def open_pipeline(self) -> Doubling:
+        kind = SlowlyOpenedNode
+        kind.now += 1
+        kind.most = max(kind.most, kind.now)
+        time.sleep(0.2)
+        kind.now -= 1
+        kind.opened += 1
+        if kind.opened == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return Doubling()
+
+
+class UnendingNode(DoublingNode):
+    """Is in native code, as it were, when the process is interrupted."""
+
+    is_released = threading.Event()
+
+    def open_pipeline(self) -> Doubling:
+        os.kill(os.getpid(), signal.SIGINT)
+        self.is_released.wait(30.0)
+        return Doubling()
 
 
 def interrupted_node() -> DoublingNode:
@@ -51,3 +86,61 @@ def test_an_error_that_is_no_interrupt_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         run_node(broken)
     rclpy.try_shutdown()
+
+
+def test_several_nodes_are_opened_one_after_the_other() -> None:
+    with log_of_the_package_kept():
+        assert run_nodes([partial(SlowlyOpenedNode, name) for name in ("one", "two")]) == 0
+    assert (SlowlyOpenedNode.opened, SlowlyOpenedNode.most) == (2, 1)
+
+
+def test_nodes_of_the_same_name_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with log_of_the_package_kept():
+        assert run_nodes([DoublingNode, DoublingNode]) == 2
+    assert "2 nodes of one process are called /doubling; rename one alone" in capfd.readouterr().err
+    assert not rclpy.ok()
+
+
+def test_no_node_is_active_where_one_refuses_its_configuration(capfd: pytest.CaptureFixture[str]) -> None:
+    SlowlyOpenedNode.opened = 0
+    with log_of_the_package_kept():
+        assert run_nodes([partial(SlowlyOpenedNode, "one"), partial(BrokenNode, "two")]) == 2
+    assert "two: error: cannot be configured: KeyError: 'camera'" in capfd.readouterr().err
+    assert SlowlyOpenedNode.opened == 0
+
+
+def test_the_first_nodes_are_ended_where_the_next_one_cannot_be_made() -> None:
+    def broken() -> DoublingNode:
+        raise ZeroDivisionError
+
+    with log_of_the_package_kept(), pytest.raises(ZeroDivisionError):
+        run_nodes([DoublingNode, broken])
+    assert not rclpy.ok()
+
+
+def test_build_only_goes_on_after_a_node_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["perception", BUILD_ONLY])
+    built: list[str] = []
+
+    def build(node: DoublingNode) -> int:
+        built.append(node.get_name())
+        return int(node.get_name() == "one")
+
+    monkeypatch.setattr(run, "build_engines", build)
+    with log_of_the_package_kept():
+        assert run_nodes([partial(DoublingNode, name) for name in ("one", "two")]) == 1
+    assert built == ["one", "two"]
+
+
+def test_workers_that_do_not_end_are_waited_for_together_and_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LAST_RESULT_S", 1.5)
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    UnendingNode.is_released.clear()
+    start_s = time.monotonic()
+    with log_of_the_package_kept():
+        run_nodes([partial(UnendingNode, name) for name in ("one", "two", "three")])
+    took_s = time.monotonic() - start_s
+    UnendingNode.is_released.set()
+    assert statuses == [0]
+    assert took_s < 4.0, "one after the other they would take 4.5 s"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ros_system import EXECUTABLES, NodeProcess
+from ros_system import EXECUTABLES, NodeProcess, segments, wait_for_segments
 from shared_files import held_by, remove_left_files
 
 pytestmark = pytest.mark.ros
@@ -20,18 +20,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "point_features": {"engine.backend": "torch"},
     "object_reconstruction": {"engine.backend": "torch"},
 }
-
-
-def segments(process: NodeProcess) -> set[Path]:
-    return {path for path in held_by(Path(f"/proc/{process.pid}")) if path.stat().st_size > 100_000}
-
-
-def wait_for_segments(process: NodeProcess, timeout_s: float = 60.0) -> set[Path]:
-    end_s = time.monotonic() + timeout_s
-    while not (found := segments(process)) and time.monotonic() < end_s:
-        time.sleep(0.05)
-    assert found, process.output
-    return found
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ class Doubling:
 
 
 class DoublingNode(PipelineNode[int, int, int]):
-    def __init__(self) -> None:
-        super().__init__("doubling", Config)
+    def __init__(self, name: str = "doubling") -> None:
+        super().__init__(name, Config)
 
     def check(self) -> None: ...
 

@@ -21,6 +21,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import QoSProfile
+from shared_files import held_by
 
 from lift3d_ros.launching import node_environment
 from lift3d_ros.msg import BevDetectionArray
@@ -129,6 +130,20 @@ class NodeProcess:
         with self._changed:
             self._is_finished = True
             self._changed.notify_all()
+
+
+def segments(process: NodeProcess) -> set[Path]:
+    """Return the segments of shared memory that a process has mapped, without the small files beside them."""
+    return {path for path in held_by(Path(f"/proc/{process.pid}")) if path.stat().st_size > 100_000}
+
+
+def wait_for_segments(process: NodeProcess, timeout_s: float = 60.0) -> set[Path]:
+    """Wait until a process has segments and return them."""
+    end_s = time.monotonic() + timeout_s
+    while not (found := segments(process)) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert found, process.output
+    return found
 
 
 class Observer:
