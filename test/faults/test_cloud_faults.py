@@ -20,7 +20,7 @@ from lift3d_ros.pipelines.point_network import find_points, load_point_network
 from lift3d_ros.weights.manifest import sha256_of
 
 pytest.importorskip("torch")
-from scans import CLOUD_TOPIC, Scan, write_small_weights, write_untrained_manifest
+from scans import CLOUD_TOPIC, SOURCE, Scan, write_small_weights, write_untrained_manifest
 
 pytestmark = pytest.mark.ros
 
@@ -35,7 +35,7 @@ def parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     return {"model": str(weights), "topics.cloud": CLOUD_TOPIC, "engine.backend": "torch", "engine.threads": 1}
 
 
-def classifier(path: Path, encoder_sha256: str, width: int = 24) -> Path:
+def classifier(path: Path, encoder_sha256: str, width: int) -> Path:
     """Write a classifier of descriptors of `width` values; the second class is the most probable one."""
     weight, bias = np.zeros((2, width), np.float32), np.array([0.0, 2.0], np.float32)
     save_classifier(path, PointFeatureClassifier(weight, bias, ("chair", "table"), encoder_sha256))
@@ -101,14 +101,15 @@ def test_classes_are_published_and_a_classifier_of_other_weights_is_refused(
     tmp_path: Path, parameters: dict[str, Any], observer: Observer
 ) -> None:
     observer.listen(FEATURES, PointFeaturesArray)
-    good = classifier(tmp_path / "good.safetensors", sha256_of(Path(parameters["model"])))
+    sha256, width = sha256_of(Path(parameters["model"])), SOURCE.config.descriptor_dims
+    good = classifier(tmp_path / "good.safetensors", sha256, width)
     with NodeProcess("point_features", parameters=parameters | {"encoder.classifier": str(good)}) as node:
         node.wait_for("classes chair, table")
         publisher(observer).publish(cloud_msg(Scan().points(0)))
         (message,) = observer.wait_for_messages(FEATURES, 1)
     assert message.features[0].label == "table"
     assert message.features[0].score == pytest.approx(1.0 / (1.0 + np.exp(-2.0)), abs=1e-5)
-    bad = classifier(tmp_path / "bad.safetensors", "ab" * 32)
+    bad = classifier(tmp_path / "bad.safetensors", "ab" * 32, width)
     with NodeProcess("point_features", parameters=parameters | {"encoder.classifier": str(bad)}) as node:
         node.wait_for(r"bad.safetensors: was fitted to the features of weights abababababab")
         assert node.wait() == 2
@@ -120,7 +121,7 @@ def test_an_encoder_that_cannot_be_opened_is_named_and_opened_once_that_is_corre
     """The weights of an untrained model are known, and compared with those of the classifier, when it is opened."""
 
     source = find_points("untrained")
-    width = source.config.encoder.dims[-1]
+    width = source.config.descriptor_dims
     path = classifier(tmp_path / "classes.safetensors", "ab" * 32, width)
     changes = {"model": "untrained", "encoder.classifier": str(path)}
     with NodeProcess("point_features", parameters=parameters | changes) as node:

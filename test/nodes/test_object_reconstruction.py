@@ -425,7 +425,9 @@ def test_a_label_cannot_lead_out_of_the_folder(tmp_path: Path, parameters: dict[
         pytest.param({"output.file": '"{lable}"'}, r"expected a file name with the placeholders", id="placeholder"),
         pytest.param({"surface.resolution": 30}, r"surface.resolution is 30; expected a multiple of 4", id="cells"),
         pytest.param(
-            {"engine.backend": "onnxruntime"}, r"write one with 'lift3d export lrm --model NAME", id="backend"
+            {"engine.backend": "onnxruntime", "engine.precision": "float16"},
+            r"engine.precision 'float16'",
+            id="ignored",
         ),
         pytest.param({"model": "/nowhere/x.onnx"}, r"model '/nowhere/x.onnx': no file /nowhere/x.onnx", id="no graph"),
         pytest.param({"queue.length": 0}, r"'queue.length' is 0; expected 1 to 1000", id="out of range"),
