@@ -28,7 +28,7 @@ demo-object: setup ## make meshes of pictures of single objects; DEMO_IMAGE, DEM
 	@$(BIN)/python tools/demo_object.py $(if $(DEMO_IMAGE),--image $(DEMO_IMAGE)) $(if $(DEMO_MASK),--mask $(DEMO_MASK)) \
 		$(if $(DEMO_MODEL),--model $(DEMO_MODEL))
 
-engines: setup ## add TensorRT-RTX and OpenVINO, 400 MB, without which their tests skip
+engines: setup ## fetch TensorRT-RTX and OpenVINO, 400 MB, without which their tests skip
 	@tools/bootstrap.sh engines
 
 test: engines ## run the whole suite; the node tests run again with the field checks of older distributions

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .venv with everything that the package, its tests and the demo need; run it through 'make setup'.
-# With the argument "engines" it adds the backends that only their tests need.
+# With the argument "engines" it also fetches the backends that only their tests need.
 # Safe to run again: what is there and unchanged is left alone. With CPython 3.11 it also installs the ROS 2
 # wheels and builds the interfaces; with another version, or with WITHOUT_ROS=1, it sets up everything else.
 set -eu
@@ -75,16 +75,19 @@ install_requirements() {
     mark_done requirements "$key"
 }
 
-# What only tests and measurements of these backends need; a machine for which there are no wheels does without.
+# Backends of which only their own tests make use; in a folder of their own, since all of their libraries in one
+# process with those of the other tests were seen to crash it. A machine for which there are no wheels does without.
 install_engines() {
     key=$(hash_of requirements/engines.txt)
-    is_done engines "$key" && return
-    say "installing TensorRT-RTX and OpenVINO for their tests (about a minute)"
-    if "$VENV/bin/pip" install -qq --disable-pip-version-check -c requirements/constraints.txt \
+    is_done engines "$key" && [ -d build/engines ] && return
+    say "fetching TensorRT-RTX and OpenVINO for their tests (about a minute)"
+    rm -rf build/engines
+    if "$VENV/bin/pip" install -qq --disable-pip-version-check --no-deps --target build/engines \
         -r requirements/engines.txt; then
         mark_done engines "$key"
     else
-        say "they could not be installed; their tests will be skipped"
+        rm -rf build/engines
+        say "they cannot be had; their tests will be skipped"
     fi
 }
 

@@ -19,6 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Not 'python -m pytest': that puts the source tree, which has no generated messages, before the installed package.
 PYTEST = Path(sys.executable).with_name("pytest")
+ENGINES = ROOT / "build" / "engines"
+ENGINE_TESTS = (
+    "test/engines/test_tensorrt_rtx.py",
+    "test/engines/test_openvino_engine.py",
+    "test/engines/test_engines.py",
+)
 NO_TESTS_SELECTED = 5  # exit status of pytest
 
 
@@ -45,6 +51,13 @@ def main() -> int:
     else:
         run("all tests", ["-m", options.markers, *workers, *arguments], {}, counts)
         print("rclpy is not installed: no node test ran, so the second run of the node tests is left out", flush=True)
+    if ENGINES.is_dir() and not arguments:
+        run(
+            "backends that only their own tests need",
+            [*ENGINE_TESTS, "-m", options.markers],
+            {"PYTHONPATH": str(ENGINES)},
+            counts,
+        )
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped", flush=True)
     return 1 if counts["bad runs"] or not counts["passed"] else 0
 
