@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, cast
 
-import rclpy
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -70,8 +69,8 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.mailbox: Mailbox[Job[ItemT]] = Mailbox()
         self.refusal: Lift3dError | None = None
         self.results = 0
-        self.has_abandoned_worker = False
         self._is_reset_asked = threading.Event()
+        self._is_destroyed = False
         self._last_result_s = 0.0
         self._warnings = ThrottledLog(lambda sentence: self.get_logger().warning(sentence))
         clock = steady_clock()
@@ -216,6 +215,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         The state machine of a lifecycle node of rclpy holds the node of the middleware, and rclpy leaves both alive:
         the process would end with its segments still in /dev/shm.
         """
+        self._is_destroyed = True
         self.log.close()
         super().destroy_node()
         self._state_machine.destroy_when_not_in_use()
@@ -243,7 +243,6 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             return
         self.ask_to_stop()
         self._worker.join(timeout_s)
-        self.has_abandoned_worker |= self._worker.is_alive()
         self._worker = None
         self.diagnostics.set("pipeline", Status(Level.STALE, "not active"))
 
@@ -296,7 +295,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             sentence = str(error)
             self.report_problem(sentence)
         except Exception as error:  # a defect of ours must not take the vehicle's node down
-            if not rclpy.ok():
+            if self._is_destroyed:  # under a worker that did not end in time
                 return None
             logging.getLogger("lift3d_ros").exception("unexpected error in the worker")
             sentence = f"unexpected {type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.geometry.boxes import transform_boxes
@@ -12,7 +13,7 @@ from lift3d_ros.nodes.bev_outputs import BevOutputs
 from lift3d_ros.nodes.camera_inputs import CameraInputs
 from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.nodes.results import ResultTiming, running_status
-from lift3d_ros.nodes.run import run_node
+from lift3d_ros.nodes.run import run_process
 from lift3d_ros.nodes.set_file import SetFile
 from lift3d_ros.pipelines.bev_detection import BevDetector, PreparedFrames, check_cameras, open_bev_detector
 from lift3d_ros.pipelines.bev_engine import check_model
@@ -97,6 +98,6 @@ class BevDetectionNode(PipelineNode[FrameSet, PreparedFrames, BevDetections]):
         self.diagnostics.set("pipeline", running_status(result.model, timing, remarks, values, things="boxes"))
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the node."""
-    return run_node(BevDetectionNode)
+    run_process([BevDetectionNode])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from lift3d_ros.bags.object_messages import object_request_from_msg, requested_box
 from lift3d_ros.errors import ConfigError, Lift3dError
@@ -16,7 +16,7 @@ from lift3d_ros.nodes.object_outputs import ObjectOutputs, object_status
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.object_requests import PendingRequest, PreparedPending, RequestPipeline, RequestQueue
 from lift3d_ros.nodes.object_servers import ObjectServers
-from lift3d_ros.nodes.run import run_node
+from lift3d_ros.nodes.run import run_process
 from lift3d_ros.pipelines.object_reconstruction import open_object_reconstructor
 from lift3d_ros.pipelines.object_requests import PlacedObject, RequestReconstructor
 from lift3d_ros.pipelines.object_sets import ObjectRequest
@@ -176,6 +176,6 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
         self.diagnostics.set("pipeline", Status(self._last.level, f"{doing}; last: {self._last.message}", values))
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the node."""
-    return run_node(ObjectReconstructionNode)
+    run_process([ObjectReconstructionNode])

@@ -16,7 +16,7 @@ import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from lift3d_ros.action import ReconstructObject as ReconstructObjectAction
@@ -78,25 +78,22 @@ class ObjectServers:
         self._service_node.create_service(ReconstructObjectService, name, self._serve)
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._service_node)
+        self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="service", daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
         """Stop serving; every request must have been answered before."""
-        self._executor.shutdown(timeout_s)
+        self._is_closed.set()
+        self._executor.wake()
         self._thread.join(timeout_s)
+        self._executor.shutdown(0.0)
         self._service_node.destroy_node()
         self._action.destroy()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
-        except Exception:
-            # A response that was waited for cannot be sent any more when ROS is shut down.
-            if self._service_node.context.ok():
-                raise
+        while not self._is_closed.is_set():
+            self._executor.spin_once()
 
     def _serve(self, request: Any, response: Any) -> Any:
         """Answer a call; waits for the worker, in the thread of the service."""
@@ -128,11 +125,11 @@ class ObjectServers:
                     handle.abort()
                 return result
 
-            if self._service_node.context.ok():
+            if not self._is_closed.is_set():
                 goal.execute(execute)
 
         def on_progress(stage: str, share: float) -> None:
-            if goal.is_active and self._service_node.context.ok():
+            if goal.is_active and not self._is_closed.is_set():
                 goal.publish_feedback(ReconstructObjectAction.Feedback(stage=stage, progress=share))
 
         self._ask(goal.request, "action 'reconstruct'", on_done, on_progress, key)

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 from rclpy.utilities import remove_ros_args
 
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.launching import BUILD_ONLY, PARAMS, PERCEPTION_NODES, chosen_nodes
 from lift3d_ros.nodes.arguments import check_node_names
-from lift3d_ros.nodes.run import AnyNode, run_nodes
+from lift3d_ros.nodes.run import AnyNode, run_process
 
 _CLASSES = {name: "".join(word.capitalize() for word in name.split("_")) + "Node" for name in PERCEPTION_NODES}
 
@@ -49,12 +49,12 @@ def chosen_makers(arguments: list[str]) -> list[Callable[[], AnyNode]]:
     return [partial(make_node, name) for name in names]
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the nodes."""
     try:
         makers = chosen_makers(remove_ros_args(sys.argv)[1:])
         check_node_names(sys.argv, PERCEPTION_NODES)
     except ConfigError as error:
         print(f"perception: error: {error}", file=sys.stderr)
-        return 2
-    return run_nodes(makers)
+        sys.exit(2)
+    run_process(makers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from lift3d_ros.nodes.base import PipelineNode
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.cloud_inputs import VISION_BOXES, CloudInputs
@@ -9,7 +11,7 @@ from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.point_outputs import PointOutputs
 from lift3d_ros.nodes.results import ResultTiming, running_status
-from lift3d_ros.nodes.run import run_node
+from lift3d_ros.nodes.run import run_process
 from lift3d_ros.pipelines.cloud_sets import CloudSet, CloudSetEncoder, PreparedCloudSet
 from lift3d_ros.pipelines.point_encoder import open_point_encoder
 from lift3d_ros.pipelines.point_settings import check_point_model
@@ -86,6 +88,6 @@ class PointFeaturesNode(PipelineNode[CloudSet, PreparedCloudSet, PointFeatureSet
         self.diagnostics.set("pipeline", running_status(result.model, timing, remarks, values, things="features"))
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the node."""
-    return run_node(PointFeaturesNode)
+    run_process([PointFeaturesNode])

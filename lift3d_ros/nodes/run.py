@@ -8,16 +8,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.launching import BUILD_ONLY
 from lift3d_ros.nodes.base import LAST_RESULT_S, PipelineNode
+from lift3d_ros.nodes.interrupts import NOT_BY_RCLPY, Interrupts
 
 AnyNode = PipelineNode[Any, Any, Any]
+INTERRUPTED = 130
 
 
 def start_ros() -> None:
@@ -27,7 +29,7 @@ def start_ros() -> None:
         ConfigError: it does not understand them.
     """
     try:
-        rclpy.init(args=sys.argv)
+        rclpy.init(args=sys.argv, signal_handler_options=NOT_BY_RCLPY)
     except RuntimeError as error:
         raise _unusable_arguments(error) from None
 
@@ -72,9 +74,19 @@ def _waiting_for_engines(config: Any) -> Any:
     return dataclasses.replace(config, engine=dataclasses.replace(config.engine, builds_beside=False))
 
 
-def run_node(make_node: Callable[[], AnyNode]) -> int:
-    """Run one node; see :func:`run_nodes`."""
-    return run_nodes([make_node])
+def run_process(makers: Sequence[Callable[[], AnyNode]]) -> NoReturn:
+    """Run nodes until they are interrupted, and end the process; see :func:`run_nodes`.
+
+    Python itself is not wound up: a worker that is still in native code, or a thread of a library, would have it torn
+    down under it, which crashes the process.
+    """
+    try:
+        status = run_nodes(makers)
+    except KeyboardInterrupt:  # while the nodes were being stopped
+        status = INTERRUPTED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def run_nodes(makers: Sequence[Callable[[], AnyNode]]) -> int:
@@ -82,41 +94,32 @@ def run_nodes(makers: Sequence[Callable[[], AnyNode]]) -> int:
 
     With ``--build-only`` among the arguments of the process, see :func:`build_engines` instead.
     """
-    try:
-        start_ros()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     nodes: list[AnyNode] = []
-    status = 0
-    try:
-        status = _run(makers, nodes)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        _end(nodes)
-    if any(node.has_abandoned_worker for node in nodes):
-        # It is in native code, and a Python that ends would be torn down under it: that aborts the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    with Interrupts() as interrupts:
+        try:
+            start_ros()
+            return _run(makers, nodes, interrupts)
+        except ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            _end(nodes)
 
 
-def _run(makers: Sequence[Callable[[], AnyNode]], nodes: list[AnyNode]) -> int:
+def _run(makers: Sequence[Callable[[], AnyNode]], nodes: list[AnyNode], interrupts: Interrupts) -> int:
     """Make the nodes, adding each to `nodes` at once, run them, and return the exit status."""
     try:
         for make in makers:
             nodes.append(make())  # noqa: PERF401 - those that are made must be ended where the next one fails
-    except Exception as error:
-        if not rclpy.ok():
-            return 0  # it was interrupted, which takes the middleware away from under what is being made
-        if isinstance(error, RuntimeError) and "parse ROS arguments" in str(error):  # those of one node alone
-            print(f"error: {_unusable_arguments(error)}", file=sys.stderr)
-            return 2
+    except RuntimeError as error:
+        if "parse ROS arguments" in str(error):  # those of one node alone
+            raise _unusable_arguments(error) from None
         raise
     if BUILD_ONLY in sys.argv:
-        return max([build_engines(node) for node in nodes])
+        with interrupts.raised():
+            return max([build_engines(node) for node in nodes])
     if (refusal := _start(nodes)) is not None:
         print(refusal, file=sys.stderr)
         return 2
@@ -124,7 +127,7 @@ def _run(makers: Sequence[Callable[[], AnyNode]], nodes: list[AnyNode]) -> int:
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
-    executor.spin()
+    interrupts.spin(executor)
     return 0
 
 

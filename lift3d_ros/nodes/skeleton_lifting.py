@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NoReturn
 
 from lift3d_ros.nodes.base import PipelineNode
 from lift3d_ros.nodes.jobs import Job
 from lift3d_ros.nodes.keypoint_inputs import KeypointInputs, keypoint_message
 from lift3d_ros.nodes.results import ResultTiming, running_status
-from lift3d_ros.nodes.run import run_node
+from lift3d_ros.nodes.run import run_process
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 from lift3d_ros.nodes.skeleton_outputs import SkeletonOutputs, in_frame
 from lift3d_ros.pipelines.keypoint_sets import KeypointSet, KeypointSetLifter
@@ -92,6 +93,6 @@ def _counted(names: Iterable[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(Counter(names).items())) or "none"
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Run the node."""
-    return run_node(SkeletonLiftingNode)
+    run_process([SkeletonLiftingNode])

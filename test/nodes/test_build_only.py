@@ -17,7 +17,8 @@ from fake_tensorrt import FakeDevice, fake_tensorrt
 
 from lift3d_ros.engines import tensorrt_api, tensorrt_builder
 from lift3d_ros.launching import BUILD_ONLY
-from lift3d_ros.nodes.skeleton_lifting import main
+from lift3d_ros.nodes.run import run_nodes
+from lift3d_ros.nodes.skeleton_lifting import SkeletonLiftingNode
 from lift3d_ros.pipelines.skeleton_graph import export_lfm_graph, untrained_lfm
 
 pytestmark = pytest.mark.ros
@@ -49,7 +50,7 @@ def build(model: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     parameters = {"model": model, "engine.backend": "tensorrt", "engine.builds_beside": "true"}
     options = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
     monkeypatch.setattr(sys, "argv", ["skeleton_lifting", BUILD_ONLY, "--ros-args", *options])
-    return main()
+    return run_nodes([SkeletonLiftingNode])
 
 
 def test_the_engine_is_built_and_kept_and_no_node_is_left(

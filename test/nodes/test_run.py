@@ -8,14 +8,16 @@ import sys
 import threading
 import time
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import rclpy
 from doubling_node import Doubling, DoublingNode, log_of_the_package_kept
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from lift3d_ros.launching import BUILD_ONLY
 from lift3d_ros.nodes import run
-from lift3d_ros.nodes.run import run_node, run_nodes
+from lift3d_ros.nodes.run import run_nodes, run_process
 
 pytestmark = pytest.mark.ros
 
@@ -53,9 +55,26 @@ class UnendingNode(DoublingNode):
         return Doubling()
 
 
+class InterruptedNode(DoublingNode):
+    """Is interrupted in the middle of a callback, which notes what became of it."""
+
+    number = signal.SIGINT
+    ended_callbacks: ClassVar[list[bool]] = []
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.create_timer(0.01, self._work_long)
+        return super().on_activate(state)
+
+    def _work_long(self) -> None:
+        os.kill(os.getpid(), self.number)
+        for _ in range(100):
+            time.sleep(0.001)
+        self.ended_callbacks.append(rclpy.ok())
+
+
 def interrupted_node() -> DoublingNode:
-    """Be interrupted as rclpy is: the middleware is shut down under the node that is being made."""
-    rclpy.shutdown()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
     return DoublingNode()
 
 
@@ -68,15 +87,41 @@ def test_an_unexpected_error_of_the_configuration_is_told_and_ends_the_process(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with log_of_the_package_kept():
-        assert run_node(BrokenNode) == 2
+        assert run_nodes([BrokenNode]) == 2
     assert "doubling: error: cannot be configured: KeyError: 'camera'" in capfd.readouterr().err
     assert not rclpy.ok()
 
 
 def test_an_interrupt_while_the_node_is_made_ends_without_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with log_of_the_package_kept():
-        assert run_node(interrupted_node) == 0
+        assert run_nodes([interrupted_node]) == 0
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_process_after_the_callback_that_runs(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(number)
+    monkeypatch.setattr(InterruptedNode, "number", number)
+    InterruptedNode.ended_callbacks.clear()
+    with log_of_the_package_kept():
+        assert run_nodes([InterruptedNode]) == 0
+    assert InterruptedNode.ended_callbacks == [True], "the middleware is there until the callback ends"
+    assert signal.getsignal(number) is handler
+
+
+def test_a_second_interrupt_ends_a_callback_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InterruptedNode, "_work_long", hang_until_interrupted_twice)
+    with log_of_the_package_kept():
+        assert run_nodes([InterruptedNode]) == run.INTERRUPTED
+    assert not rclpy.ok()
+
+
+def hang_until_interrupted_twice(_: InterruptedNode) -> None:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30.0)
 
 
 def test_an_error_that_is_no_interrupt_is_raised() -> None:
@@ -84,8 +129,8 @@ def test_an_error_that_is_no_interrupt_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_node(broken)
-    rclpy.try_shutdown()
+        run_nodes([broken])
+    assert not rclpy.ok()
 
 
 def test_several_nodes_are_opened_one_after_the_other() -> None:
@@ -139,7 +184,7 @@ def test_workers_that_do_not_end_are_waited_for_together_and_left_behind(monkeyp
     UnendingNode.is_released.clear()
     start_s = time.monotonic()
     with log_of_the_package_kept():
-        run_nodes([partial(UnendingNode, name) for name in ("one", "two", "three")])
+        run_process([partial(UnendingNode, name) for name in ("one", "two", "three")])
     took_s = time.monotonic() - start_s
     UnendingNode.is_released.set()
     assert statuses == [0]
