@@ -25,7 +25,7 @@ from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
-from lift3d_ros.nodes.inputs import SILENT_S
+from lift3d_ros.nodes.inputs import SILENT_S, silence_text
 from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from lift3d_ros.nodes.transforms import MOTION_DEPTH, TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
@@ -128,10 +128,11 @@ class CameraInputs:
         not_used = self._not_used()
         for name in self._rig.cameras:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
-            if name not in self._last_arrival_s:
-                problems.append(f"camera '{name}': no picture on {self._topic(name)} yet")
-            elif self._silence_s(name) > SILENT_S:
-                problems.append(f"camera '{name}': silent for {self._silence_s(name):.1f} s; results go on without it")
+            if (silence_s := self._silence_s(name)) > SILENT_S:
+                topic = self._topic(name)
+                silence = silence_text(self._node, topic, silence_s)
+                goes_on = "; results go on without it" if name in self._last_arrival_s else ""
+                problems.append(f"camera '{name}': no picture on {topic}: {silence}{goes_on}")
             if name in not_used:
                 problems.append(not_used[name])
             if name not in self._models:

@@ -18,7 +18,7 @@ from lift3d_ros.bags.cloud_messages import cloud_boxes_from_msg, packed_cloud_fr
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
-from lift3d_ros.nodes.inputs import SILENT_S, since_text
+from lift3d_ros.nodes.inputs import SILENT_S, silence_text
 from lift3d_ros.nodes.point_features_config import PointFeaturesNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
@@ -88,8 +88,8 @@ class CloudInputs:
         problems = [*self._subscriptions.mismatches.values(), *self._other_types()]
         silent = [name for name in self._kinds if self._silence_s(name) > SILENT_S]
         for name in silent:
-            silence_s = self._silence_s(name)
-            problems.append(f"no {name} on {self._topics[name]}: {since_text(silence_s)}")
+            topic = self._topics[name]
+            problems.append(f"no {name} on {topic}: {silence_text(self._node, topic, self._silence_s(name))}")
         is_error, newly_dropped = bool(problems), drops - dropped_before
         if newly_dropped["stamp is 0"]:
             problems.append("messages with stamp 0 are dropped; set header.stamp in their publisher")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from rclpy.node import Node
+
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.diagnostics import Status
 
@@ -33,6 +35,11 @@ class Inputs(Protocol):
         """Return the health of the inputs since the last call."""
 
 
-def since_text(silence_s: float) -> str:
-    """Return for how long an input has been silent; infinite before its first message."""
-    return f"silent for {silence_s:.1f} s" if math.isfinite(silence_s) else "nothing arrived yet"
+def silence_text(node: Node, topic: str, silence_s: float) -> str:
+    """Return for how long a topic has been silent, infinite before its first message, and whether anybody sends it."""
+    publishers = node.count_publishers(topic)
+    if math.isfinite(silence_s):
+        return f"silent for {silence_s:.1f} s" + ("" if publishers else ", nobody publishes it any more")
+    if not publishers:
+        return "nothing arrived yet, nobody publishes it"
+    return f"nothing arrived yet from {'its publisher' if publishers == 1 else f'its {publishers} publishers'}"

@@ -21,7 +21,7 @@ from lift3d_ros.errors import CalibrationError, ConfigError, ImageError, Transfo
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.msg import BevDetectionArray, Keypoints2DArray
 from lift3d_ros.nodes.diagnostics import Level, Status
-from lift3d_ros.nodes.inputs import SILENT_S, since_text
+from lift3d_ros.nodes.inputs import SILENT_S, silence_text
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
@@ -115,7 +115,8 @@ class KeypointInputs:
         problems = list(self._subscriptions.mismatches.values())
         is_silent = silence_s > SILENT_S
         if is_silent:
-            problems.append(f"no keypoints on {self._topic('keypoints')}: {since_text(silence_s)}")
+            topic = self._topic("keypoints")
+            problems.append(f"no keypoints on {topic}: {silence_text(self._node, topic, silence_s)}")
         if self._sets.camera is None and self._config.topics.camera_info:
             problems.append(f"no calibration on {self._topic('camera_info')}: skeletons are normalised, not in metres")
         values = {

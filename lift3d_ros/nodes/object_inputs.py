@@ -20,7 +20,7 @@ from lift3d_ros.errors import CalibrationError, ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
-from lift3d_ros.nodes.inputs import SILENT_S, since_text
+from lift3d_ros.nodes.inputs import SILENT_S, silence_text
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
@@ -90,7 +90,8 @@ class ObjectInputs:
         silence_s = now_s - self._last_arrival_s
         is_silent = bool(self._image_topic()) and silence_s > SILENT_S
         if is_silent:
-            problems.append(f"no pictures on {self._topic(self._image_topic())}: {since_text(silence_s)}")
+            topic = self._topic(self._image_topic())
+            problems.append(f"no pictures on {topic}: {silence_text(self._node, topic, silence_s)}")
         camera = self.sets.camera
         if camera is None and self._config.topics.camera_info and not is_silent:
             problems.append(f"no calibration on {self._topic(self._config.topics.camera_info)}: meshes have no size")

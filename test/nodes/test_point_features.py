@@ -80,10 +80,9 @@ class Source:
         self._clouds = node.create_publisher(PointCloud2, CLOUD_TOPIC, 100)
         self._boxes = node.create_publisher(BevDetectionArray, BOXES_TOPIC, 100) if boxes else None
         self._mounting = node.create_publisher(TFMessage, "/tf_static", latched)
-        needed = [publisher for publisher in (self._clouds, self._boxes) if publisher is not None]
-        observer.wait_until(
-            lambda: all(publisher.get_subscription_count() for publisher in needed), "a node that listens", 30.0
-        )
+        for publisher in (self._clouds, self._boxes):
+            if publisher is not None:
+                observer.wait_for_listener(publisher, "clouds")
 
     def cloud(self, points: Any, ms: int = 0, **layout: Any) -> PointCloud2:
         """Publish a cloud and return it."""
@@ -363,7 +362,7 @@ def test_boxes_of_vision_msgs_are_taken(parameters: dict[str, Any], observer: Ob
     with running(parameters | {"topics.boxes": BOXES_TOPIC, "topics.boxes_type": "vision_msgs"}, observer):
         source = Source(observer)
         source.mounting()
-        observer.wait_until(publisher.get_subscription_count, "a node that listens to boxes", 30.0)
+        observer.wait_for_listener(publisher, "clouds")
         source.cloud(SCAN.points(0), 0)
         source.cloud(SCAN.points(0), 100)
         publisher.publish(vision.Detection3DArray(header=header(0, "base_link"), detections=[entry]))

@@ -49,20 +49,18 @@ def test_a_node_that_refuses_its_configuration_leaves_no_shared_memory() -> None
     assert [path for path in made if path.exists()] == []
 
 
-def test_what_killed_nodes_leave_is_removed_and_what_others_hold_is_not(
-    observer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_killed_nodes_leave_is_removed_and_what_others_hold_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     began_s = time.time() - 10.0
-    held = held_by(Path("/proc/self"))
-    assert held
-    # In a domain of its own, where the observer does not hold its segments too.
+    # Each in a domain of its own, where nobody else holds its segments too.
     monkeypatch.setenv("ROS_DOMAIN_ID", "101")
     killed = NodeProcess("skeleton_lifting", parameters={"autostart": False})
-    left = wait_for_segments(killed)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    remove_left_files(newer_than_s=time.time() + 10.0)
-    assert all(path.exists() for path in left)
-    remove_left_files(began_s)
-    assert [path for path in left if path.exists()] == []
-    assert all(path.exists() for path in held)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "102")
+    with NodeProcess("skeleton_lifting", parameters={"autostart": False}) as living:
+        left, held = wait_for_segments(killed), wait_for_segments(living)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        remove_left_files(newer_than_s=time.time() + 10.0)
+        assert all(path.exists() for path in left)
+        remove_left_files(began_s)
+        assert [path for path in left if path.exists()] == []
+        assert all(path.exists() for path in held)

@@ -86,9 +86,7 @@ class Source:
 
     def __init__(self, observer: Observer) -> None:
         self._keypoints = observer.node.create_publisher(Keypoints2DArray, KEYPOINTS_TOPIC, 100)
-        observer.wait_until(
-            lambda: self._keypoints.get_subscription_count(), "a node that listens to keypoints", timeout_s=30.0
-        )
+        observer.wait_for_listener(self._keypoints, "keypoints")
 
     def send(self, *instances: Keypoints2D, header: Header) -> None:
         self._keypoints.publish(Keypoints2DArray(header=header, width=1280, height=720, instances=list(instances)))

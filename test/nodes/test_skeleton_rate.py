@@ -48,7 +48,7 @@ def test_twenty_people_at_thirty_hertz(observer: Observer, capsys: pytest.Captur
         node.wait_for(r"lift3d-lfm on (onnxruntime|torch)", timeout_s=180.0)
         calibration = observer.node.create_publisher(CameraInfo, INFO_TOPIC, 10)
         source = observer.node.create_publisher(Keypoints2DArray, KEYPOINTS_TOPIC, 10)
-        observer.wait_until(source.get_subscription_count, "a node that listens to keypoints", timeout_s=30.0)
+        observer.wait_for_listener(source, "keypoints")
         calibration.publish(info)
         time.sleep(1.0)
         began = time.monotonic()

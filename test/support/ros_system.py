@@ -214,6 +214,15 @@ class Observer:
 
         return self.wait_until(find, f"status of '{part}' that matches '{pattern}'", timeout_s)
 
+    def wait_for_listener(self, publisher: Any, part: str) -> None:
+        """Wait until publisher and node know each other; until then what is published may be lost.
+
+        Args:
+            part: of the diagnostics, which says so before the first message.
+        """
+        self.wait_until(publisher.get_subscription_count, f"a node that listens to {publisher.topic_name}", 30.0)
+        self.wait_for_status(part, rf"on {publisher.topic_name}: nothing arrived yet from")
+
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = 30.0) -> Any:
         """Call a service and return its response."""
         client = self.node.create_client(kind, name)

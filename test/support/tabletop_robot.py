@@ -67,8 +67,14 @@ class Robot:
 
     def calibrate(self) -> None:
         k, size = CAMERA.intrinsics.reshape(-1), {"width": SIZE[0], "height": SIZE[1]}
-        self._infos.publish(CameraInfo(header=header(0), k=k, distortion_model="plumb_bob", **size))
-        self.wait_for_diagnostics(f"of '{OPTICAL}'")
+        info = CameraInfo(header=header(0), k=k, distortion_model="plumb_bob", **size)
+        received = self._observer.received["/diagnostics"]
+        # The node may not know the publisher yet.
+        self.repeat_until(
+            lambda: received and f"of '{OPTICAL}'" in str(received[-1].status),
+            lambda _: self._infos.publish(info),
+            "the calibration in the diagnostics",
+        )
 
     def mount(self) -> None:
         mounting = TransformStamped(header=Header(frame_id="base_link"), child_frame_id=OPTICAL)
