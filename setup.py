@@ -11,7 +11,7 @@ SHARE = Path("share/lift3d_ros")
 def data_files() -> list[tuple[str, list[str]]]:
     """Return (target folder, files) for everything under the shared folders, and the executables."""
     by_target: dict[str, list[str]] = {
-        str(SHARE): ["package.xml"],
+        str(SHARE): ["LICENSE", "package.xml"],
         "lib/lift3d_ros": sorted(map(str, Path("scripts").iterdir())),
     }
     for folder in SHARED_FOLDERS:

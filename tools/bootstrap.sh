@@ -68,7 +68,7 @@ install_requirements() {
         "$VENV/bin/python" tools/repair_ros_wheels.py
     else
         say "installing Python packages within the ranges of pyproject.toml"
-        "$VENV/bin/pip" install -qq --disable-pip-version-check '.[torch,train,viz,dev]'
+        "$VENV/bin/pip" install -qq --disable-pip-version-check '.[torch,train,mesh,viz,dev]'
         "$VENV/bin/pip" uninstall -qq -y lift3d_ros
     fi
     "$VENV/bin/pip" install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -20,8 +20,6 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
@@ -32,6 +30,7 @@ from lift3d_ros.bags.reader import BagMessage, BagReader, open_bag, package_type
 from lift3d_ros.errors import BagError, Lift3dError, nearest_name_hint
 from lift3d_ros.msg import BevDetectionArray, PointFeaturesArray, Skeleton3DArray
 from lift3d_ros.nodes.messages import time_msg
+from lift3d_ros.nodes.run import own_arguments, start_ros
 
 # Last part of a topic of results -> their type, and of what they are made.
 _RESULTS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
@@ -146,12 +145,11 @@ class BagPlayer(Node):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
-    given = remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments)
-    args = _parser().parse_args(given)
     # An interrupt in the middle of a call of rclpy is then an exception of Python, and not an invalid context.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+        args = _parser().parse_args(own_arguments() if arguments is None else list(arguments))
+        start_ros()
         with open_bag(args.bag) as reader:
             _play(reader, args)
     except Lift3dError as error:

@@ -244,6 +244,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         self.ask_to_stop()
         self._worker.join(timeout_s)
         self._worker = None
+        self.pipeline = None  # the worker may have opened it after it was asked to stop
         self.diagnostics.set("pipeline", Status(Level.STALE, "not active"))
 
     # The worker.

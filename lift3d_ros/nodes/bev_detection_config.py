@@ -103,11 +103,14 @@ class BevDetectionNodeConfig:
                     f"parameter '{parameter}' is '{pattern}'; expected a topic with the placeholder {{camera}}, for "
                     "example {camera}/image"
                 ) from None
+        named = [("odometry_topic of the rig file", rig.odometry_topic or "odom")]
         for name, camera in rig.cameras.items():
-            topics = (camera.topic or self.topics.image.format(camera=name), camera.camera_info_topic or "camera_info")
-            for topic in topics:
-                if not is_topic_name(topic):
-                    raise ConfigError(f"camera '{name}': '{topic}' is not a topic name; expected {TOPIC_NAME_RULE}")
+            image, camera_info = self.topics.image, self.topics.camera_info
+            named.append((f"camera '{name}'", camera.topic or image.format(camera=name)))
+            named.append((f"camera '{name}'", camera.camera_info_topic or camera_info.format(camera=name)))
+        for where, topic in named:
+            if not is_topic_name(topic):
+                raise ConfigError(f"{where}: '{topic}' is not a topic name; expected {TOPIC_NAME_RULE}")
 
     def load_rig(self) -> Rig:
         """Return the cameras to use: those of the rig file, or plain ones for `cameras`.

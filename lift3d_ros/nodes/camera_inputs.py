@@ -14,7 +14,6 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -26,7 +25,7 @@ from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.nodes.bev_detection_config import BevDetectionNodeConfig
 from lift3d_ros.nodes.diagnostics import Level, Status, steady_clock
 from lift3d_ros.nodes.inputs import SILENT_S, silence_text
-from lift3d_ros.nodes.qos_events import QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import MOTION_DEPTH, TransformListener
 from lift3d_ros.pipelines.frame_sets import EGO_STREAM, FrameSetAssembler, camera_collector
 from lift3d_ros.pipelines.unused_pictures import cameras_not_used
@@ -61,8 +60,6 @@ class CameraInputs:
         self._on_frame_set, self._on_problem = on_frame_set, on_problem
         self.tree = TransformTree(_HISTORY_S)
         self._models: dict[str, CameraModel] = {}
-        self._mismatches: dict[str, str] = {}
-        self._latched: set[str] = set()
         self._is_rectified: dict[str, bool] = {}
         self._seen_resets = 0
         self._last_arrival_s: dict[str, float] = {}
@@ -79,14 +76,14 @@ class CameraInputs:
             compensate_ego_motion=config.sync.compensate_ego_motion,
             mountings={name: camera.T_base_cam for name, camera in rig.cameras.items()},
         )
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions = Subscriptions(node, config.qos.reliability, config.qos.depth, on_problem)
         self._pictures: dict[str, tuple[type[Any], Subscription]] = {}
         for name, camera in rig.cameras.items():
             self._add_camera(name, camera)
         self._odometry_topic = str(node.resolve_topic_name(rig.odometry_topic or "odom"))
         has_odometry = config.ego_motion == "odometry"
         if has_odometry:
-            self._subscribe(Odometry, self._odometry_topic, self._take_odometry, MOTION_DEPTH)
+            self._subscriptions.add(Odometry, self._odometry_topic, self._take_odometry, MOTION_DEPTH)
         # Odometry decides where the base is; a second parent would take it away again with each message.
         base_frame = rig.base_frame if has_odometry else None
         self._listener = TransformListener(node, self.tree, self._cover_ego, on_problem, except_child=base_frame)
@@ -96,9 +93,7 @@ class CameraInputs:
         """Stop listening."""
         self._listener.close()
         self._node.destroy_timer(self._timer)
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        self._subscriptions.close()
 
     def reset(self) -> None:
         """Forget waiting pictures; transforms start afresh by themselves when their stamps jump back."""
@@ -110,7 +105,7 @@ class CameraInputs:
         silent = [self._topic(name) for name in self._rig.cameras if self._silence_s(name) > SILENT_S]
         if silent:
             waits.append(f"pictures on {', '.join(silent)}")
-        waits += [*self._mismatches.values(), *self._not_used().values()]
+        waits += [*self._subscriptions.mismatches.values(), *self._not_used().values()]
         uncalibrated = [self._info_topic(name) for name in self._rig.cameras if name not in self._models]
         if uncalibrated:
             waits.append(f"calibration on {', '.join(uncalibrated)}")
@@ -124,7 +119,8 @@ class CameraInputs:
         now_s = time.monotonic()
         self._reported = now_s, Counter(self._counts)
         elapsed_s = max(now_s - since_s, 1e-6)
-        problems, values = list(self._mismatches.values()), dict[str, str]()
+        mismatches = self._subscriptions.mismatches
+        problems, values = list(mismatches.values()), dict[str, str]()
         not_used = self._not_used()
         for name in self._rig.cameras:
             values[f"{name} rate"] = f"{(self._counts[name] - before[name]) / elapsed_s:.1f} Hz"
@@ -140,7 +136,7 @@ class CameraInputs:
         for reason, count in sorted(self.collector.drops.items()):
             values[f"dropped: {reason}"] = str(count)
         values["clock resets"] = str(self.collector.resets)
-        if self._mismatches or all(name in not_used or self._silence_s(name) > SILENT_S for name in self._rig.cameras):
+        if mismatches or all(name in not_used or self._silence_s(name) > SILENT_S for name in self._rig.cameras):
             return Status(Level.ERROR, "; ".join(problems), values)
         return Status(Level.WARN if problems else Level.OK, "; ".join(problems) or "all cameras deliver", values)
 
@@ -174,7 +170,7 @@ class CameraInputs:
             self._models[name] = model
             return
         info_topic = self._info_topic(name)
-        self._subscribe(CameraInfo, info_topic, partial(self._take_info, name, info_topic))
+        self._subscriptions.add(CameraInfo, info_topic, partial(self._take_info, name, info_topic))
 
     def _listen_to_pictures(self, name: str) -> None:
         """Subscribe to the pictures of a camera, again where their type turns out to be another one."""
@@ -185,53 +181,15 @@ class CameraInputs:
             return
         if subscription is not None:
             self._subscriptions.remove(subscription)
-            self._node.destroy_subscription(subscription)
-        self._pictures[name] = kind, self._subscribe(kind, topic, partial(self._take_image, name, topic))
-
-    def _subscribe(
-        self, kind: type[Any], topic: str, callback: Callable[[Any], None], depth: int | None = None
-    ) -> Subscription:
-        reliability = ReliabilityPolicy[self._config.qos.reliability.upper()]
-        profile = QoSProfile(depth=depth or self._config.qos.depth, reliability=reliability)
-        events = SubscriptionEventCallbacks(
-            incompatible_qos=partial(self._on_mismatch, topic), use_default_callbacks=False
-        )
-
-        def take(message: Any) -> None:
-            self._mismatches.pop(topic, None)
-            callback(message)
-
-        subscription = self._node.create_subscription(kind, topic, take, profile, event_callbacks=events)
-        self._subscriptions.append(subscription)
-        return subscription
+        self._pictures[name] = kind, self._subscriptions.add(kind, topic, partial(self._take_image, name, topic))
 
     def adapt_to_publishers(self) -> None:
         """Subscribe again where publishers that came up later offer something that the subscriptions miss."""
         for name in self._rig.cameras:
             self._listen_to_pictures(name)
-        self._look_for_latched_calibration()
-
-    def _look_for_latched_calibration(self) -> None:
-        """Subscribe again to calibration that a driver published once, latched: a volatile subscription misses it."""
-        for name in self._rig.cameras:
-            topic = self._info_topic(name)
-            if name in self._models or topic in self._latched:
-                continue
-            offers = self._node.get_publishers_info_by_topic(topic)
-            if any(offer.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
-                self._latched.add(topic)
-                profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-                take = partial(self._take_info, name, topic)
-                self._subscriptions.append(self._node.create_subscription(CameraInfo, topic, take, profile))
-
-    def _on_mismatch(self, topic: str, event: QoSRequestedIncompatibleQoSInfo) -> None:
-        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
-        self._mismatches[topic] = (
-            f"topic '{topic}': a publisher offers another {policy} than this node requests (qos.reliability is "
-            f"'{self._config.qos.reliability}'), so nothing arrives from it; set qos.reliability to best_effort, or "
-            "change the publisher"
-        )
-        self._on_problem(self._mismatches[topic])
+            if name not in self._models:  # a driver may have published it once, latched
+                topic = self._info_topic(name)
+                self._subscriptions.add_latched(CameraInfo, topic, partial(self._take_info, name, topic))
 
     def _take_image(self, name: str, topic: str, message: Any) -> None:
         self._counts[name] += 1

@@ -17,11 +17,11 @@ from typing import TextIO
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
+from lift3d_ros.errors import ConfigError
 from lift3d_ros.msg import BevDetectionArray, StageTiming
 from lift3d_ros.nodes.messages import detections_from_msg, timings_from_msg
+from lift3d_ros.nodes.run import own_arguments, start_ros
 from lift3d_ros.replay.results import DETECTIONS_FILE, TIMING_FILE, detections_to_json, timings_to_json
 
 _LAST_MESSAGES_S = 0.5
@@ -49,7 +49,6 @@ class DetectionRecorder(Node):
     def _open(self) -> None:
         self._search.cancel()
         if not self._files:
-            self._folder.mkdir(parents=True, exist_ok=True)
             for name in (TIMING_FILE, DETECTIONS_FILE):
                 self._files[name] = (self._folder / name).open("w", encoding="utf-8", buffering=1)
 
@@ -63,13 +62,25 @@ class DetectionRecorder(Node):
         self._files[TIMING_FILE].write(timings_to_json(stamp_ns, timings_s) + "\n")
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}); name a folder that can be written") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record until interrupted."""
     parser = argparse.ArgumentParser(prog="detection_recorder", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder for detections.jsonl and timing.jsonl")
     parser.add_argument("--node", default="bev_detection", help="name of the node (default bev_detection)")
-    args = parser.parse_args(remove_ros_args(sys.argv)[1:] if arguments is None else list(arguments))
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        args = parser.parse_args(own_arguments() if arguments is None else list(arguments))
+        _make_folder(args.folder)
+        start_ros()
+    except ConfigError as error:
+        print(f"detection_recorder: error: {error}", file=sys.stderr)
+        return 2
     is_stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_stopped.set())

@@ -10,6 +10,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
@@ -24,20 +25,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """Takes SIGINT and SIGTERM while it is entered; for the main thread.
 
-    The first one sets `is_asked` and wakes the executor that is spinning. Later ones raise KeyboardInterrupt, so that
-    no callback that hangs can keep the process.
+    The first one sets `is_asked` and ends the spinning after the callback that runs. Those that come `patience_s` later
+    raise KeyboardInterrupt, so that no callback that hangs can keep the process. Those between change nothing: a
+    terminal, a launcher and a supervisor pass on the same interrupt, and the process is ending already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._asked = threading.Event()
-        self._count = 0
+        self._first_s: float | None = None
         self._executor: Executor | None = None
         self._is_raised = False
 
     @property
     def is_asked(self) -> bool:
         """Whether the process was interrupted."""
-        return self._asked.is_set()
+        return self._first_s is not None or self._asked.is_set()
 
     def __enter__(self) -> Interrupts:
         self._signalled, self._end = socket.socketpair()
@@ -55,28 +58,35 @@ class Interrupts:
         for number, previous in zip(_SIGNALS, self._previous, strict=True):
             signal.signal(number, previous)
         signal.set_wakeup_fd(self._previous_fd)
-        self._end.close()
+        # Closing alone does not reach the watcher where a process that a library forked has the socket, too.
+        self._end.shutdown(socket.SHUT_WR)
         self._watcher.join()
+        self._end.close()
         self._signalled.close()
 
     def spin(self, executor: Executor) -> None:
         """Execute callbacks until an interrupt."""
         self._executor = executor
-        while not self._asked.is_set():
+        while not self.is_asked:
             executor.spin_once()
 
     @contextlib.contextmanager
     def raised(self) -> Iterator[None]:
-        """Raise KeyboardInterrupt at an interrupt, for long work outside of rclpy."""
+        """Raise KeyboardInterrupt at an interrupt, at once where there was one, for long work outside of rclpy."""
         self._is_raised = True
         try:
+            if self.is_asked:
+                raise KeyboardInterrupt
             yield
         finally:
             self._is_raised = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._count += 1
-        if self._is_raised or self._count > 1:
+        now_s, first_s = time.monotonic(), self._first_s
+        if first_s is None:
+            self._first_s = now_s
+        if self._is_raised or (first_s is not None and now_s - first_s >= self._patience_s):
+            self._is_raised = False
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
@@ -84,4 +94,13 @@ class Interrupts:
             if received[0] in _SIGNALS:
                 self._asked.set()
                 if self._executor is not None:
-                    self._executor.wake()
+                    end_spin_once(self._executor)
+
+
+def end_spin_once(executor: Executor) -> None:
+    """Let a `spin_once` that waits in another thread return; after `wake` alone, rclpy looks for work and waits on."""
+    executor.create_task(_do_nothing)
+
+
+def _do_nothing() -> None:
+    pass

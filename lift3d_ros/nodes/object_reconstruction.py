@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from lift3d_ros.bags.object_messages import object_request_from_msg, requested_box
 from lift3d_ros.errors import ConfigError, Lift3dError
-from lift3d_ros.nodes.base import LAST_RESULT_S, PipelineNode
+from lift3d_ros.nodes.base import PipelineNode
 from lift3d_ros.nodes.boxes_topic import boxes_message
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.jobs import Job
@@ -22,6 +22,9 @@ from lift3d_ros.pipelines.object_requests import PlacedObject, RequestReconstruc
 from lift3d_ros.pipelines.object_sets import ObjectRequest
 from lift3d_ros.sync.mailbox import Mailbox
 from lift3d_ros.types import Float64Array, ModelIdentity
+
+# Requests are answered when the node is destroyed, but for that of a worker that did not end in time.
+_LAST_ANSWER_S = 0.5
 
 
 class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, PlacedObject]):
@@ -49,7 +52,7 @@ class ObjectReconstructionNode(PipelineNode[PendingRequest, PreparedPending, Pla
     def destroy_node(self) -> None:
         """End service and action, too."""
         if self._servers is not None:
-            self._servers.close(LAST_RESULT_S)
+            self._servers.close(_LAST_ANSWER_S)
             self._servers = None
         super().destroy_node()
 

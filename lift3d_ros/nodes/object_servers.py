@@ -21,6 +21,7 @@ from rclpy.node import Node
 
 from lift3d_ros.action import ReconstructObject as ReconstructObjectAction
 from lift3d_ros.errors import Lift3dError
+from lift3d_ros.nodes.interrupts import end_spin_once
 from lift3d_ros.nodes.messages import header_msg
 from lift3d_ros.nodes.object_messages import pose_msg
 from lift3d_ros.nodes.object_requests import OnDone, OnProgress, PendingRequest
@@ -85,7 +86,7 @@ class ObjectServers:
     def close(self, timeout_s: float) -> None:
         """Stop serving; every request must have been answered before."""
         self._is_closed.set()
-        self._executor.wake()
+        end_spin_once(self._executor)
         self._thread.join(timeout_s)
         self._executor.shutdown(0.0)
         self._service_node.destroy_node()

@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
 
-from rclpy.utilities import remove_ros_args
-
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.launching import BUILD_ONLY, PARAMS, PERCEPTION_NODES, chosen_nodes
 from lift3d_ros.nodes.arguments import check_node_names
-from lift3d_ros.nodes.run import AnyNode, run_process
+from lift3d_ros.nodes.run import AnyNode, own_arguments, run_process
 
 _CLASSES = {name: "".join(word.capitalize() for word in name.split("_")) + "Node" for name in PERCEPTION_NODES}
 
@@ -52,7 +50,7 @@ def chosen_makers(arguments: list[str]) -> list[Callable[[], AnyNode]]:
 def main() -> NoReturn:
     """Run the nodes."""
     try:
-        makers = chosen_makers(remove_ros_args(sys.argv)[1:])
+        makers = chosen_makers(own_arguments())
         check_node_names(sys.argv, PERCEPTION_NODES)
     except ConfigError as error:
         print(f"perception: error: {error}", file=sys.stderr)

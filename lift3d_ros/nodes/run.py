@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.utilities import remove_ros_args
 
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.launching import BUILD_ONLY
@@ -20,6 +23,8 @@ from lift3d_ros.nodes.interrupts import NOT_BY_RCLPY, Interrupts
 
 AnyNode = PipelineNode[Any, Any, Any]
 INTERRUPTED = 130
+# Nodes end within it by themselves. launch terminates what runs five seconds after it was interrupted, and kills later.
+_PATIENCE_S = LAST_RESULT_S + 1.0
 
 
 def start_ros() -> None:
@@ -30,6 +35,18 @@ def start_ros() -> None:
     """
     try:
         rclpy.init(args=sys.argv, signal_handler_options=NOT_BY_RCLPY)
+    except RuntimeError as error:
+        raise _unusable_arguments(error) from None
+
+
+def own_arguments() -> list[str]:
+    """Return the arguments of this process without those of ROS.
+
+    Raises:
+        ConfigError: ROS does not understand its own.
+    """
+    try:
+        return list(remove_ros_args(sys.argv)[1:])
     except RuntimeError as error:
         raise _unusable_arguments(error) from None
 
@@ -84,8 +101,12 @@ def run_process(makers: Sequence[Callable[[], AnyNode]]) -> NoReturn:
         status = run_nodes(makers)
     except KeyboardInterrupt:  # while the nodes were being stopped
         status = INTERRUPTED
-    sys.stdout.flush()
-    sys.stderr.flush()
+    except Exception:  # Python would print it, too, and then be wound up
+        traceback.print_exc()
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # who reads may be gone
+            stream.flush()
     os._exit(status)
 
 
@@ -95,7 +116,7 @@ def run_nodes(makers: Sequence[Callable[[], AnyNode]]) -> int:
     With ``--build-only`` among the arguments of the process, see :func:`build_engines` instead.
     """
     nodes: list[AnyNode] = []
-    with Interrupts() as interrupts:
+    with Interrupts(_PATIENCE_S) as interrupts:
         try:
             start_ros()
             return _run(makers, nodes, interrupts)
@@ -120,6 +141,8 @@ def _run(makers: Sequence[Callable[[], AnyNode]], nodes: list[AnyNode], interrup
     if BUILD_ONLY in sys.argv:
         with interrupts.raised():
             return max([build_engines(node) for node in nodes])
+    if interrupts.is_asked:  # the workers would begin to open engines
+        return 0
     if (refusal := _start(nodes)) is not None:
         print(refusal, file=sys.stderr)
         return 2

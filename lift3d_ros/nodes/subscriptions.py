@@ -23,9 +23,15 @@ class Subscriptions:
         self._latched: set[str] = set()
         self.mismatches: dict[str, str] = {}
 
-    def add(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:
-        """Subscribe to a topic."""
-        profile = QoSProfile(depth=self._depth, reliability=ReliabilityPolicy[self._reliability.upper()])
+    def add(
+        self, kind: type[Any], topic: str, callback: Callable[[Any], None], depth: int | None = None
+    ) -> Subscription:
+        """Subscribe to a topic.
+
+        Args:
+            depth: messages kept of it, where that is another number than of the others.
+        """
+        profile = QoSProfile(depth=depth or self._depth, reliability=ReliabilityPolicy[self._reliability.upper()])
         events = SubscriptionEventCallbacks(
             incompatible_qos=partial(self._on_mismatch, topic), use_default_callbacks=False
         )
@@ -34,7 +40,14 @@ class Subscriptions:
             self.mismatches.pop(topic, None)
             callback(message)
 
-        self._subscriptions.append(self._node.create_subscription(kind, topic, take, profile, event_callbacks=events))
+        subscription = self._node.create_subscription(kind, topic, take, profile, event_callbacks=events)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        """Stop listening to one topic, for example to subscribe to it with another type."""
+        self._subscriptions.remove(subscription)
+        self._node.destroy_subscription(subscription)
 
     def add_latched(self, kind: type[Any], topic: str, callback: Callable[[Any], None]) -> None:
         """Subscribe once more where a publisher keeps its last message: a volatile subscription misses that."""

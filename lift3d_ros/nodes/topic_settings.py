@@ -10,8 +10,8 @@ from typing import Literal
 from lift3d_ros.config import setting
 from lift3d_ros.errors import ConfigError
 
-_TOPIC_NAME = re.compile(r"~?/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
-TOPIC_NAME_RULE = "letters, digits, '_' and '/', and no digit after a '/'"
+_TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+TOPIC_NAME_RULE = "letters (a to z, A to Z), digits, '_' and '/', and no digit after a '/'"
 
 
 @dataclass(frozen=True)

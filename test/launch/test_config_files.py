@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,16 @@ def test_rviz_shows_results_in_a_fixed_frame(path: Path) -> None:
     kind, topic = SHOWN[path.name]
     assert displays[f"rviz_default_plugins/{kind}"]["Topic"]["Value"] == topic
     assert all(":" not in name and name.count("/") == 1 for name in displays)
+
+
+@pytest.mark.parametrize("path", RVIZ_FILES, ids=lambda path: path.name)
+def test_rviz_listens_to_topics_that_the_node_publishes(path: Path) -> None:
+    manager = yaml.safe_load(path.read_text(encoding="utf-8"))["Visualization Manager"]
+    topics = [display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display]
+    assert topics
+    for topic in topics:
+        node, name = topic.split("/")
+        assert name in importlib.import_module(f"lift3d_ros.nodes.{node}_config").OUTPUT_TOPICS
 
 
 def test_there_is_a_dds_profile() -> None:

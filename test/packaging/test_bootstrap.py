@@ -72,7 +72,7 @@ def test_without_ros_everything_but_the_nodes_is_set_up_and_that_is_said(
     assert reason in said
     assert said.splitlines()[-1] == "bootstrap: ready: .venv/bin/lift3d --help"
     installed = (tree.parent / "pip.log").read_text()
-    assert ".[torch,train,viz,dev]" in installed
+    assert ".[torch,train,mesh,viz,dev]" in installed
     assert "requirements/ros.txt" not in installed
     assert "building the interfaces" not in said
 

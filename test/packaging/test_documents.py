@@ -13,7 +13,9 @@ from lift3d_ros.cli.main import build_parser
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "lift3d_ros"
 ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-DOCUMENTS = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "models" / "README.md"]
+DOCUMENTS = [
+    path for pattern in ("*.md", "docs/*.md", "models/*.md", "demo/*/*.md") for path in REPOSITORY.glob(pattern)
+]
 
 
 def rooms_of_the_picture() -> set[str]:
@@ -41,6 +43,34 @@ def test_names_that_the_architecture_seeks_in_a_file_are_there() -> None:
     for names, file in sought:
         text = (PACKAGE / file).read_text(encoding="utf-8")
         assert [name for name in re.findall(r"\w+", names) if not re.search(rf"\b{name}\b", text)] == [], file
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what can stand behind '#' in a link to a document: its headings, as GitHub writes them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files_and_headings_that_exist(document: Path) -> None:
+    links = re.findall(r"\]\((?!\w+:)([^)\s#]*)#?([^)\s]*)\)", document.read_text(encoding="utf-8"))
+    for name, heading in links:
+        target = document.parent / name if name else document
+        assert target.exists(), name
+        assert not heading or heading in anchors(target), f"{name}#{heading}"
+
+
+def test_launch_arguments_of_the_documents_are_declared() -> None:
+    lines = [line for path in DOCUMENTS for line in path.read_text(encoding="utf-8").splitlines()]
+    calls = [match.groups() for line in lines for match in re.finditer(r"([a-z_]+)\.launch\.py((?: +\w+:=\S+)+)", line)]
+    assert len(calls) > 5
+    shared = (PACKAGE / "nodes/launch_description.py").read_text(encoding="utf-8")
+    for name, arguments in calls:
+        describing = PACKAGE / "nodes" / ("launch_perception.py" if name == "perception" else "launch_node.py")
+        own = (REPOSITORY / "launch" / f"{name}.launch.py").read_text(encoding="utf-8")
+        source = shared + describing.read_text(encoding="utf-8") + own
+        assert [one for one in re.findall(r"(\w+):=", arguments) if f'"{one}": ' not in source] == [], name
 
 
 def documented_commands() -> list[tuple[str, str]]:

@@ -180,7 +180,7 @@ def test_the_command_runs(kind: str, request: pytest.FixtureRequest, tmp_path: P
 
 def test_the_wheel_holds_the_source_tree_and_nothing_else(wheel: Install) -> None:
     assert files_below(wheel.package) == files_below(REPOSITORY / "lift3d_ros")
-    assert files_below(wheel.share) == {"package.xml", *source_resources()}
+    assert files_below(wheel.share) == {"LICENSE", "package.xml", *source_resources()}
     own = {entry.name for entry in wheel.package.parent.iterdir() if not entry.is_symlink()}
     assert {name for name in own if not name.endswith(".dist-info")} == {"lift3d_ros"}
 
@@ -198,7 +198,7 @@ def test_the_wheel_and_the_colcon_install_hold_the_same_files(wheel: Install, co
     share = {
         name
         for name in files_below(colcon.share)
-        if name.startswith(tuple(f"{folder}/" for folder in SHARED_FOLDERS))
+        if name.startswith(("LICENSE", *(f"{folder}/" for folder in SHARED_FOLDERS)))
         and not name.endswith((".idl", ".json"))  # generated from the interfaces
     }
     assert {*share, "package.xml"} == files_below(wheel.share)

@@ -38,7 +38,7 @@ def imported_packages(folder: Path) -> set[str]:
 
 
 def is_ros(name: str) -> bool:
-    return bool(re.fullmatch(r"rclpy|\w+_(interfaces|msgs|srvs)|message_filters|tf2_ros", name))
+    return bool(re.fullmatch(r"rclpy|\w+_(interfaces|msgs|srvs)|message_filters|tf2_ros|launch(_ros)?", name))
 
 
 def test_package_xml_is_valid() -> None:
@@ -68,12 +68,20 @@ def test_packages_of_the_interfaces_are_declared() -> None:
     assert generated
     assert used <= set(generated[1].partition("DEPENDENCIES")[2].split())
     assert used <= set(re.findall(r"find_package\((\w+) REQUIRED\)", cmake))
+    assert "action_msgs" in declared_in_package_xml("depend"), "the code generated from actions needs it"
 
 
-def test_ros_packages_that_nodes_import_are_declared() -> None:
-    imported = {name for name in imported_packages(REPOSITORY / "lift3d_ros/nodes") if is_ros(name)}
-    assert "rclpy" in imported
-    assert imported - declared_in_package_xml("depend", "exec_depend") == set()
+def test_ros_packages_that_nodes_and_launch_files_import_are_declared() -> None:
+    imported = imported_packages(REPOSITORY / "lift3d_ros/nodes") | imported_packages(REPOSITORY / "launch")
+    assert {"rclpy", "launch", "launch_ros"} <= imported
+    assert {name for name in imported if is_ros(name)} - declared_in_package_xml("depend", "exec_depend") == set()
+
+
+def test_ros_packages_that_are_declared_are_used() -> None:
+    declared = {name for name in declared_in_package_xml("exec_depend") if is_ros(name)}
+    used = imported_packages(REPOSITORY / "lift3d_ros") | imported_packages(REPOSITORY / "test")
+    expected_beside = {"message_filters"}  # as package.xml says
+    assert declared - used - expected_beside == set()
 
 
 def pyproject() -> dict[str, Any]:
@@ -133,10 +141,9 @@ def test_imported_packages_are_declared_in_pyproject() -> None:
     """A package that only comes along with another one is gone when that one changes."""
     owners = importlib.metadata.packages_distributions()
     imported = {name for name in imported_packages(REPOSITORY / "lift3d_ros") if not is_ros(name)}
-    optional = {"launch", "launch_ros"}
     undeclared = {
         name
-        for name in imported - optional
+        for name in imported
         if name in owners and not {normalised(owner) for owner in owners[name]} & ranges().keys()
     }
     assert "numpy" in imported
@@ -181,8 +188,7 @@ def test_no_message_advises_a_package_of_this_name_on_a_public_index() -> None:
     """There it is not ours; extras are installed from the source tree."""
     for path in (
         *(REPOSITORY / "lift3d_ros").rglob("*.py"),
-        *REPOSITORY.glob("*.md"),
-        *(REPOSITORY / "docs").glob("*.md"),
+        *(path for path in repository_files() if path.suffix == ".md"),
     ):
         advised = re.findall(r"pip install[^\n]*?\blift3d_ros", path.read_text(encoding="utf-8"))
         assert advised == [], path
