@@ -42,7 +42,7 @@ def main() -> int:
         if args.score is not None:
             return score(args)
         return train_all(args)
-    except Lift3dError as error:
+    except (Lift3dError, OSError) as error:
         print(f"compare_lifters: error: {error}", file=sys.stderr)
         return 2
 

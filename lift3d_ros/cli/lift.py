@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
 from lift3d_ros.pipelines.backends import BACKENDS
 
 if TYPE_CHECKING:
+    from lift3d_ros.datasets.keypoint_json import PictureKeypoints
     from lift3d_ros.geometry.skeleton import SkeletonFacts
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
     from lift3d_ros.pipelines.skeleton_scale import KnownLength
@@ -32,6 +33,8 @@ With a camera (a rig file, or what camera_calibration writes) joints are in metr
 down, z forward. Scale comes from --length, else from the usual size of the category. Without one they are normalised.
 A picture from far away does not tell a pose from its depth-reversed copy: both are written, with probabilities.
 
+Pictures have no times, so each is lifted alone; tracks are for 'lift3d replay --task skeleton_lifting'.
+
 DIR receives skeletons.json and, unless --no-pictures is given, a picture of each: 2D input, and 3D from two sides.
 """
 
@@ -49,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--image", type=Path, metavar="PATH", help="the picture, or the folder of all pictures")
     parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
     parser.add_argument(
@@ -65,49 +68,45 @@ def run(args: argparse.Namespace) -> int:
     import json
 
     from lift3d_ros.datasets.keypoint_json import read_keypoint_file
-    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.errors import ConfigError, DatasetError
     from lift3d_ros.geometry.camera_file import load_camera_option
     from lift3d_ros.geometry.skeleton import load_skeleton
     from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
     from lift3d_ros.pipelines.skeleton_lifting import open_skeleton_lifter
+    from lift3d_ros.pipelines.skeleton_scale import KnownLength
     from lift3d_ros.replay.skeleton_results import skeletons_to_json
 
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a file; give a folder")
     skeleton = None if args.skeleton is None else load_skeleton(args.skeleton)
-    known_lengths = tuple(_known_length(text) for text in args.length)
+    known_lengths = tuple(KnownLength.parse(text, "--length") for text in args.length)
     only_picture = _read_picture(args.image) if args.image is not None and args.image.is_file() else None
     image_size = None if only_picture is None else (only_picture.shape[1], only_picture.shape[0])
     content = read_keypoint_file(args.keypoints, skeleton, image_size)
     _check_lengths(known_lengths, content.skeletons)
+    if known_lengths and args.camera is None:
+        raise ConfigError("--length has no effect without --camera: joints are normalised then; add it")
     camera = None if args.camera is None else load_camera_option(args.camera)
     up = _up(args.pitch)
-    lifter = open_skeleton_lifter(_config_of(args))
-    pictures = [picture for picture in content.pictures if picture.instances]
-    if only_picture is not None and len(pictures) > 1:
-        pictures = [picture for picture in pictures if Path(picture.name).name == args.image.name]
-        if not pictures:
-            raise ConfigError(
-                f"--image {args.image}: {args.keypoints} has keypoints of {len(content.pictures)} pictures, and none "
-                "has this name; give the folder of the pictures"
-            )
-    if not pictures:
-        raise ConfigError(f"{args.keypoints}: holds no instance with keypoints; give a file with at least one")
+    config = _config_of(args)
+    pictures = _chosen(args, content.pictures, has_one=only_picture is not None)
+    lifter = open_skeleton_lifter(config)
     args.out.mkdir(parents=True, exist_ok=True)
     written, count, names = [], 0, _file_names([picture.name for picture in pictures])
     for number, picture in enumerate(pictures):
         rgb = only_picture
         if rgb is None and args.image is not None:
-            rgb = _read_picture(args.image / picture.name)
+            rgb = _picture_or_none(args.image / picture.name)
         frame = KeypointFrame(
             stamp_ns=number,
             instances=picture.instances,
             skeletons=content.skeletons,
             frame_id="" if camera is None else camera.frame_id,
-            camera=_fitted(camera, rgb),
+            camera=_fitted(camera, picture, rgb),
             up=up,
             known_lengths=known_lengths,
         )
+        lifter.reset()  # without times nothing follows from the picture before
         result = lifter.infer(lifter.prepare(frame))
         written.append({"picture": picture.name, **skeletons_to_json(result)})
         count += len(result.skeletons)
@@ -119,30 +118,54 @@ def run(args: argparse.Namespace) -> int:
             sheet = skeleton_sheet(rgb, picture.instances, result)
             write_picture(args.out / PICTURES_FOLDER / f"{names[number]}.jpg", sheet)
     (args.out / SKELETONS_FILE).write_text(json.dumps({"pictures": written}) + "\n", encoding="utf-8")
+    if not count:
+        raise DatasetError(f"{args.keypoints}: none of its instances can be lifted; the lines above say why")
     print(f"{count} skeletons of {len(pictures)} pictures ({lifter.identity.description}); results in {args.out}")
     return 0
 
 
 def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     from lift3d_ros.cli.task_run import settings_of
+    from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    return settings_of(SkeletonLiftingConfig, args)
+    config = settings_of(SkeletonLiftingConfig, args)
+    if config.smoothing.enabled:
+        raise ConfigError(
+            f"{args.params}: 'smoothing.enabled' is true, and files of keypoints have no times; leave it out, or "
+            "smooth a recording with 'lift3d replay --task skeleton_lifting'"
+        )
+    return config
 
 
-def _known_length(text: str) -> KnownLength:
-    from lift3d_ros.errors import ConfigError
-    from lift3d_ros.pipelines.skeleton_scale import KnownLength
+def _chosen(args: argparse.Namespace, found: Sequence[PictureKeypoints], *, has_one: bool) -> list[PictureKeypoints]:
+    """Return the pictures to lift: those with keypoints, or the one that --image is.
 
-    joints, _, metres = text.rpartition("=")
-    first, _, second = joints.partition(":")
-    try:
-        value = float(metres)
-    except ValueError:
-        value = float("nan")
-    if not (first and second) or value != value:
-        raise ConfigError(f"--length {text}: expected two joints and metres, as in left_hip:left_knee=0.43")
-    return KnownLength(first, second, value)
+    Raises:
+        ConfigError: there is none.
+        ImageError: a picture is not in the folder --image; said before anything is lifted.
+    """
+    from lift3d_ros.errors import ConfigError, ImageError
+
+    pictures = [picture for picture in found if picture.instances]
+    if not pictures:
+        raise ConfigError(f"{args.keypoints}: holds no instance with keypoints; give a file with at least one")
+    if has_one and len(pictures) > 1:
+        chosen = [picture for picture in pictures if Path(picture.name).name == args.image.name]
+        if not chosen:
+            raise ConfigError(
+                f"--image {args.image}: {args.keypoints} has keypoints of {len(pictures)} pictures, and none of them "
+                "has this name; give one of them, or the folder of the pictures"
+            )
+        return chosen
+    if args.image is not None and not has_one:
+        absent = [picture.name for picture in pictures if not (args.image / picture.name).is_file()]
+        if absent:
+            raise ImageError(
+                f"--image {args.image}: {len(absent)} of {len(pictures)} pictures are not there, '{absent[0]}' first; "
+                "give the folder that holds all of them, or leave --image out"
+            )
+    return pictures
 
 
 def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, SkeletonFacts]) -> None:
@@ -161,13 +184,14 @@ def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, Ske
             raise problems[0]
 
 
-def _fitted(camera: CameraModel | None, rgb: UInt8Array | None) -> CameraModel | None:
-    """Return the camera for the size of the picture."""
+def _fitted(camera: CameraModel | None, picture: PictureKeypoints, rgb: UInt8Array | None) -> CameraModel | None:
+    """Return the camera for the size of the picture, as it is or as the file of the keypoints tells."""
     from lift3d_ros.images.preprocess import scaled_to
 
-    if camera is None or rgb is None:
+    size = picture.size if rgb is None else (rgb.shape[1], rgb.shape[0])
+    if camera is None or size is None:
         return camera
-    return scaled_to(camera, rgb.shape[1], rgb.shape[0], "--image")
+    return scaled_to(camera, *size, picture.name if rgb is None else "--image")
 
 
 def _up(pitch_deg: float | None) -> Float64Array | None:
@@ -199,12 +223,25 @@ def _read_picture(path: Path) -> UInt8Array:
     return np.ascontiguousarray(bgr[:, :, ::-1])
 
 
+def _picture_or_none(path: Path) -> UInt8Array | None:
+    """Return a picture of the folder; None, and a line that says so, where it is damaged: its keypoints are not."""
+    from lift3d_ros.errors import ImageError
+
+    try:
+        return _read_picture(path)
+    except ImageError as error:
+        print(f"{path.name}: {error}; lifted without it")
+        return None
+
+
 def _file_names(pictures: list[str]) -> list[str]:
     """Return a name for each picture that is safe as a file name and not used twice."""
+    import itertools
     import re
 
     names: list[str] = []
     for picture in pictures:
         stem = re.sub(r"[^\w.-]+", "_", Path(picture).stem) or "picture"
-        names.append(stem if stem not in names else f"{stem}_{len(names)}")
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([stem], numbered) if name not in names))
     return names

@@ -12,8 +12,9 @@ Layouts that are read:
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,15 @@ _LANDMARK_KEYS = ("pose_landmarks", "hand_landmarks", "multi_hand_landmarks", "l
 
 @dataclass(frozen=True, eq=False)
 class PictureKeypoints:
-    """The keypoints of one picture; `name` is its file name, or its number where the file does not say."""
+    """The keypoints of one picture; `name` is its file name, or its number where the file does not say.
+
+    Args:
+        size: width and height of the picture, px; None where the file does not say.
+    """
 
     name: str
     instances: tuple[Keypoints2D, ...]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +78,11 @@ def read_keypoint_file(
         elif isinstance(document, list) and all(isinstance(part, Mapping) and "keypoints" in part for part in document):
             pictures = reader.results(document)
         else:
-            instances = reader.mediapipe(document, image_size)
-            pictures = [PictureKeypoints(path.stem, instances)]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            pictures = [reader.mediapipe(document, image_size)]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         detail = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise DatasetError(
-            f"{path}: keypoints cannot be read ({detail}); see 'lift3d lift --help' for layouts"
+            f"{path}: {reader.place or 'keypoints'} cannot be read ({detail}); see 'lift3d lift --help' for layouts"
         ) from None
     return KeypointFile(tuple(pictures), reader.skeletons)
 
@@ -89,12 +94,14 @@ class _Reader:
         self._path = path
         self._skeleton = skeleton
         self.skeletons: dict[str, SkeletonFacts] = {}
+        self.place = ""  # of the entry that is being read, for errors
 
     def annotations(self, document: Mapping[str, Any]) -> list[PictureKeypoints]:
-        categories = {entry["id"]: entry for entry in document.get("categories", [])}
-        names = {entry["id"]: str(entry["file_name"]) for entry in document.get("images", [])}
-        instances: dict[Any, list[Keypoints2D]] = {number: [] for number in names}
-        for entry in document["annotations"]:
+        categories = {entry["id"]: entry for entry in self._entries(document.get("categories", []), "categories")}
+        images = {entry["id"]: entry for entry in self._entries(document.get("images", []), "images")}
+        names = {number: str(entry["file_name"]) for number, entry in images.items()}
+        instances: dict[Any, list[Keypoints2D]] = {number: [] for number in images}
+        for entry in self._entries(document["annotations"], "annotations"):
             if "keypoints" not in entry:
                 continue
             values = self._triples(entry["keypoints"])
@@ -105,25 +112,28 @@ class _Reader:
             instances.setdefault(entry["image_id"], []).append(
                 Keypoints2D(values[:, :2], confidence, None, facts.skeleton.name, str(category.get("name", "")), number)
             )
-        return [PictureKeypoints(names.get(key, str(key)), tuple(found)) for key, found in instances.items()]
+        return [
+            PictureKeypoints(names.get(key, str(key)), tuple(found), _size_of(images.get(key, {})))
+            for key, found in instances.items()
+        ]
 
     def results(self, document: list[Mapping[str, Any]]) -> list[PictureKeypoints]:
         instances: dict[Any, list[Keypoints2D]] = {}
-        for entry in document:
+        for entry in self._entries(document, "entries"):
             found = instances.setdefault(entry.get("file_name", entry.get("image_id", self._path.stem)), [])
-            found.append(self._scored(entry["keypoints"], _COCO_RESULTS, len(found), int(entry.get("track_id", -1))))
+            track_id = -1 if entry.get("track_id") is None else int(entry["track_id"])
+            found.append(self._scored(entry["keypoints"], _COCO_RESULTS, len(found), track_id))
         return [PictureKeypoints(str(key), tuple(found)) for key, found in instances.items()]
 
     def openpose(self, people: list[Mapping[str, Any]]) -> tuple[Keypoints2D, ...]:
         return tuple(
-            self._scored(person["pose_keypoints_2d"], _OPENPOSE, number, -1) for number, person in enumerate(people)
+            self._scored(person["pose_keypoints_2d"], _OPENPOSE, number, -1)
+            for number, person in enumerate(self._entries(people, "people"))
         )
 
-    def mediapipe(self, document: Any, image_size: tuple[int, int] | None) -> tuple[Keypoints2D, ...]:
+    def mediapipe(self, document: Any, image_size: tuple[int, int] | None) -> PictureKeypoints:
         if isinstance(document, Mapping):
-            for first, second in (("width", "height"), ("image_width", "image_height")):
-                if first in document and second in document:
-                    image_size = int(document[first]), int(document[second])
+            image_size = _size_of(document) or image_size
         found = list(_landmark_lists(document))
         if not found:
             raise DatasetError(
@@ -137,13 +147,29 @@ class _Reader:
             )
         instances = []
         for number, landmarks in enumerate(found):
+            self.place = f"instance {number}"
             points = np.array([[float(point["x"]), float(point["y"])] for point in landmarks])
             confidence = np.array([float(point.get("visibility", point.get("presence", 1.0))) for point in landmarks])
             facts = self._facts(len(points), _MEDIAPIPE, {})
             # (0, 0) is the corner of the picture there, and the centre of the first pixel here.
             pixels = points * np.array(image_size) - 0.5
             instances.append(Keypoints2D(pixels, confidence, None, facts.skeleton.name, "", number))
-        return tuple(instances)
+        return PictureKeypoints(self._path.stem, tuple(instances), image_size)
+
+    def _entries(self, entries: Any, name: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of a list and note which one is read.
+
+        Raises:
+            DatasetError: it is no list.
+        """
+        if not isinstance(entries, list):
+            raise DatasetError(
+                f"{self._path}: '{name}' cannot be read (it is no list); see 'lift3d lift --help' for layouts"
+            )
+        for number, entry in enumerate(entries):
+            self.place = f"{name}[{number}]"
+            yield entry
+        self.place = ""
 
     def _scored(self, flat: Any, usual: Mapping[int, str], number: int, track_id: int) -> Keypoints2D:
         values = self._triples(flat)
@@ -155,10 +181,12 @@ class _Reader:
         )
 
     def _triples(self, flat: Any) -> Float64Array:
-        values = np.array(flat, dtype=np.float64).reshape(-1)
-        if not values.size or values.size % 3:
+        values = np.array(flat, dtype=np.float64)
+        if not values.size or values.size % 3 or (values.ndim > 1 and values.shape[-1] != 3):
+            each = f", {values.shape[-1]} for each joint" if values.ndim > 1 else ""
             raise DatasetError(
-                f"{self._path}: an instance has {values.size} keypoint values; expected x, y and score for each joint"
+                f"{self._path}: {self.place or 'an instance'} has {values.size} keypoint values{each}; expected x, y "
+                "and score for each joint"
             )
         return values.reshape(-1, 3)
 
@@ -197,10 +225,27 @@ class _Reader:
         if edges.size and edges.min() >= 1:
             edges = edges - 1
         try:
-            own = Skeleton(str(category.get("name", "object")), names, edges, sides_from_names(names))
+            own = Skeleton(self._free_name(str(category.get("name", "object"))), names, edges, sides_from_names(names))
         except Lift3dError as error:
             raise DatasetError(f"{self._path}: {error}") from None
         return SkeletonFacts(own)
+
+    def _free_name(self, name: str) -> str:
+        """Return the name of a category for its skeleton, numbered where another skeleton has it."""
+        taken = {*self.skeletons, *skeleton_names()}
+        numbered = (f"{name}_{number}" for number in itertools.count(2))
+        return next(free for free in itertools.chain([name], numbered) if free not in taken)
+
+
+def _size_of(picture: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return width and height, px, that a file tells of a picture."""
+    for first, second in (("width", "height"), ("image_width", "image_height")):
+        if picture.get(first) and picture.get(second):
+            width, height = int(picture[first]), int(picture[second])
+            if min(width, height) < 1:
+                raise ValueError(f"{first} and {second} are {width} and {height}; expected pixels")
+            return width, height
+    return None
 
 
 def _landmark_lists(document: Any) -> list[list[Mapping[str, Any]]]:

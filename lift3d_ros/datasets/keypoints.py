@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +19,7 @@ from lift3d_ros.types import Float32Array
 ViewRange = Literal["upright", "frontal", "so3"]
 
 NON_COMMERCIAL_PREFIX = "nc_"
+MANIFEST = "manifest.json"
 _LARGEST_JOINTS = 512
 _ARRAYS = ("joints", "edges", "names", "side", "valid", "subject", "split")
 
@@ -108,18 +110,7 @@ def read_keypoint_set(path: Path, *, view_range: ViewRange = "upright", group: s
     Raises:
         DatasetError: the file is missing, damaged or not of the documented format.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if absent := [key for key in _ARRAYS if key not in file]:
-                raise DatasetError(
-                    f"{path}: has no array '{absent[0]}' but {', '.join(file) or 'none'}; expected the format of "
-                    "docs/skeletons.md"
-                )
-            content = {key: file[key] for key in _ARRAYS}
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: file not found; give an .npz file of the documented format") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise DatasetError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())[:200]})") from None
+    content = read_arrays(path, _ARRAYS)
     valid = content["valid"].astype(bool)
     joints = content["joints"].astype(np.float32)
     if joints.ndim == 3 and valid.shape == joints.shape[:2]:
@@ -138,6 +129,31 @@ def read_keypoint_set(path: Path, *, view_range: ViewRange = "upright", group: s
     )
 
 
+def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Return arrays of an .npz file, name -> array; those of `optional` where they are there.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or has no array of one of the `names`.
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise DatasetError(f"{path}: holds one array and no names; expected the format of docs/skeletons.md")
+        with file:
+            if absent := [name for name in names if name not in file]:
+                raise DatasetError(
+                    f"{path}: has no array '{absent[0]}' but {', '.join(file) or 'none'}; expected the format of "
+                    "docs/skeletons.md"
+                )
+            return {name: file[name] for name in (*names, *optional) if name in file}
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: file not found; give an .npz file of the documented format") from None
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: cannot be read as .npz ({' '.join(str(error).split())[:200]}); copy or make it again"
+        ) from None
+
+
 def read_keypoint_folder(
     folder: Path, *, has_non_commercial: bool = False, categories: Sequence[str] = ()
 ) -> list[KeypointSet]:
@@ -150,7 +166,8 @@ def read_keypoint_folder(
     Raises:
         DatasetError: the folder has no such file, or one is damaged.
     """
-    facts = _manifest(folder / "manifest.json")
+    manifest = folder / MANIFEST
+    facts = read_manifest(manifest)
     paths = sorted(folder.glob("*.npz"))
     if not has_non_commercial:
         paths = [path for path in paths if not path.name.startswith(NON_COMMERCIAL_PREFIX)]
@@ -159,22 +176,41 @@ def read_keypoint_folder(
         what = f"no category {', '.join(absent)}" if absent else "no .npz file of a category"
         raise DatasetError(f"{folder}: {what}; expected a folder of files in the format of docs/skeletons.md")
     chosen = [path for path in paths if not categories or path.stem in categories]
-    return [read_keypoint_set(path, **facts.get(path.stem, {})) for path in chosen]
+    found = []
+    for path in chosen:
+        known = facts.get(path.stem, {})
+        view_range = view_range_of(known, "upright", manifest, path.stem)
+        found.append(read_keypoint_set(path, view_range=view_range, group=str(known.get("group", "other"))))
+    return found
 
 
-def _manifest(path: Path) -> dict[str, dict[str, Any]]:
+def read_manifest(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what a ``manifest.json`` says of each category, all of it optional; nothing where there is no such file.
+
+    Raises:
+        DatasetError: it is damaged.
+    """
     if not path.is_file():
         return {}
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["categories"]
-        facts = {
-            str(record["category"]): {"view_range": record["view_range"], "group": str(record["group"])}
-            for record in records
-        }
+        return {str(record["category"]): dict(record) for record in records}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); correct it or remove it") from None
-    known = get_args(ViewRange)
-    for name, record in facts.items():
-        if record["view_range"] not in known:
-            raise DatasetError(f"{path}: '{name}' has view_range {record['view_range']!r}; expected one of {known}")
-    return facts
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DatasetError(f"{path}: cannot be read ({what}); correct it or remove it") from None
+
+
+def view_range_of(facts: Mapping[str, Any], default: ViewRange, manifest: Path, category: str) -> ViewRange:
+    """Return from where a category is looked at, of what its manifest says of it.
+
+    Raises:
+        DatasetError: no such range.
+    """
+    for known in get_args(ViewRange):
+        if facts.get("view_range", default) == known:
+            found: ViewRange = known
+            return found
+    raise DatasetError(
+        f"{manifest}: '{category}' has view_range {facts['view_range']!r}; expected one of "
+        f"{', '.join(get_args(ViewRange))}"
+    )

@@ -11,12 +11,21 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.datasets.keypoints import NON_COMMERCIAL_PREFIX, KeypointSet, ViewRange, read_keypoint_set
+from lift3d_ros.datasets.keypoints import (
+    MANIFEST,
+    NON_COMMERCIAL_PREFIX,
+    KeypointSet,
+    ViewRange,
+    read_arrays,
+    read_keypoint_set,
+    read_manifest,
+    view_range_of,
+)
 from lift3d_ros.errors import DatasetError, Lift3dError
 from lift3d_ros.evaluation.skeleton_views import FEWEST_JOINTS, LabelledViews, centred, chosen_frames, skeleton_of
 from lift3d_ros.geometry.skeleton import load_skeleton, sides_from_names
@@ -24,7 +33,6 @@ from lift3d_ros.types import CameraModel, Float64Array, Skeleton
 
 H3WB_SKELETON = "coco_wholebody133"
 _LARGEST_JSON_BYTES = 2_000_000_000
-_MANIFEST = "manifest.json"
 _FORMAT = "expected the format of docs/skeletons.md"
 
 logger = logging.getLogger(__name__)
@@ -86,7 +94,12 @@ def read_skeleton_files(path: Path, choice: FileChoice) -> tuple[list[SkeletonFi
     if absent := sorted(set(choice.categories) - known):
         raise DatasetError(f"{path}: no file of category {', '.join(absent)}; there are {', '.join(sorted(known))}")
     paths = [one for one in paths if not choice.categories or one.stem in choice.categories]
-    facts, problems = _manifest((path if path.is_dir() else path.parent) / _MANIFEST)
+    facts: dict[str, Mapping[str, Any]] = {}
+    problems: dict[str, str] = {}
+    try:
+        facts = read_manifest((path if path.is_dir() else path.parent) / MANIFEST)
+    except DatasetError as error:
+        problems[MANIFEST] = f"{error}; --view-range tells the views, too"
     files = []
     for one in paths:
         try:
@@ -98,7 +111,7 @@ def read_skeleton_files(path: Path, choice: FileChoice) -> tuple[list[SkeletonFi
     for problem in problems.values():
         logger.warning("%s. It is left out", problem.rstrip("."))
     if not files:
-        first = next(text for name, text in problems.items() if name != _MANIFEST)
+        first = next(text for name, text in problems.items() if name != MANIFEST)
         raise DatasetError(first if len(paths) == 1 else f"{path}: none of its {len(paths)} files can be used. {first}")
     return files, problems
 
@@ -106,22 +119,11 @@ def read_skeleton_files(path: Path, choice: FileChoice) -> tuple[list[SkeletonFi
 def _paths(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = [one for ending in ("*.npz", "*.json") for one in path.glob(ending) if one.name != _MANIFEST]
+    found = [one for ending in ("*.npz", "*.json") for one in path.glob(ending) if one.name != MANIFEST]
     if not found:
         what = "a folder without an .npz or .json file" if path.is_dir() else "no such file or folder"
         raise DatasetError(f"--data {path}: {what}; {_FORMAT}, or JSON of H3WB")
     return sorted(found)
-
-
-def _manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return what the manifest says of each category, and what is wrong with it."""
-    if not path.is_file():
-        return {}, {}
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))["categories"]
-        return {str(record["category"]): dict(record) for record in records}, {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return {}, {path.name: f"{path}: cannot be read ({error}); correct it, or remove it and give --view-range"}
 
 
 def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonFile:
@@ -133,12 +135,7 @@ def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonF
     if _is_pairs(path):
         taken = _read_pairs(path, choice.most)
         return SkeletonFile(path.name, "pairs", "", taken, np.arange(len(taken[0])))
-    view_range = facts.get("view_range", choice.view_range)
-    if view_range not in get_args(ViewRange):
-        raise DatasetError(
-            f"{path.with_name(_MANIFEST)}: '{path.stem}' has view_range {view_range!r}; expected one of "
-            f"{', '.join(get_args(ViewRange))}"
-        )
+    view_range = view_range_of(facts, choice.view_range, path.with_name(MANIFEST), path.stem)
     keypoints = read_keypoint_set(path, view_range=view_range, group=str(facts.get("group", "other")))
     skeleton_of(keypoints)  # refused here, and not when the other files have been measured
     frames, split = chosen_frames(keypoints, choice.split, choice.most)
@@ -170,9 +167,8 @@ def _is_pairs(path: Path) -> bool:
 def _read_pairs(path: Path, most: int) -> tuple[LabelledViews, ...]:
     """Read detections in several cameras with the joints that they belong to, one entry for each camera."""
     names = ("keypoints2d", "valid2d", "joints3d", "valid3d", "K", "R", "t", "image_size", "edges", "names")
-    with np.load(path, allow_pickle=False) as file:
-        content = {name: file[name] for name in names}
-        distortion = file.get("distortion")
+    content = read_arrays(path, names, ["distortion"])
+    distortion = content.get("distortion")
     frames, cameras, joints = content["keypoints2d"].shape[:3]
     for name, shape in (
         ("keypoints2d", (frames, cameras, joints, 2)),

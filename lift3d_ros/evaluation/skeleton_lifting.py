@@ -257,6 +257,11 @@ def _notes(results: Sequence[FileResult]) -> list[str]:
     others = [result.file.file for result in results if result.file.split == "all" and result.file.group != "pairs"]
     if others:
         notes.append(f"All frames are scored of {', '.join(others)}: no frame is of the split that was asked for.")
+    flat = [
+        name for name, result in zip(names, results, strict=True) if np.isnan(result.figures[CLEAN]["ratio_to_flat"])
+    ]
+    if flat:
+        notes.append(f"No ratio of {', '.join(flat)}: the points are equal or on a line, and the flat guess is right.")
     refused = {name: result.figures[CLEAN]["not_lifted"] for name, result in zip(names, results, strict=True)}
     if refused := {name: count for name, count in refused.items() if count}:
         counts = ", ".join(f"{name} ({count})" for name, count in refused.items())

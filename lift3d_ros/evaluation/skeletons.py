@@ -18,6 +18,8 @@ from lift3d_ros.types import Float64Array
 
 # PCK counts a joint as right within this many RMS sizes of the true skeleton; 150 mm for a standing adult.
 PCK_THRESHOLD = 0.3
+# Of the size: where the flat guess is better than that, points are equal or on a line, and no ratio means anything.
+LEAST_FLAT_ERROR = 1e-5
 
 
 def centred_errors(predicted: Float64Array, true: Float64Array, is_valid: NDArray[np.bool_]) -> Float64Array:
@@ -107,6 +109,8 @@ def bone_length_errors(
 class SkeletonFigures:
     """Figures of one set of frames, in its unit; ratios divide by the same error of the flat guess.
 
+    Ratios are NaN where the flat guess is right, as for points on a line.
+
     Args:
         mpjpe: means moved together, no rotation, no scaling.
         pa_mpjpe: after the best similarity transform of determinant +1.
@@ -147,6 +151,8 @@ def skeleton_figures(
     mirrored = aligned_errors(with_mirror_image(predicted)[:, 1], true, is_valid)
     pa, best = mean_error(own), mean_error(best_of_hypotheses(both, true, is_valid))
     flat = mean_error(aligned_errors(flat_guess(true), true, is_valid))
+    sizes = rms_sizes(true, is_valid)
+    reference = flat if flat > LEAST_FLAT_ERROR * mean_error(sizes) else 0.0
     pairs = true[:, edges[:, 0]] - true[:, edges[:, 1]]
     lengths = np.where(is_valid[:, edges[:, 0]] & is_valid[:, edges[:, 1]], np.linalg.norm(pairs, axis=2), np.nan)
     bones = mean_error(bone_length_errors(predicted, true, is_valid, edges))
@@ -157,9 +163,9 @@ def skeleton_figures(
         pa_mpjpe_best=best,
         pa_mpjpe_reflected=mean_error(aligned_errors(predicted, true, is_valid, allows_reflection=True)),
         flat_guess_pa=flat,
-        ratio_to_flat=_ratio(pa, flat),
-        ratio_to_flat_best=_ratio(best, flat),
-        pck=correct_keypoints(own, PCK_THRESHOLD * rms_sizes(true, is_valid)),
+        ratio_to_flat=_ratio(pa, reference),
+        ratio_to_flat_best=_ratio(best, reference),
+        pck=correct_keypoints(own, PCK_THRESHOLD * sizes),
         bone_length_error=_ratio(bones, mean_error(lengths)),
         sign_rate=float((np.nansum(own, axis=1) <= np.nansum(mirrored, axis=1)).mean()) if len(true) else float("nan"),
     )

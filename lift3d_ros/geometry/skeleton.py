@@ -38,7 +38,7 @@ _SIDES = {"left": 1, "l": 1, "right": -1, "r": -1}
 @dataclass(frozen=True)
 class _Length:
     joints: tuple[str, str]
-    m: float = setting(0.0, "distance of the two joints", unit="m", minimum=1e-4, maximum=1e3)
+    m: float
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,9 @@ def read_skeleton(path: Path) -> SkeletonFacts:
         side = sides_from_names(content.joints)
     edges = [numbers(edge, f"edges[{number}]") for number, edge in enumerate(content.edges)]
     pairs = [numbers(length.joints, f"lengths[{number}]") for number, length in enumerate(content.lengths)]
+    for number, length in enumerate(content.lengths):
+        if problem := length_problem(*length.joints, length.m):
+            raise ConfigError(f"{where}: 'lengths[{number}]' {problem}")
     for category, size in content.sizes.items():
         if not 1e-3 <= size <= 1e3:
             raise ConfigError(f"{where}: 'sizes.{category}' is {size:g}; expected a factor from 0.001 to 1000")
@@ -153,6 +156,15 @@ def read_skeleton(path: Path) -> SkeletonFacts:
         numbers(upright.lower, "upright.lower"),
         numbers(upright.upper, "upright.upper"),
     )
+
+
+def length_problem(first: str, second: str, m: float) -> str:
+    """Return what is wrong with the distance of two joints, in metres; empty where it may be."""
+    if first == second:
+        return f"is the distance of '{first}' to itself; name two joints"
+    if not 1e-4 <= m <= 1e3:
+        return f"is {m:g} m; expected 0.0001 to 1000 m, in metres"
+    return ""
 
 
 def sides_from_names(names: Sequence[str]) -> NDArray[np.int8]:

@@ -6,6 +6,7 @@ The same code serves the node and replay. Nothing is waited for: keypoints go on
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lift3d_ros.config import setting
-from lift3d_ros.errors import CalibrationError, ConfigError, ImageError, TransformError
-from lift3d_ros.geometry.skeleton import SkeletonFacts, load_skeleton
+from lift3d_ros.errors import CalibrationError, ImageError, TransformError, nearest_name_hint
+from lift3d_ros.geometry.skeleton import SkeletonFacts, load_skeleton, skeleton_names
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.images.decode import decode_depth
 from lift3d_ros.images.preprocess import scaled_to
@@ -30,6 +31,8 @@ from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float64Array, Ke
 # Direction of gravity changes slowly: a sample this much older or newer than the keypoints will do.
 TRANSFORM_TOLERANCE_S = 0.5
 TRANSFORM_HISTORY_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,25 @@ class KeypointInputConfig:
 
     def lengths(self) -> tuple[KnownLength, ...]:
         """Return the known lengths; raises ConfigError for one that is none."""
-        return tuple(_known_length(text) for text in self.known_lengths)
+        return tuple(KnownLength.parse(text, "'input.known_lengths' holds") for text in self.known_lengths)
+
+    def doubtful_lengths(self) -> list[str]:
+        """Return a sentence for each known length whose joints no skeleton file has: is a name misspelt?"""
+        lengths = self.lengths()
+        if not lengths:
+            return []
+        files = [load_skeleton(name).skeleton.joint_names for name in (*skeleton_names(), *self.skeletons)]
+        known = {name for names in files for name in names}
+        sentences = []
+        for length in lengths:
+            pair = length.first, length.second
+            if not any(set(pair) <= set(names) for names in files):
+                hints = "".join(nearest_name_hint(name, known) for name in pair if name not in known)
+                sentences.append(
+                    f"'input.known_lengths' holds '{':'.join(pair)}', and no skeleton file has both joints{hints}; it "
+                    "counts for skeletons that messages describe, and for no other"
+                )
+        return sentences
 
 
 @dataclass(frozen=True)
@@ -184,6 +205,8 @@ class KeypointSets:
         self.gravity_note = "no keypoints yet"
         self.attached: Counter[str] = Counter()
         self._tree, self._gravity_frame, self._lengths = tree, config.gravity_frame, config.lengths()
+        for problem in config.doubtful_lengths():
+            logger.warning(problem)
 
     def add_keypoints(self, keypoints: StampedKeypoints, now_ns: int) -> list[KeypointSet]:
         """Take keypoints and return the sets that they make: one, or none where their stamp goes back."""
@@ -278,17 +301,3 @@ class KeypointSetLifter:
     def reset(self) -> None:
         """Forget all tracks."""
         self._lifter.reset()
-
-
-def _known_length(text: str) -> KnownLength:
-    joints, _, metres = text.rpartition("=")
-    first, _, second = joints.partition(":")
-    try:
-        value = float(metres)
-    except ValueError:
-        value = float("nan")
-    if not (first and second) or value != value:
-        raise ConfigError(
-            f"'input.known_lengths' holds '{text}'; expected two joints and metres, as in left_hip:left_knee=0.43"
-        )
-    return KnownLength(first.strip(), second.strip(), value)

@@ -22,6 +22,8 @@ from lift3d_ros.pipelines.skeleton_scale import KnownLength
 from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, Float64Array, Keypoints2D
 
 _JOINTS_PER_RUN = 4096
+# No picture is so large: joints farther away count as not seen, before numbers overflow.
+_FARTHEST_PX = 1e7
 _PADDED_SIZES = (8, 12, 16, 20, 26, 34, 48, 72, 104, 144)
 
 
@@ -211,7 +213,9 @@ def _prepare_batch(
 
 def _sources(frame: KeypointFrame) -> list[Float64Array]:
     """Return the points of each instance in pixels or, with a camera, at z = 1; NaN where the lens has no ray."""
-    points = [np.where(np.isfinite(instance.points), instance.points, np.nan) for instance in frame.instances]
+    points = [
+        np.where(np.abs(instance.points) <= _FARTHEST_PX, instance.points, np.nan) for instance in frame.instances
+    ]
     if frame.camera is None or not points:
         return points
     rays = unproject(frame.camera, np.concatenate(points))[:, :2]

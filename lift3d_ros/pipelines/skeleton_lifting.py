@@ -55,7 +55,9 @@ _ARBITRARY_STD = 0.5
 class SkeletonLiftingConfig:
     """Everything that decides the result of the lifter, apart from the model's own facts."""
 
-    model: str = setting("lift3d-lfm", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting(
+        "lift3d-lfm", "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file"
+    )
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)
     smoothing: SmoothingConfig = group(SmoothingConfig)

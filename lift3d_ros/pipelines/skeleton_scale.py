@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.geometry.camera import project
 from lift3d_ros.geometry.rigid import transform_points
-from lift3d_ros.geometry.skeleton import SkeletonFacts
+from lift3d_ros.geometry.skeleton import SkeletonFacts, length_problem
 from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, Float64Array, ScaleSource
 
 # Relative errors that remain whatever the readings say: joints lie inside of the body, boxes are not centred on joints.
@@ -44,10 +44,25 @@ class KnownLength:
     m: float
 
     def __post_init__(self) -> None:
-        if not 1e-4 <= self.m <= 1e3:
-            raise ConfigError(
-                f"known length {self.first} to {self.second}: {self.m:g} m; expected 0.0001 to 1000 m, in metres"
-            )
+        if problem := length_problem(self.first, self.second, self.m):
+            raise ConfigError(f"known length {self.first} to {self.second}: {problem}")
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> KnownLength:
+        """Return the length that a text as ``left_hip:left_knee=0.43`` tells.
+
+        Raises:
+            ConfigError: it tells none; the sentence begins with `source`, which names the option or parameter.
+        """
+        joints, _, metres = text.rpartition("=")
+        first, _, second = (part.strip() for part in joints.partition(":"))
+        try:
+            value = float(metres)
+        except ValueError:
+            value = float("nan")
+        if not (first and second) or value != value:
+            raise ConfigError(f"{source} '{text}'; expected two joints and metres, as in left_hip:left_knee=0.43")
+        return cls(first, second, value)
 
 
 def scale_from_depth(joints: Float64Array, readings: Float64Array) -> Scale | None:

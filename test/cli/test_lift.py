@@ -98,6 +98,8 @@ def test_the_people_of_the_reference_data_are_lifted(tmp_path: Path, shared_dir:
         (["--length", "hip=1"], "expected two joints and metres"),
         (["--length", "left_hipp:left_knee=0.4"], "did you mean 'left_hip'"),
         (["--length", "left_hip:left_knee=430000"], "in metres"),
+        (["--length", "left_hip:left_hip=0.4"], "to itself"),
+        (["--length", "left_hip:left_knee=0.43"], "--length has no effect without --camera"),
         (["--image", "missing.png"], "missing.png"),
         (["--camera", "missing.yaml"], "missing.yaml"),
         (["--pitch", "120"], "--pitch 120"),
@@ -110,3 +112,92 @@ def test_mistakes_are_explained_without_a_traceback(
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said
+
+
+def rewritten(folder: Path, **changes: Any) -> Path:
+    """Return the file with more in each of its entries, and the picture names that are given."""
+    path = keypoint_file(folder)
+    entries = json.loads(path.read_text())
+    names = changes.pop("names", [entry["file_name"] for entry in entries])
+    path.write_text(
+        json.dumps([{**entry, **changes, "file_name": name} for entry, name in zip(entries, names, strict=False)])
+    )
+    return path
+
+
+def test_without_pictures_the_camera_is_fitted_to_the_sizes_that_the_file_tells(tmp_path: Path) -> None:
+    (tmp_path / "rig.yaml").write_text(RIG)
+    _, keypoints = seen_person((1.0, 0.0, 5.0))
+    half = (keypoints.points + 0.5) / 2 - 0.5  # as a picture of half the size of the calibrated ones shows it
+    flat = np.concatenate([half, np.full((17, 1), 2.0)], axis=1)
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 640, "height": 360}],
+        "annotations": [{"image_id": 1, "keypoints": flat.ravel().tolist()}],
+    }
+    path, out = tmp_path / "half.json", tmp_path / "out"
+    path.write_text(json.dumps(document))
+    camera = ["--camera", f"{tmp_path}/rig.yaml:front", "--no-pictures"]
+    assert lift(path, *camera, "--out", out) == 0
+    joints = np.array(skeletons(out)[0]["joints"])
+    np.testing.assert_allclose(900 * joints[:, :2] / joints[:, 2:] + [640, 360], keypoints.points, atol=0.3)
+
+
+def test_pictures_of_one_name_in_two_folders_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    path = rewritten(tmp_path, names=["x_2.png", "x.png"])
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps([*entries, {**entries[0], "file_name": "b/x.png"}]))
+    assert lift(path, "--out", out) == 0
+    assert len(list((out / "pictures").iterdir())) == 3
+
+
+def test_pictures_that_are_absent_are_said_before_anything_is_lifted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keypoint_file(tmp_path)
+    (tmp_path / "1.png").unlink()
+    assert lift(path, "--image", tmp_path, "--out", tmp_path / "out") == 2
+    assert "1 of 2 pictures are not there, '1.png' first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_picture_costs_neither_its_skeletons_nor_those_of_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keypoint_file(tmp_path)
+    (tmp_path / "0.png").write_text("no picture")
+    assert lift(path, "--image", tmp_path, "--out", tmp_path / "out") == 0
+    assert len(skeletons(tmp_path / "out")) == 2
+    assert "0.png: is no picture that can be decoded" in capsys.readouterr().out
+
+
+def test_pictures_have_no_times_so_a_track_carries_nothing_from_one_to_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert lift(rewritten(tmp_path, track_id=4), "--no-pictures", "--out", out) == 0
+    assert [skeleton["track_id"] for skeleton in skeletons(out)] == [4, 4]
+    assert "track" not in [skeleton["mirror_cue"] for skeleton in skeletons(out)]
+    tracked = [skeleton["probabilities"] for skeleton in skeletons(out)]
+    assert lift(rewritten(tmp_path), "--no-pictures", "--out", out) == 0
+    assert [skeleton["probabilities"] for skeleton in skeletons(out)] == tracked
+    (tmp_path / "smooth.yaml").write_text("smoothing: {enabled: true}\n")
+    assert lift(rewritten(tmp_path), "--params", tmp_path / "smooth.yaml", "--out", out) == 2
+    assert "files of keypoints have no times" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_lifted_the_status_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = rewritten(tmp_path, keypoints=[1.0, 1.0, 0.0] * 17)
+    assert lift(path, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr()
+    assert "0 seen joints" in said.out
+    assert "none of its instances can be lifted" in said.err
+
+
+def test_keypoints_of_other_pictures_than_the_one_given_are_counted_without_empty_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keypoint_file(tmp_path)
+    cv2.imwrite(str(tmp_path / "other.png"), np.zeros((720, 1280, 3), dtype=np.uint8))
+    assert lift(path, "--image", tmp_path / "other.png", "--out", tmp_path / "out") == 2
+    assert "has keypoints of 2 pictures, and none of them has this name" in capsys.readouterr().err

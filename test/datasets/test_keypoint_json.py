@@ -121,11 +121,21 @@ def test_a_named_skeleton_wins_and_has_to_fit(tmp_path: Path) -> None:
         ("{", "is not valid JSON"),
         ({}, "no keypoints found"),
         ([{"image_id": 1, "keypoints": [1, 2]}], "expected x, y and score"),
+        (
+            [{"image_id": 1, "keypoints": [[1, 2]] * 18}],
+            "36 keypoint values, 2 for each joint; expected x, y and score",
+        ),
         ([{"image_id": 1, "keypoints": ["a", "b", "c"]}], "cannot be read"),
         ([{"image_id": 1, "keypoints": [1, 2, 3] * 19}], "name the skeleton with --skeleton"),
         ({"annotations": [{"keypoints": FLAT}]}, "'image_id' is missing"),
-        ({"annotations": 3}, "cannot be read"),
-        ({"people": [3]}, "cannot be read"),
+        ({"annotations": 3}, r"'annotations' cannot be read \(it is no list\)"),
+        ({"annotations": {"1": {"keypoints": FLAT}}}, r"'annotations' cannot be read \(it is no list\)"),
+        (
+            {"annotations": [{"image_id": 1, "keypoints": FLAT}, {"keypoints": FLAT}]},
+            r"annotations\[1\] cannot be read",
+        ),
+        ({"people": [3]}, r"people\[0\] cannot be read"),
+        ("[" * 900 + "]" * 900, "keypoints cannot be read"),
         ({"pose_landmarks": [landmarks(33)]}, "give the picture with --image"),
         ("[" * 100_000, "is not valid JSON"),
     ],
@@ -144,3 +154,36 @@ def test_results_without_detections_are_no_pictures(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"none\.json: cannot be read"):
         read_keypoint_file(tmp_path / "none.json")
+
+
+def test_two_categories_of_one_name_keep_their_own_skeletons(tmp_path: Path) -> None:
+    def category(number: int, joints: int) -> dict[str, Any]:
+        edges = [[joint, joint + 1] for joint in range(1, joints)]
+        return {"id": number, "name": "thing", "keypoints": [f"{number}_{j}" for j in range(joints)], "skeleton": edges}
+
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [
+            {"image_id": 1, "category_id": number, "keypoints": [5, 6, 2] * joints}
+            for number, joints in ((1, 5), (2, 7), (1, 5))
+        ],
+        "categories": [category(1, 5), category(2, 7)],
+    }
+    content = read_keypoint_file(written(tmp_path, document))
+    sizes = [len(content.skeletons[one.skeleton].skeleton) for one in content.pictures[0].instances]
+    assert sizes == [5, 7, 5]
+    assert len(content.skeletons) == 2
+
+
+def test_a_file_tells_the_sizes_of_its_pictures(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}, {"id": 2, "file_name": "b.jpg"}]
+    annotations = [{"image_id": number, "keypoints": FLAT} for number in (1, 2)]
+    content = read_keypoint_file(written(tmp_path, {"images": images, "annotations": annotations}))
+    assert [picture.size for picture in content.pictures] == [(640, 480), None]
+    landmarked = {"pose_landmarks": [landmarks(33)], "image_width": 320, "image_height": 200}
+    assert read_keypoint_file(written(tmp_path, landmarked)).pictures[0].size == (320, 200)
+
+
+def test_a_track_that_is_null_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path, [{"image_id": 1, "keypoints": FLAT, "track_id": track} for track in (None, 0)])
+    assert [one.track_id for one in read_keypoint_file(path).pictures[0].instances] == [-1, 0]

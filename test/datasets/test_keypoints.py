@@ -80,3 +80,31 @@ def test_the_manifest_tells_views_and_groups(tmp_path: Path) -> None:
 def test_a_folder_without_the_sets_is_refused(categories: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=message):
         read_keypoint_folder(tmp_path, categories=categories)
+
+
+def test_a_manifest_may_leave_out_what_it_does_not_know(tmp_path: Path) -> None:
+    np.savez(tmp_path / "cat.npz", **_content())
+    (tmp_path / "manifest.json").write_text(json.dumps({"categories": [{"category": "cat", "unit": "m"}]}))
+    found = read_keypoint_folder(tmp_path)[0]
+    assert (found.view_range, found.group) == ("upright", "other")
+    (tmp_path / "manifest.json").write_text(json.dumps({"categories": [{"group": "animal"}]}))
+    with pytest.raises(DatasetError, match=r"manifest\.json: cannot be read \('category' is missing\)"):
+        read_keypoint_folder(tmp_path)
+
+
+def test_a_file_whose_compressed_data_are_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cat.npz"
+    np.savez_compressed(path, **_content())
+    damaged = bytearray(path.read_bytes())
+    start = damaged.find(b"joints.npy") + 60
+    damaged[start : start + 60] = bytes(value ^ 0x5A for value in damaged[start : start + 60])
+    path.write_bytes(damaged)
+    with pytest.raises(DatasetError, match=r"cat\.npz: cannot be read as \.npz"):
+        read_keypoint_set(path)
+
+
+def test_an_array_without_names_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "cat.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DatasetError, match=r"cat\.npz: holds one array and no names"):
+        read_keypoint_set(tmp_path / "cat.npz")

@@ -118,3 +118,11 @@ def test_files_that_are_not_for_shipped_weights_stand_apart(tmp_path: Path) -> N
 def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
     write_set(tmp_path / "bird.npz")
     assert evaluate(tmp_path).to_json() == evaluate(tmp_path).to_json()
+
+
+def test_a_file_of_lines_has_no_ratio_and_the_notes_say_why(tmp_path: Path) -> None:
+    line = np.linspace(-1.0, 1.0, 20)[None, :, None] * np.ones(3)
+    write_set(tmp_path / "line.npz", joints=np.repeat(line, 40, axis=0).astype(np.float32))
+    found = evaluate(tmp_path / "line.npz")
+    assert any(note.startswith("No ratio of line.npz") for note in found.to_json()["notes"])
+    assert found.summary()["clean"] == {}

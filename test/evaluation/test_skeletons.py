@@ -111,3 +111,12 @@ def test_the_flat_guess_of_the_data_is_reproduced(category: str, shared_dir: Pat
     seen = joints @ np.swapaxes(views, 1, 2)
     found = mean_error(aligned_errors(flat_guess(seen), seen, valid))
     assert found == pytest.approx(record["flat_guess_pa"], rel=0.04)  # other random views
+
+
+def test_points_on_a_line_have_errors_and_no_ratio() -> None:
+    line = np.linspace(-1.0, 1.0, 6)[None, :, None] * np.array([0.3, 0.5, 0.7])
+    predicted = np.random.default_rng(0).standard_normal((1, 6, 3))
+    figures = skeleton_figures(predicted, line, np.ones((1, 6), dtype=bool), np.array([[0, 1]]))
+    assert figures.pa_mpjpe > 0.1
+    assert np.isnan(figures.ratio_to_flat)
+    assert np.isnan(figures.ratio_to_flat_best)

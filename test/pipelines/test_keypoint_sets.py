@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,16 @@ def test_known_lengths_reach_the_lifter() -> None:
 def test_a_known_length_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"'input.known_lengths' holds .*; expected two joints and metres, as in"):
         sets_with(known_lengths=(text,))
+
+
+def test_a_known_length_of_joints_that_no_skeleton_file_has_is_said(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    own = tmp_path / "crane.yaml"
+    own.write_text("joints: [mast, hook]\n")
+    sets_with(known_lengths=("left_hip:left_knee=0.4", "mast:hook=3"), skeletons=(str(own),))
+    assert not caplog.messages
+    sets_with(known_lengths=("left_hipp:left_knee=0.4",))
+    (said,) = caplog.messages
+    assert "'left_hipp:left_knee'" in said
+    assert "did you mean 'left_hip'" in said

@@ -251,6 +251,7 @@ def test_sides_reach_the_network_unless_they_are_switched_off() -> None:
         ("one joint", "1 seen joints"),
         ("all equal", "lie within 0.0 px"),
         ("all NaN", "0 seen joints"),
+        ("absurdly large", "0 seen joints"),
         ("wrong count", "it has 16 keypoints, the skeleton has 17 joints"),
         ("unknown skeleton", "its skeleton is not known"),
     ],
@@ -267,6 +268,8 @@ def test_an_instance_that_cannot_be_lifted_is_named_and_costs_the_others_nothing
         points[:] = 50.0
     elif case == "all NaN":
         points[:] = np.nan
+    elif case == "absurdly large":
+        points *= 1e300
     elif case == "wrong count":
         points, confidence = points[:16], confidence[:16]
     else:

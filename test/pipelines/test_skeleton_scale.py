@@ -57,7 +57,12 @@ def test_known_lengths_count_only_where_both_joints_were_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "metres", "words"), [("left_hipp", 0.4, "did you mean 'left_hip'"), ("left_hip", 430.0e3, "in metres")]
+    ("first", "metres", "words"),
+    [
+        ("left_hipp", 0.4, "did you mean 'left_hip'"),
+        ("left_hip", 430.0e3, "in metres"),
+        ("left_knee", 0.4, "to itself"),
+    ],
 )
 def test_wrong_known_lengths_are_refused(first: str, metres: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

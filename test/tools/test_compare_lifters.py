@@ -64,6 +64,15 @@ def test_scoring_needs_the_base(
     assert "no finished run of 'lfm'" in capsys.readouterr().err
 
 
+def test_runs_that_cannot_be_written_are_said_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    where = ["--data", str(write_sets(tmp_path / "data")), "--out", str(tmp_path / "file"), "--only", "lfm"]
+    assert run(monkeypatch, "compare_lifters", *where, "--set", *SMALL, "run.max_steps=1") == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_specialists_stand_beside_the_lifter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

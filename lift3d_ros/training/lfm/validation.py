@@ -10,11 +10,13 @@ from torch import Tensor
 
 from lift3d_ros.datasets.keypoint_views import random_views
 from lift3d_ros.datasets.keypoints import KeypointSet
+from lift3d_ros.errors import DatasetError
 from lift3d_ros.models.lfm.network import LfmOutput, likelier_shape
 from lift3d_ros.ops.procrustes import aligned_distances
 from lift3d_ros.training.lfm.batches import EXTRA_GROUPS, LiftingBatch
 
 _LOWEST_RATIO = 1e-3
+_LEAST_FLAT_ERROR = 1e-5  # of the size; rounding is below it
 
 
 def flat_guess_error(keypoints: KeypointSet, seed: int = 0) -> float:
@@ -31,9 +33,19 @@ class Validation:
     """Gathers errors of the sets, one batch each."""
 
     def __init__(self, sets: Sequence[KeypointSet]) -> None:
-        """Compare with the flat guess of each set."""
+        """Compare with the flat guess of each set.
+
+        Raises:
+            DatasetError: the points of a set are equal or on a line in every frame, so that the flat guess is right.
+        """
         self._sets = sets
         self._flat = [flat_guess_error(one) for one in sets]
+        for one, flat in zip(sets, self._flat, strict=True):
+            if not flat > _LEAST_FLAT_ERROR * float(np.abs(one.joints).max()):
+                raise DatasetError(
+                    f"set '{one.name}': its points are equal or on a line in every frame; expected skeletons with "
+                    "depth. Correct the file, or leave it out with --set data.leaves_out=[...]"
+                )
         self._ratios: dict[int, tuple[float, float]] = {}
 
     def add(self, output: LfmOutput, batch: LiftingBatch) -> None:

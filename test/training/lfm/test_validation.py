@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from lfm_sets import small_sets
 
 from lift3d_ros.datasets.keypoints import read_keypoint_folder
+from lift3d_ros.errors import DatasetError
 from lift3d_ros.models.lfm.network import LfmOutput
 from lift3d_ros.training.lfm.batches import validation_batch
 from lift3d_ros.training.lfm.validation import Validation, errors_of, flat_guess_error
@@ -48,3 +50,14 @@ def test_the_wrong_sign_costs_the_proper_figure_only() -> None:
     proper, best = errors_of(LfmOutput(batch.target, -torch.ones(count), torch.ones(count, number)), batch)
     assert best < 1e-5
     assert proper > 0.01
+
+
+def test_a_set_whose_points_lie_on_a_line_is_refused_before_the_training() -> None:
+    bird = small_sets()[0]
+    number = bird.num_joints
+    line = np.linspace(-1.0, 1.0, number, dtype=np.float32)[None, :, None] * np.ones(3, np.float32)
+    lines = dataclasses.replace(bird, joints=np.repeat(line, len(bird.joints), axis=0))
+    points = dataclasses.replace(bird, joints=np.zeros_like(bird.joints))
+    for one in (lines, points):
+        with pytest.raises(DatasetError, match=f"set '{bird.name}': its points are equal or on a line"):
+            Validation([one])
