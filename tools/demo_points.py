@@ -87,8 +87,9 @@ class DemoScene:
 def main() -> int:
     """Encode, draw, write the page and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scan", type=Path, help="scan of a table from above (default: reference data)")
-    parser.add_argument("--made", action="store_true", help="use objects that this package makes, not a scan")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--scan", type=Path, help="scan of a table from above (default: reference data)")
+    which.add_argument("--made", action="store_true", help="use objects that this package makes, not a scan")
     parser.add_argument("--model", default="lift3d-points-small", help="model name (default %(default)s)")
     parser.add_argument("--weights", type=Path, help="encoder.safetensors of a training, in place of --model")
     parser.add_argument(
@@ -204,7 +205,7 @@ def write(
     page = EvaluationPage(
         title="Point features demo",
         subtitle=f"{scene.name}; {model.description}",
-        headline=(("found again", found),),
+        headline=(("found again", found), ("by chance", f"{len(CUTS)} of {len(scene.objects) * len(CUTS)}")),
         tables=tables,
         banner="" if model.is_trained else f"{model.description}: the features mean nothing",
         groups=(

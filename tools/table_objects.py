@@ -32,6 +32,9 @@ def standing_objects(points: Float32Array) -> tuple[Float64Array, list[NDArray[n
     Raises:
         Lift3dError: nothing stands on a plane.
     """
+    nothing = Lift3dError("nothing stands on the largest plane of the scan; give another one with --scan")
+    if len(points) < _FEWEST_POINTS:
+        raise nothing
     T_plane_sensor = _find_plane(points)
     local = points @ T_plane_sensor[:3, :3].T + T_plane_sensor[:3, 3]
     above = np.flatnonzero((local[:, 2] > _LOWEST_M) & (local[:, 2] < _HIGHEST_M))
@@ -45,7 +48,7 @@ def standing_objects(points: Float32Array) -> tuple[Float64Array, list[NDArray[n
     found = [above[part == number] for number in largest if counts[number] >= _FEWEST_POINTS]
     objects = [indices for indices in found if np.ptp(local[indices, 2]) >= _LEAST_HEIGHT_M]
     if not objects:
-        raise Lift3dError("nothing stands on the largest plane of the scan; give another one with --scan")
+        raise nothing
     return T_plane_sensor, objects
 
 
@@ -53,7 +56,7 @@ def _find_plane(points: Float32Array) -> Float64Array:
     """Return (4, 4) to a frame in which the plane with the most points is z = 0, by RANSAC."""
     rng = np.random.default_rng(SEED)
     some = points[rng.choice(len(points), min(_PLANE_POINTS, len(points)), replace=False)].astype(np.float64)
-    best, best_count = np.zeros((0, 3)), -1
+    best, best_count = some, -1
     for _ in range(_PLANE_TRIES):
         corner, first, second = some[rng.choice(len(some), 3, replace=False)]
         normal = np.cross(first - corner, second - corner)

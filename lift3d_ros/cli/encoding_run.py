@@ -54,8 +54,6 @@ def run_encoding(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    if args.overwrite:
-        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
     config = settings_of(RunConfig, args)
     encoding = point_encoder_config(config.model, config.encoder, config.engine)
     check_point_model(encoding)
@@ -64,6 +62,8 @@ def run_encoding(args: argparse.Namespace) -> int:
         encoder = CloudSetEncoder(open_point_encoder(encoding))
         say_model(encoder.identity)
         total = expected_results(source.expected_sets, args.frames)
+        if args.overwrite:  # not before bag, settings and model are known to be usable
+            remove_files(args.out / PICTURES_FOLDER, "*.jpg")
         encoded, colors = 0, StreamColors()
         with tqdm(total=total, desc="encoding", unit="cloud", disable=None) as progress:
 

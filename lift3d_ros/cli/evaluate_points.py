@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.evaluation.metrics_file import write_metrics
 
     _check(args)
+    args.out.mkdir(parents=True, exist_ok=True)
     result = _measured_svm(args) if args.classifier is None else _measured_classifier(args)
     path = write_metrics(
         args.out,
@@ -84,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         weights_sha256=result.model.weights_sha256 or None,
     )
     _print(result)
+    if args.few_shot and not result.few_shot:
+        print("few labelled clouds: not measured; expected training clouds of 5 classes or more, 10 or more of each")
     print(f"metrics: {path}")
     return 0
 
@@ -94,8 +97,10 @@ def _measured_svm(args: argparse.Namespace) -> PointEvaluation:
     from lift3d_ros.evaluation.point_features import evaluate_points
 
     check_scikit_learn()
+    features = _features(args)
+    _check_fewer_points(args, features.num_points)
     return evaluate_points(
-        _features(args),
+        features,
         read_clouds([path for place in args.train for path in find_cloud_files(place, "train")]),
         _test_clouds(args),
         _conditions(args),
@@ -110,6 +115,7 @@ def _measured_classifier(args: argparse.Namespace) -> PointEvaluation:
     from lift3d_ros.evaluation.point_classes import evaluate_classifier, trained_classifier
 
     classifier = trained_classifier(args.classifier, device=args.device)
+    _check_fewer_points(args, classifier.num_points)
     return evaluate_classifier(
         classifier, _test_clouds(args), _conditions(args), normalises=not args.as_stored, seed=args.seed
     )
@@ -117,8 +123,23 @@ def _measured_classifier(args: argparse.Namespace) -> PointEvaluation:
 
 def _test_clouds(args: argparse.Namespace) -> CloudSet:
     from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
+    from lift3d_ros.errors import DatasetError
 
-    return read_clouds([path for place in args.test for path in find_cloud_files(place, "held_out")])
+    found = {place: find_cloud_files(place, "held_out") for place in args.test}
+    for place, files in found.items():
+        if not files:
+            raise DatasetError(f"--test {place}: no file of clouds with 'val' or 'test' in its name; name the file")
+    return read_clouds([path for files in found.values() for path in files])
+
+
+def _check_fewer_points(args: argparse.Namespace, known: int) -> None:
+    """Refuse a condition that changes nothing: the first points are all that is taken of a clean cloud, too."""
+    from lift3d_ros.errors import ConfigError
+
+    if args.points is not None and args.points >= known:
+        raise ConfigError(
+            f"--points {args.points}: {known} of each clean cloud are used; expected fewer, for a harder condition"
+        )
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -148,12 +169,16 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--backend has no effect with --descriptors and --classifier; leave one of them out")
     for name, value, lowest, highest in (
         ("cost", args.cost, 1e-9, 1e9),
-        ("seed", args.seed, 0, 2**32),
+        ("seed", args.seed, 0, 2**32 - 1),
         ("points", args.points, 1, 1_000_000),
         ("noise", args.noise, 1e-9, 10.0),
     ):
         if value is not None and not lowest <= value <= highest:
-            raise ConfigError(f"--{name} {value:g}: expected {lowest:g} to {highest:g}")
+            raise ConfigError(f"--{name} {_plain(value)}: expected {_plain(lowest)} to {_plain(highest)}")
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:

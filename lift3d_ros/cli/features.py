@@ -70,14 +70,19 @@ def open_encoder(args: argparse.Namespace) -> PointEncoder:
         ConfigError, WeightsError, EngineError: it cannot be opened.
     """
     from lift3d_ros.config import from_mapping
-    from lift3d_ros.pipelines.point_encoder import PointEncoderConfig, open_point_encoder
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.pipelines.point_encoder import MOST_THREADS, PointEncoderConfig, open_point_encoder
+    from lift3d_ros.pipelines.point_settings import check_point_model
 
+    if args.num_threads is not None and not 0 <= args.num_threads <= MOST_THREADS:
+        raise ConfigError(f"--threads {args.num_threads}: expected 0 to {MOST_THREADS}")
     names = ("model", "backend", "device", "num_threads", "classifier")
     given = {name: getattr(args, name, None) for name in names}
     values = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     config = from_mapping(
         PointEncoderConfig, {name: value for name, value in values.items() if value is not None}, "options"
     )
+    check_point_model(config)  # opening may begin with an export, which takes minutes
     return open_point_encoder(config)
 
 
@@ -91,8 +96,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and not args.out.is_dir():
         raise ConfigError(f"--out {args.out}: is a file; give a folder")
     boxes, ids = (None, None) if args.boxes is None else read_crop_boxes(args.boxes)
+    if boxes is not None and not len(boxes):
+        raise ConfigError(f"--boxes {args.boxes}: holds no box; give at least one, or leave --boxes out")
     clouds = [cloud for path in args.clouds for cloud in read_cloud_file(path)]
     encoder = open_encoder(args)
+    args.out.mkdir(parents=True, exist_ok=True)
     results = []
     for number, cloud in enumerate(clouds):
         result = encoder.infer(encoder.prepare(PointCloudFrame(cloud.points, stamp_ns=number, boxes=boxes, ids=ids)))
@@ -129,7 +137,6 @@ def _write(folder: Path, clouds: Sequence[NamedCloud], results: Sequence[PointFe
 
     from lift3d_ros.replay.point_results import features_to_json, write_feature_arrays
 
-    folder.mkdir(parents=True, exist_ok=True)
     everything = dataclasses.replace(results[0], features=tuple(item for result in results for item in result.features))
     write_feature_arrays(everything, folder / ARRAYS_FILE)
     entries, first = [], 0
@@ -156,9 +163,9 @@ def _print_similarities(clouds: Sequence[NamedCloud], results: Sequence[PointFea
     for is_centred in (False, True) if len(named) > 2 else (False,):
         similarity = cosine_similarity([features for _, features in named], is_centred=is_centred)
         print(f"cosine similarity of the descriptors{', their mean taken away' if is_centred else ''}:")
-        print(" " * (width + 5) + " ".join(f"{number:>6}" for number in range(len(named))))
+        print(" " * (width + 5) + "".join(f"{number:>7}" for number in range(len(named))))
         for number, (name, _) in enumerate(named):
-            print(f"{number:>3}  {name:<{width}}" + " ".join(f"{value:6.3f}" for value in similarity[number]))
+            print(f"{number:>3}  {name:<{width}}" + "".join(f"{value:7.3f}" for value in similarity[number]))
 
 
 def _draw(folder: Path, clouds: Sequence[NamedCloud], results: Sequence[PointFeatureSet]) -> None:

@@ -43,17 +43,21 @@ def run(args: argparse.Namespace) -> int:
 
     from lift3d_ros.datasets.point_clouds import find_cloud_files, read_clouds
     from lift3d_ros.errors import ConfigError
-    from lift3d_ros.evaluation.classifier_fit import describe_set, fit_classifier
+    from lift3d_ros.evaluation.classifier_fit import check_classes, describe_set, fit_classifier
     from lift3d_ros.evaluation.linear_probe import check_scikit_learn
     from lift3d_ros.pipelines.point_classifier import save_classifier
 
     if args.out.suffix != ".safetensors":
         raise ConfigError(f"--out '{args.out}': expected a file name that ends in .safetensors")
+    if args.out.is_dir():
+        raise ConfigError(f"--out {args.out}: is a folder; give a file name")
     if not 0 <= args.seed < 2**32:
         raise ConfigError(f"--seed {args.seed}: expected 0 to {2**32 - 1}")
     check_scikit_learn()
     clouds = read_clouds([path for place in args.train for path in find_cloud_files(place, "train")])
+    check_classes(clouds)
     encoder = open_encoder(args)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(clouds), desc="encoding", unit="cloud", disable=None) as progress:
         descriptors = describe_set(encoder, clouds, progress.update)
     fitted = fit_classifier(descriptors, clouds, encoder.identity.weights_sha256, seed=args.seed)

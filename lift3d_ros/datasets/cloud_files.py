@@ -6,7 +6,6 @@ Only coordinates are read. Letters: N points.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.datasets.array_files import read_archive, read_array
 from lift3d_ros.datasets.lzf import decompress_lzf
 from lift3d_ros.datasets.points import read_points
 from lift3d_ros.errors import CloudError
@@ -47,12 +47,12 @@ def read_cloud_file(path: Path) -> list[NamedCloud]:
     if reader is None:
         raise CloudError(f"{path}: the ending '{path.suffix}' is not known; expected one of {', '.join(_READERS)}")
     try:
-        points = reader(path)
+        clouds = reader(path)
     except OSError as error:
         raise CloudError(f"{path}: cannot be read ({error.strerror or error}); give an existing cloud") from None
-    if points.ndim == 3 and path.suffix.lower() == ".npz" and _has_labels(path):
-        return [NamedCloud(f"{path.stem}_{number}", _floats(cloud)) for number, cloud in enumerate(points)]
-    return [NamedCloud(path.stem, _floats(points.reshape(-1, points.shape[-1])[:, :3]))]
+    if isinstance(clouds, list):
+        return [NamedCloud(f"{path.stem}_{number}", _floats(points)) for number, points in enumerate(clouds)]
+    return [NamedCloud(path.stem, _floats(clouds.reshape(-1, clouds.shape[-1])[:, :3]))]
 
 
 def _floats(points: NDArray[Any]) -> Float32Array:
@@ -60,28 +60,24 @@ def _floats(points: NDArray[Any]) -> Float32Array:
         return np.ascontiguousarray(points, dtype=np.float32)
 
 
-def _read_npz(path: Path) -> NDArray[Any]:
+def _read_npz(path: Path) -> NDArray[Any] | list[NDArray[Any]]:
+    """Return one cloud, or many where labels say that they are many."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            name = "points" if "points" in file else "xyz"
-            if name not in file:
-                raise CloudError(f"{path}: has no array 'points' but {', '.join(file) or 'none'}; expected it")
-            points = file[name]
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise CloudError(f"{path}: cannot be read as .npz ({_line(error)})") from None
-    return _checked(path, points)
-
-
-def _has_labels(path: Path) -> bool:
-    with np.load(path, allow_pickle=False) as file:
-        return "labels" in file
+        arrays, names = read_archive(path, "points", "xyz")
+    except ValueError as error:
+        raise CloudError(f"{path}: cannot be read as .npz ({error})") from None
+    if not arrays:
+        raise CloudError(f"{path}: has no array 'points' but {', '.join(names) or 'none'}; expected it")
+    points = _checked(path, arrays["points"] if "points" in arrays else arrays["xyz"])
+    return list(points[..., :3]) if points.ndim == 3 and "labels" in names else points
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        return _checked(path, np.load(path, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise CloudError(f"{path}: cannot be read as .npy ({_line(error)})") from None
+        points = read_array(path)
+    except ValueError as error:
+        raise CloudError(f"{path}: cannot be read as .npy ({error})") from None
+    return _checked(path, points)
 
 
 def _checked(path: Path, points: NDArray[Any]) -> NDArray[Any]:
@@ -211,6 +207,8 @@ def _ply_layout(path: Path, data: bytes) -> _Layout:
             match words:
                 case ["format", name, *_]:
                     form = name
+                    if form not in _PLY_FORMATS:
+                        raise ValueError(f"its format is '{form}'")
                 case ["element", name, number]:
                     if not element and name != "vertex":
                         raise ValueError(f"its first element is '{name}'")
@@ -219,9 +217,13 @@ def _ply_layout(path: Path, data: bytes) -> _Layout:
                 case ["property", "list", *_] if element == "vertex":
                     raise ValueError("its vertices have lists")
                 case ["property", kind, name] if element == "vertex":
+                    if not form:
+                        raise ValueError("it names no format")
+                    if kind not in _PLY_TYPES:
+                        raise ValueError(f"'{name}' is of the unknown type '{kind}'")
                     properties.append((name, _PLY_FORMATS[form] + _PLY_TYPES[kind]))
         layout = _Layout(count, np.dtype(properties), data[end + 1 :], form)
-    except (KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise CloudError(
             f"{path}: the PLY header cannot be read ({_line(error)}); expected vertices with plain properties first"
         ) from None
@@ -271,7 +273,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-_READERS: Mapping[str, Callable[[Path], NDArray[Any]]] = {
+_READERS: Mapping[str, Callable[[Path], NDArray[Any] | list[NDArray[Any]]]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
     ".pcd": _read_pcd,

@@ -59,7 +59,8 @@ def _row(entry: Any, number: int) -> tuple[list[float], int]:
     row = [*center, *size, float(entry.get("yaw", 0.0)), float(entry.get("score", 1.0))]
     if len(row) != 8 or len(center) != 3 or not np.isfinite(row).all() or min(size) <= 0:
         raise ValueError(f"center {center}, size {size}")
-    box_id = int(entry.get("id", number))
-    if box_id < 0:
-        raise ValueError(f"id {box_id}")
-    return row, box_id
+    box_id = entry.get("id", number)
+    # Some tools write all numbers with a point. The upper end is that of the messages.
+    if not isinstance(box_id, int | float) or box_id != box_id // 1 or not 0 <= box_id < 2**31:
+        raise ValueError(f"id {box_id!r}, expected a whole number of 0 and above")
+    return row, int(box_id)

@@ -63,10 +63,12 @@ def read_hdf5(path: Path) -> RawClouds:
                 )
             points = np.asarray(file["data"][:, :_MOST_POINTS])
             labels = np.asarray(file["label"][()])
-    except (OSError, ValueError) as error:
+    except DatasetError:
+        raise
+    except Exception as error:  # damage shows itself in many ways
         raise DatasetError(f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())[:200]})") from None
     names = _SCANOBJECT_CLASSES if "objectdataset" in path.name else _listed_names(path)
-    return RawClouds(points, labels.reshape(len(labels), -1)[:, 0], names, _Y_UP)
+    return RawClouds(points, labels[:, 0] if labels.ndim == 2 and labels.size else labels, names, _Y_UP)
 
 
 def read_text_split(path: Path) -> RawClouds:
@@ -131,7 +133,8 @@ def _stacked(path: Path, clouds: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 def _listed_names(path: Path) -> tuple[str, ...]:
     """Return the class names that stand beside a file of ModelNet40."""
-    for name in ("shape_names.txt", "modelnet40_shape_names.txt", "modelnet10_shape_names.txt"):
+    own = f"{path.name.partition('_')[0]}_shape_names.txt"  # ModelNet10 lies beside ModelNet40
+    for name in (own, "shape_names.txt", "modelnet40_shape_names.txt", "modelnet10_shape_names.txt"):
         if path.with_name(name).is_file():
             return tuple(_lines(path.with_name(name)))
     return ()

@@ -7,15 +7,15 @@ beside it; the layouts of :mod:`lift3d_ros.datasets.point_cloud_layouts`. Letter
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.datasets.array_files import read_archive
 from lift3d_ros.datasets.point_cloud_layouts import RawClouds, read_hdf5, read_pickled, read_text_split
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.types import Float32Array
@@ -25,6 +25,7 @@ UNKNOWN = -1
 
 Split = Literal["train", "held_out"]
 _Z_UP = 2
+_MOST_CLASSES = 10_000
 _SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "held_out": ("val", "test")}
 
 
@@ -99,25 +100,33 @@ def find_cloud_files(place: Path, split: Split) -> list[Path]:
     ``train`` are those with "train" in their name, ``held_out`` those with "val"; where there is none, with "test".
 
     Raises:
-        DatasetError: the place is missing, or the training files of a folder are of several formats.
+        DatasetError: the place is missing, has no training file, or has several whose clouds are in part the same.
     """
     if place.is_file():
         return [place]
     if not place.is_dir():
         raise DatasetError(f"{place}: not found; give a file of clouds, or a folder of them")
-    files = sorted(path for path in place.iterdir() if path.suffix in _READERS and path.stem != "shape_names")
+    # Beside the HDF5 files of ModelNet40 lie lists of their names.
+    no_clouds = ("shape_names.txt", "_files.txt")
+    files = sorted(p for p in place.iterdir() if p.suffix in _READERS and not p.name.endswith(no_clouds))
     for word in _SPLIT_WORDS[split]:
         found = [path for path in files if word in path.name]
         if found:
             break
     else:
         found = []
-    if len({path.suffix for path in found}) > 1:
+    if _are_likely_the_same(found):
         names = ", ".join(path.name for path in found)
-        raise DatasetError(f"{place}: {names} are of several formats, most likely of the same clouds; name the files")
+        raise DatasetError(f"{place}: {names} hold most likely the same clouds in several forms; name the file to read")
     if not found and split == "train":
         raise DatasetError(f"{place}: no file with 'train' in its name and one of the endings {', '.join(_READERS)}")
     return found
+
+
+def _are_likely_the_same(files: Sequence[Path]) -> bool:
+    """Return whether files are forms of each other, not parts: formats, ModelNet10 and 40, variants of ScanObjectNN."""
+    are_variants = all("objectdataset" in path.name or path.suffix in (".txt", ".dat") for path in files)
+    return len({path.suffix for path in files}) > 1 or (len(files) > 1 and are_variants)
 
 
 def _read(path: Path) -> RawClouds:
@@ -144,11 +153,13 @@ def _checked(path: Path, raw: RawClouds) -> CloudSet:
             f"{path}: 'labels' are {labels.dtype} of shape {labels.shape}; expected whole numbers, {len(points)} of "
             "them, one for each cloud"
         )
-    labels = labels.astype(np.int64)
-    if labels.min() < UNKNOWN:
+    if labels.min() < UNKNOWN or labels.max() >= _MOST_CLASSES:
+        wrong = labels.min() if labels.min() < UNKNOWN else labels.max()
         raise DatasetError(
-            f"{path}: a label is {labels.min()}; expected 0 and above, or {UNKNOWN} for an unknown class"
+            f"{path}: a label is {wrong}; expected classes counted from 0, fewer than {_MOST_CLASSES}, or {UNKNOWN} "
+            "for an unknown class"
         )
+    labels = labels.astype(np.int64)
     return CloudSet(_finite(path, points.astype(np.float32)), labels, raw.class_names, raw.up_axis)
 
 
@@ -165,13 +176,13 @@ def _finite(path: Path, points: Float32Array) -> Float32Array:
 
 def _read_npz(path: Path) -> RawClouds:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "points" not in file:
-                raise DatasetError(f"{path}: has no array 'points' but {', '.join(file) or 'none'}; expected it")
-            points: NDArray[Any] = file["points"]
-            labels = file["labels"] if "labels" in file else np.full(len(points), UNKNOWN)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise DatasetError(f"{path}: cannot be read as .npz ({' '.join(str(error).split())[:200]})") from None
+        arrays, names = read_archive(path, "points", "labels")
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as .npz ({error})") from None
+    if "points" not in arrays:
+        raise DatasetError(f"{path}: has no array 'points' but {', '.join(names) or 'none'}; expected it")
+    points = arrays["points"]
+    labels = arrays.get("labels", np.full(len(points) if points.ndim else 0, UNKNOWN))
     return RawClouds(points, labels, _class_names(path.with_name("classes.json")), _Z_UP)
 
 

@@ -64,6 +64,19 @@ def describe_set(
     return np.stack(rows)
 
 
+def check_classes(clouds: CloudSet) -> None:
+    """Refuse clouds that no classifier can be fitted to.
+
+    Raises:
+        DatasetError: a cloud has no label, or there are fewer than two classes.
+    """
+    if not clouds.has_labels:
+        raise DatasetError("a cloud of the training files has no label; expected 'labels' from 0 in every file")
+    count = len(np.unique(clouds.labels))
+    if count < 2:
+        raise DatasetError(f"the training files have {count} class; expected clouds of at least two")
+
+
 def fit_classifier(
     descriptors: Float32Array, clouds: CloudSet, encoder_sha256: str, *, seed: int = 0
 ) -> FittedClassifier:
@@ -77,15 +90,12 @@ def fit_classifier(
         seed: of the folds.
 
     Raises:
-        DatasetError: a cloud has no label, or there are fewer than two classes.
+        DatasetError: as :func:`check_classes`.
         Lift3dError: scikit-learn is not installed.
     """
     check_scikit_learn()
-    if not clouds.has_labels:
-        raise DatasetError("a cloud of the training files has no label; expected 'labels' from 0 in every file")
+    check_classes(clouds)
     present, labels = np.unique(clouds.labels, return_inverse=True)
-    if len(present) < 2:
-        raise DatasetError(f"the training files have {len(present)} class; expected clouds of at least two")
     values = descriptors.astype(np.float64)
     mean = values.mean(axis=0)
     scale = max(float(np.sqrt(values.var(axis=0).mean())), 1e-12)

@@ -264,7 +264,7 @@ def changed_clouds(
     if condition.hidden:
         points = occluded(rng, points, clouds.up_axis, condition.hidden)
     if condition.points:
-        points = first_points(points, min(condition.points, num_points))
+        points = points[:, : condition.points]
     if condition.noise:
         points = noisy(rng, points, condition.noise)
     points = brought_to(points, num_points, fills_gaps=fills_gaps)

@@ -105,6 +105,8 @@ def load_classifier(path: Path, encoder: ModelIdentity, descriptor_dims: int) ->
             f"{path}: weight {weight.shape} and bias {bias.shape} for {len(names)} classes do not fit together; fit "
             "the classifier again"
         )
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise WeightsError(f"{path}: holds values that are not finite; fit the classifier again")
     classifier = PointFeatureClassifier(
         weight.astype(np.float32), bias.astype(np.float32), names, header.get("encoder_sha256", "")
     )
@@ -112,13 +114,14 @@ def load_classifier(path: Path, encoder: ModelIdentity, descriptor_dims: int) ->
         fitted_to = classifier.encoder_sha256[:12] or "that it does not name"
         raise WeightsError(
             f"{path}: was fitted to the features of weights {fitted_to}; model '{encoder.name}' has "
-            f"{encoder.weights_sha256[:12]}. Fit it again with 'lift3d fit-classifier --model {encoder.name}'"
+            f"{encoder.weights_sha256[:12]}. Fit it again with 'lift3d fit-classifier' and the --model "
+            "that you use here"
         )
     if weight.shape[1] != descriptor_dims:
         raise WeightsError(
             f"{path}: was fitted to descriptors of {weight.shape[1]} numbers; model '{encoder.name}' gives "
-            f"{descriptor_dims}, as it pools its tokens in another way. Fit it again with 'lift3d fit-classifier "
-            f"--model {encoder.name}'"
+            f"{descriptor_dims}, as it pools its tokens in another way. Fit it again with 'lift3d fit-classifier' and "
+            "the --model that you use here"
         )
     return classifier
 

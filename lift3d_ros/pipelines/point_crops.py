@@ -17,6 +17,8 @@ from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, PointCrop
 LARGEST_CROP = 32_768
 """Of a crop with more points so many are drawn before farthest points are looked for, which bounds the time."""
 
+_LARGEST_EXPONENT = 40
+
 
 class UnitCloud(NamedTuple):
     """A crop as an encoder takes it.
@@ -46,7 +48,8 @@ def cut_crops(points: Float32Array, boxes: Boxes3D, ids: NDArray[np.int64]) -> l
         ids: (M,) numbers of the crops.
     """
     # Comparing all points with all boxes exactly takes seconds for large clouds; few points are near any box.
-    reach = 1.001 * np.linalg.norm(boxes.sizes, axis=1) / 2
+    with np.errstate(over="ignore"):  # of a box that is larger than any number everything is near
+        reach = 1.001 * np.linalg.norm(boxes.sizes, axis=1) / 2
     crops = []
     for number, instance_id in enumerate(ids):
         near = points
@@ -77,7 +80,11 @@ def unit_cloud(points: Float32Array, count: int, *, fills_gaps: bool = False) ->
         points = points[np.sort(drawn)]
     # Near 0 float32 tells points apart that far away it does not.
     middle = points.mean(axis=0, dtype=np.float64)
-    local = (points - middle).astype(np.float32)
+    exact = points - middle
+    # Squares of what some drivers write where nothing was measured, 1e30 or more, are beyond float32. A power of two
+    # changes no digit.
+    exponent = max(0, int(np.frexp(np.abs(exact).max())[1]) - _LARGEST_EXPONENT)
+    local = np.ldexp(exact, -exponent).astype(np.float32)
     first = int(np.einsum("nc,nc->n", local, local).argmax())
     local[[0, first]] = local[[first, 0]]
     chosen = farthest_points(local, min(count, len(local)))
@@ -92,4 +99,5 @@ def unit_cloud(points: Float32Array, count: int, *, fills_gaps: bool = False) ->
     reduced -= mean
     radius = float(np.sqrt((reduced**2).sum(axis=1).max()))
     scale = radius if radius > 1e-9 else 1.0
-    return UnitCloud((reduced / scale).astype(np.float32), middle + mean, scale)
+    whole = 2.0**exponent
+    return UnitCloud((reduced / scale).astype(np.float32), middle + mean * whole, scale * whole)

@@ -26,6 +26,7 @@ from lift3d_ros.pipelines.point_engine import PointEngine, open_point_engine
 from lift3d_ros.types import Boxes3D, Float32Array, ModelIdentity, PointCrop, PointFeatures, PointFeatureSet
 
 WHOLE_CLOUD = -1
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PointEncoderConfig:
         "lift3d-points-small", "model name of models/manifest.yaml, a weights.safetensors file, or an exported .onnx"
     )
     device: str = setting("cpu", "device of the torch backend, for example cpu or cuda:0")
-    num_threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256)
+    num_threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=MOST_THREADS)
     backend: Backend = setting(
         "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
     )
@@ -81,6 +82,11 @@ class PointCloudFrame:
         if ids.shape != (len(self.boxes),):
             raise Lift3dError(f"cloud: {ids.size} ids for {len(self.boxes)} boxes; give one for each box")
         object.__setattr__(self, "ids", ids.astype(np.int64))
+
+    @property
+    def label(self) -> str:
+        """Name of the cloud in messages."""
+        return f"cloud in '{self.frame_id}'" if self.frame_id else "cloud"
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +156,7 @@ class PointEncoder:
         crops: list[PointCrop] = []
         if not len(points):
             found = f"none of its {len(clouds.points)} points is finite" if len(clouds.points) else "it has no points"
-            problems.append(f"cloud in '{clouds.frame_id}': {found}; there are no features")
+            problems.append(f"{clouds.label}: {found}; there are no features")
         elif clouds.boxes is None:
             crops = [PointCrop(points, WHOLE_CLOUD)]
         else:
@@ -185,7 +191,7 @@ class PointEncoder:
         if len(boxes) > self.config.max_crops:
             best = np.sort(np.argsort(-boxes.scores, kind="stable")[: self.config.max_crops])
             problems.append(
-                f"cloud in '{frame.frame_id}': {len(boxes)} boxes, and max_crops is {self.config.max_crops}; those "
+                f"{frame.label}: {len(boxes)} boxes, and max_crops is {self.config.max_crops}; those "
                 "with the lowest scores are left out"
             )
             boxes, ids = boxes.select(best), ids[best]

@@ -10,7 +10,7 @@ from lift3d_ros.errors import WeightsError
 from lift3d_ros.pipelines.backends import Backend
 from lift3d_ros.pipelines.network_graph import check_graph_file
 from lift3d_ros.pipelines.point_classifier import load_classifier
-from lift3d_ros.pipelines.point_encoder import PointEncoderConfig
+from lift3d_ros.pipelines.point_encoder import MOST_THREADS, PointEncoderConfig
 from lift3d_ros.pipelines.point_network import find_points
 from lift3d_ros.types import ModelIdentity
 
@@ -38,7 +38,10 @@ class RuntimeConfig:
     )
     device: str = setting(PointEncoderConfig.device, "device of the torch backend, for example cpu or cuda:0")
     threads: int = setting(
-        PointEncoderConfig.num_threads, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=256
+        PointEncoderConfig.num_threads,
+        "CPU threads of the runtime; 0 lets it choose",
+        minimum=0,
+        maximum=MOST_THREADS,
     )
 
 

@@ -40,6 +40,9 @@ def test_clouds_are_described_compared_and_drawn(
     row = next(line for line in said.splitlines() if line.startswith("  0  slab")).split()
     assert float(row[2]) == 1.0
     assert float(row[3]) > float(row[4])  # the same shape is more alike than another one
+    centred = said.split("their mean taken away:")[1].splitlines()[2:5]
+    assert [len(line.split()) for line in centred] == [5, 5, 5]  # also where a value is negative
+    assert any("-" in line for line in centred)
     with np.load(tmp_path / "out" / "features.npz") as arrays:
         assert arrays["descriptors"].shape == (3, 108)
         assert arrays["tokens"].shape == (3, 10, 24)
@@ -84,27 +87,40 @@ def test_objects_in_boxes_are_described_and_named(
         assert arrays["instance_ids"].tolist() == [10, 11]
 
 
-def test_a_classifier_of_other_weights_is_refused(
-    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+def test_a_classifier_of_other_weights_is_refused_before_the_encoder_is_opened(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lift3d_ros.pipelines.point_classifier import PointFeatureClassifier, save_classifier
 
     other = PointFeatureClassifier(np.zeros((2, 108), np.float32), np.zeros(2, np.float32), ("a", "b"), "cd" * 32)
     save_classifier(tmp_path / "other.safetensors", other)
     np.save(tmp_path / "a.npy", ellipsoid(100))
+    monkeypatch.setattr("lift3d_ros.pipelines.point_encoder.open_point_encoder", lambda _: pytest.fail("opened"))
     assert features(model, tmp_path / "out", tmp_path / "a.npy", "--classifier", tmp_path / "other.safetensors") == 2
     assert "was fitted to the features of weights cdcdcdcdcdcd" in capsys.readouterr().err
 
 
 def test_wrong_use_is_named(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "empty.npy", np.zeros((0, 3), np.float32))
+    np.save(tmp_path / "one.npy", np.zeros((1, 3), np.float32))
     (tmp_path / "file").write_text("")
     for out, cloud, words in (
         ("out", "none.pcd", "none.pcd: cannot be read"),
         ("out", "empty.npy", "no cloud has an object with points"),
         ("file", "empty.npy", "is a file; give a folder"),
+        ("file/sub", "one.npy", "sub: Not a directory; check that"),
     ):
         assert features(model, tmp_path / out, tmp_path / cloud) == 2
+        said = capsys.readouterr()
+        assert words in said.err
+        assert "one: 1 points" not in said.out  # nothing is encoded for a folder that cannot be made
+    (tmp_path / "boxes.json").write_text("[]")
+    for options, words in (
+        (["--boxes", str(tmp_path / "boxes.json")], "boxes.json: holds no box; give at least one"),
+        (["--threads", "-1"], "--threads -1: expected 0 to 256"),
+    ):
+        command = ["features", str(tmp_path / "one.npy"), "--model", model, "--out", str(tmp_path / "out")]
+        assert lift3d([*command, *options]) == 2
         assert words in capsys.readouterr().err
     for arguments, words in (
         (["--out", "x.npz"], "expected a file name that ends in .safetensors"),
@@ -112,4 +128,26 @@ def test_wrong_use_is_named(tmp_path: Path, model: str, capsys: pytest.CaptureFi
         (["--out", "x.safetensors"], "not found; give a file of clouds"),
     ):
         assert lift3d(["fit-classifier", "--train", str(tmp_path / "none"), "--model", model, *arguments]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_classifier_that_cannot_be_fitted_or_written_is_refused_before_anything_is_encoded(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    monkeypatch.setattr("lift3d_ros.evaluation.classifier_fit.describe_set", lambda *_: pytest.fail("encoded"))
+    points = np.stack([ellipsoid(100)] * 4)
+    np.savez(tmp_path / "unlabelled.npz", points=points)
+    np.savez(tmp_path / "single.npz", points=points, labels=np.zeros(4, int))
+    np.savez(tmp_path / "two.npz", points=points, labels=np.arange(4) % 2)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.safetensors").mkdir()
+    for name, out, words in (
+        ("unlabelled.npz", "x.safetensors", "has no label"),
+        ("single.npz", "x.safetensors", "have 1 class; expected"),
+        ("two.npz", "file/x.safetensors", "file: "),
+        ("two.npz", "folder.safetensors", "is a folder; give a file name"),
+    ):
+        command = ["fit-classifier", "--train", str(tmp_path / name), "--model", model, "--out", str(tmp_path / out)]
+        assert lift3d(command) == 2
         assert words in capsys.readouterr().err

@@ -92,5 +92,7 @@ def test_results_are_kept_unless_they_shall_be_replaced(
     assert replay(bag, out) == 0
     assert replay(bag, out) == 2
     assert "already holds results" in capsys.readouterr().err
+    assert replay(bag, out, "--overwrite", "--model", "lift3d-point-small") == 2
+    assert len(lines(out)) == len(list((out / "pictures").iterdir())) == 3  # a mistake costs nothing
     assert replay(bag, out, "--overwrite", "--frames", "0:1") == 0
     assert len(lines(out)) == len(list((out / "features").iterdir())) == len(list((out / "pictures").iterdir())) == 1

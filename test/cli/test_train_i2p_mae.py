@@ -66,7 +66,9 @@ def test_teacher_encoder_classifier_and_figures_follow_from_each_other(
     assert set(figures["conditions"]) == {"clean", "rotated", "points_64", "noise", "occluded"}
     assert sum(map(sum, figures["confusion"])) == figures["num_test_clouds"] == 9
     assert (figures["num_training_clouds"], document["model"]) == (18, "encoder")
-    assert f"{figures['accuracy']:.1%}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{figures['accuracy']:.1%}" in said
+    assert "few labelled clouds: not measured; expected training clouds of 5 classes or more" in said
 
     assert main([*evaluate, "--descriptors"]) == 2
     assert "--overwrite" in capsys.readouterr().err
@@ -103,24 +105,8 @@ def test_an_encoder_is_measured_on_the_backend_that_will_run_it(
     for arguments in (("--model", "lift3d-points-small", "--backend", "torch"), ("--model", str(graph))):
         found = measured(*arguments)
         assert (found["accuracy"], found["feature_dims"]) == (expected["accuracy"], expected["feature_dims"])
-    assert (
-        main(
-            [
-                "evaluate",
-                "point_features",
-                "--train",
-                data,
-                "--test",
-                data,
-                "--out",
-                str(tmp_path / "x"),
-                "--descriptors",
-                "--backend",
-                "torch",
-            ]
-        )
-        == 2
-    )
+    command = ["evaluate", "point_features", "--train", data, "--test", data, "--out", str(tmp_path / "x")]
+    assert main([*command, "--descriptors", "--backend", "torch"]) == 2
     assert "--backend has no effect with --descriptors" in capsys.readouterr().err
 
 
@@ -159,7 +145,10 @@ def test_options_of_the_point_encoder_are_refused_for_other_methods(
         (["--untrained", "huge"], "configuration 'huge' is not known"),
         (["--descriptors", "--pooling", "max"], "--pooling has no effect with --descriptors"),
         (["--classifier", "{data}/none.safetensors"], "--train has no effect with --classifier"),
-        (["--descriptors", "--points", "0"], "--points 0: expected 1 to 1e+06"),
+        (["--descriptors", "--points", "0"], "--points 0: expected 1 to 1000000"),
+        (["--descriptors", "--points", "1024"], "--points 1024: 1024 of each clean cloud are used; expected fewer"),
+        (["--descriptors", "--seed", "4294967296"], "--seed 4294967296: expected 0 to 4294967295"),
+        (["--descriptors", "--test", "{data}/.."], "no file of clouds with 'val' or 'test' in its name"),
         (["--descriptors", "--noise", "-1"], "--noise -1: expected"),
         (["--descriptors", "--test", "{data}/other.npz"], "other.npz: not found"),
     ],

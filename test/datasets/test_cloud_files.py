@@ -130,6 +130,9 @@ BAD = {
     "odd.bin": (bytes(20), "5 float32 values; expected four for each point"),
     "text.npz": (b"nothing", "cannot be read as .npz"),
     "text.npy": (b"nothing", "cannot be read as .npy"),
+    "form.ply": (PLY.replace(b"binary_little_endian", b"zip") + b"end_header\n", "its format is 'zip')"),
+    "none.ply": (PLY.replace(b"format binary_little_endian 1.0\n", b"") + b"end_header\n", "it names no format"),
+    "kind.ply": (PLY + b"property half z\nend_header\n", "'z' is of the unknown type 'half'"),
 }
 
 
@@ -149,6 +152,20 @@ def test_arrays_that_are_no_clouds_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", points=POINTS[:, :2])
     np.save(tmp_path / "c.npy", np.array([["a", "b", "c"]]))
     for name, words in (("a.npz", "has no array 'points' but cloud"), ("b.npz", "(4, 2)"), ("c.npy", "<U1 of shape")):
+        with pytest.raises(CloudError) as caught:
+            read_cloud_file(tmp_path / name)
+        assert words in str(caught.value)
+    # Files under the ending of the other kind, and a header that asks for more memory than there is.
+    np.save(tmp_path / "single.npy", POINTS)
+    (tmp_path / "single.npy").rename(tmp_path / "d.npz")
+    (tmp_path / "b.npz").rename(tmp_path / "e.npy")
+    with (tmp_path / "f.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**15, 3)})
+    for name, words in (
+        ("d.npz", "it holds a single array without a name; rename it to .npy"),
+        ("e.npy", "it holds the arrays points; rename it to .npz"),
+        ("f.npy", "f.npy: cannot be read as .npy"),
+    ):
         with pytest.raises(CloudError) as caught:
             read_cloud_file(tmp_path / name)
         assert words in str(caught.value)

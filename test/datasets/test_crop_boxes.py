@@ -44,7 +44,10 @@ def test_a_line_of_a_detector_is_such_a_file(tmp_path: Path) -> None:
         ([{**BOX, "center": [0, 0]}], "box 0 cannot be read"),
         ([{**BOX, "size": [1, 1, 0]}], "sizes above 0"),
         ([{**BOX, "yaw": float("nan")}], "all finite"),
-        ([{**BOX, "id": -2}], "box 0 cannot be read"),
+        ([{**BOX, "id": -2}], "id -2, expected a whole number of 0 and above"),
+        ([{**BOX, "id": 10**25}], "id 1000.*, expected a whole number"),
+        ([{**BOX, "id": 1.7}], r"id 1\.7, expected a whole number"),
+        ([{**BOX, "id": "cup"}], "id 'cup', expected a whole number"),
         ([{**BOX, "id": 1}, BOX], "two boxes have the same id"),
     ],
 )

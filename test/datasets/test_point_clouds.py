@@ -65,6 +65,8 @@ def test_points_that_are_not_finite_are_replaced_by_others_of_their_cloud(tmp_pa
         (np.zeros((4, 5, 3)), {"labels": np.zeros(3, int)}, "'labels' are int64 of shape .*expected whole numbers, 4"),
         (np.zeros((4, 5, 3)), {"labels": np.zeros(4)}, "expected whole numbers"),
         (np.zeros((4, 5, 3)), {"labels": np.full(4, -2)}, "a label is -2"),
+        (np.zeros((4, 5, 3)), {"labels": np.array([0, 1, 2, 10**8])}, "a label is 100000000; .* fewer than 10000"),
+        (np.float32(1.0), {}, r"of shape \(\); expected numbers"),
         (np.array([object()]), {}, "cannot be read as .npz"),
     ],
 )
@@ -78,11 +80,14 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes((folder / "val.npz").read_bytes()[:200])
     (tmp_path / "cloud.ply").write_text("ply")
     np.savez(tmp_path / "other.npz", joints=np.zeros(3))
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros((4, 5, 3)))
     for name, words in (
         ("cut.npz", "cannot be read as .npz"),
         ("none.npz", "file not found"),
         ("cloud.ply", "the ending '.ply' is not known"),
         ("other.npz", "no array 'points' but joints"),
+        ("array.npz", "cannot be read as .npz \\(it holds a single array"),
     ):
         with pytest.raises(DatasetError, match=words):
             read_clouds([tmp_path / name])
@@ -110,7 +115,7 @@ def test_a_folder_gives_the_files_of_a_split(tmp_path: Path) -> None:
     assert [path.name for path in find_cloud_files(folder, "held_out")] == ["val.npz"]
     assert find_cloud_files(folder / "val.npz", "train") == [folder / "val.npz"]
     (folder / "modelnet40_train.txt").write_text("a_1\n")
-    with pytest.raises(DatasetError, match="of several formats"):
+    with pytest.raises(DatasetError, match="the same clouds in several forms"):
         find_cloud_files(folder, "train")
     (tmp_path / "empty").mkdir()
     assert find_cloud_files(tmp_path / "empty", "held_out") == []
@@ -121,6 +126,55 @@ def test_a_folder_gives_the_files_of_a_split(tmp_path: Path) -> None:
 
 
 # Published layouts
+
+
+@pytest.mark.parametrize(
+    ("others", "train", "test"),
+    [
+        (
+            ("ply_data_train0.h5", "ply_data_train1.h5", "ply_data_test0.h5", "train_files.txt", "test_files.txt"),
+            ["ply_data_train0.h5", "ply_data_train1.h5"],
+            ["ply_data_test0.h5"],
+        ),
+        (("modelnet40_train.txt", "modelnet40_test.txt"), ["modelnet40_train.txt"], ["modelnet40_test.txt"]),
+        (
+            ("training_objectdataset.h5", "test_objectdataset.h5"),
+            ["training_objectdataset.h5"],
+            ["test_objectdataset.h5"],
+        ),
+    ],
+)
+def test_a_folder_as_it_is_published_gives_its_splits(
+    others: tuple[str, ...], train: list[str], test: list[str], tmp_path: Path
+) -> None:
+    for name in (*others, "shape_names.txt", "modelnet40_shape_names.txt"):
+        (tmp_path / name).write_text("")
+    assert [path.name for path in find_cloud_files(tmp_path, "train")] == train
+    assert [path.name for path in find_cloud_files(tmp_path, "held_out")] == test
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("modelnet10_train.txt", "modelnet40_train.txt"),
+        ("modelnet40_train_1024pts_fps.dat", "modelnet40_train_8192pts_fps.dat"),
+        ("training_objectdataset.h5", "training_objectdataset_augmentedrot_scale75.h5"),
+    ],
+)
+def test_variants_of_a_published_set_are_not_taken_for_parts_of_it(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).write_text("")
+    with pytest.raises(DatasetError, match=f"{names[0]}, {names[1]} hold most likely the same clouds"):
+        find_cloud_files(tmp_path, "train")
+
+
+def test_modelnet10_has_its_own_classes_beside_those_of_modelnet40(tmp_path: Path) -> None:
+    (tmp_path / "cup").mkdir()
+    np.savetxt(tmp_path / "cup" / "cup_0001.txt", np.zeros((4, 3)), "%.6f", ",")
+    (tmp_path / "modelnet10_train.txt").write_text("cup_0001\n")
+    (tmp_path / "modelnet10_shape_names.txt").write_text("cup\n")
+    (tmp_path / "modelnet40_shape_names.txt").write_text("bowl\ncup\n")
+    assert read_clouds([tmp_path / "modelnet10_train.txt"]).class_names == ("cup",)
 
 
 def test_a_text_split_of_modelnet_lists_its_shapes(tmp_path: Path) -> None:
@@ -219,6 +273,21 @@ def test_hdf5_files_are_read_in_both_layouts(
     del content["label"]
     with pytest.raises(DatasetError, match="no array 'label' but data"):
         read_clouds([tmp_path / name])
+    content["label"] = np.array(3)
+    with pytest.raises(DatasetError, match=r"'labels' are int64 of shape \(\); expected whole numbers, 3"):
+        read_clouds([tmp_path / name])
+
+
+@pytest.mark.parametrize("damage", [KeyError("object (ran off end)"), RuntimeError("bad heap"), TypeError("a group")])
+def test_a_damaged_hdf5_file_is_named(damage: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Damaged(_Arrays):
+        def __getitem__(self, name: str) -> Any:
+            raise damage
+
+    (tmp_path / "a.h5").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=lambda *_: Damaged(data=1, label=1)))
+    with pytest.raises(DatasetError, match=r"a\.h5: cannot be read as HDF5"):
+        read_clouds([tmp_path / "a.h5"])
 
 
 def test_a_real_hdf5_file_is_read(tmp_path: Path) -> None:

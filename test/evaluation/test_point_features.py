@@ -101,6 +101,15 @@ def test_few_points_come_again_or_have_others_between_them() -> None:
     assert all(len(np.unique(cloud, axis=0)) > 30 for cloud in filled)
 
 
+def test_a_condition_of_more_points_than_a_cloud_has_changes_nothing() -> None:
+    known = CloudSet(clouds(2).points[:, :10], clouds(2).labels, CLASSES)
+    expected, found = (
+        changed_clouds(known, condition, 50, fills_gaps=True)
+        for condition in (Condition(CLEAN, ""), Condition("few", "", points=20))
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_few_labelled_clouds_are_scored_where_there_are_enough_classes() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 12)

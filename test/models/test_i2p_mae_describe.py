@@ -86,7 +86,12 @@ def test_a_teacher_of_one_channel_says_of_depth_maps_what_that_of_three_says() -
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"patch_size": 30}, "divisor of 224"), ({"dims": 10}, "multiple of"), ({"channels": 2}, "expected 3, or 1")],
+    [
+        ({"patch_size": 30}, "divisor of 224"),
+        ({"dims": 10}, "multiple of"),
+        ({"channels": 2}, "expected 3, or 1"),
+        ({"out_dims": 0}, r"'teacher\.out_dims' is 0; expected 1 and above"),
+    ],
 )
 def test_sizes_of_a_teacher_that_do_not_fit_are_refused(changes: dict[str, int], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

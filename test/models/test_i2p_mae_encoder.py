@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from i2p_mae_networks import clouds, small_config, small_network  # noqa: E402
 
 from lift3d_ros.errors import ConfigError  # noqa: E402
-from lift3d_ros.models.i2p_mae.config import PRESETS, EncoderConfig, I2pMaeConfig, TokenConfig, preset  # noqa: E402
+from lift3d_ros.models.i2p_mae.config import PRESETS, EncoderConfig, I2pMaeConfig, MaskConfig, TokenConfig, preset  # noqa: E402
 from lift3d_ros.models.i2p_mae.masking import mask_finer_scales, unused_tokens  # noqa: E402
 from lift3d_ros.models.i2p_mae.tokenizer import group_scales  # noqa: E402
 from lift3d_ros.models.i2p_mae.transformer import Attention, Block, DropPath, excluded_by_radius  # noqa: E402
@@ -42,6 +42,12 @@ def test_an_unknown_name_has_no_configuration() -> None:
     ("arguments", "message"),
     [
         ({"tokens": TokenConfig((64, 32), (8, 8))}, r"'tokens\.num_groups' has 2 values; expected 3"),
+        ({"num_points": 0}, "'num_points' is 0; expected 1 to 1000000"),
+        ({"tokens": TokenConfig(num_groups=(512, 0, 64))}, r"'tokens\.num_groups' is 0; expected 1"),
+        ({"encoder": EncoderConfig(num_heads=0)}, r"'encoder\.num_heads' is 0; expected 1"),
+        ({"encoder": EncoderConfig(drop_path=1.5)}, r"'encoder\.drop_path' is 1\.5; expected 0 to 0\.99"),
+        ({"masks": MaskConfig(ratio=1.5)}, r"'masks\.ratio' is 1\.5; expected 0 to 1"),
+        ({"masks": MaskConfig(temperature=0.0)}, r"'masks\.temperature' is 0\.0; expected 1e-06 to"),
         ({"encoder": EncoderConfig(dims=(96, 192, 385))}, r"has the width 385; expected a multiple of 'encoder\.num_h"),
         (
             {"head": "reconstruction", "encoder": EncoderConfig(dims=(48, 96, 192))},

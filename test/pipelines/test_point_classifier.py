@@ -51,7 +51,9 @@ def test_features_of_other_weights_are_refused(tmp_path: Path) -> None:
 
 def test_descriptors_of_another_size_are_refused(tmp_path: Path) -> None:
     save_classifier(tmp_path / "c.safetensors", CLASSIFIER)
-    with pytest.raises(WeightsError, match=r"descriptors of 2 numbers; model 'points' gives 6, .* Fit it again"):
+    with pytest.raises(
+        WeightsError, match=r"descriptors of 2 numbers; model 'points' gives 6, .* the --model that you use"
+    ):
         load_classifier(tmp_path / "c.safetensors", ENCODER, 6)
 
 
@@ -60,6 +62,7 @@ def test_files_that_are_no_classifier_are_named(tmp_path: Path) -> None:
     save_file({"weight": np.zeros((2, 2))}, str(tmp_path / "encoder.safetensors"), metadata={"method": "i2p_mae"})
     header = {"method": "point_classifier", "class_names": '["a"]', "encoder_sha256": ENCODER.weights_sha256}
     save_file({"weight": np.zeros((2, 2)), "bias": np.zeros(2)}, str(tmp_path / "names.safetensors"), metadata=header)
+    save_file({"weight": np.full((1, 2), np.nan), "bias": np.zeros(1)}, str(tmp_path / "nan.safetensors"), header)
     header = {**header, "class_names": "{"}
     save_file({"weight": np.zeros((2, 2)), "bias": np.zeros(2)}, str(tmp_path / "json.safetensors"), metadata=header)
     for name, words in (
@@ -67,6 +70,7 @@ def test_files_that_are_no_classifier_are_named(tmp_path: Path) -> None:
         ("text", "cannot be read as safetensors"),
         ("encoder", "its header names method 'i2p_mae' and it holds weight; expected a classifier"),
         ("names", r"weight \(2, 2\) and bias \(2,\) for 1 classes do not fit together"),
+        ("nan", "holds values that are not finite; fit the classifier again"),
         ("json", "for 0 classes do not fit together"),
     ):
         with pytest.raises(WeightsError, match=words):

@@ -91,6 +91,22 @@ def test_crops_far_from_the_origin_keep_their_shape() -> None:
     np.testing.assert_allclose(unit_cloud(far, 200).points, unit_cloud(crop, 200).points, atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [2.0**60, 2.0**110])
+def test_a_crop_of_any_size_has_the_same_unit_cloud(factor: float) -> None:
+    crop = ellipsoid(400)
+    unit, large = unit_cloud(crop, 200), unit_cloud((crop * factor).astype(np.float32), 200)
+    np.testing.assert_array_equal(large.points, unit.points)
+    assert large.radius == pytest.approx(unit.radius * factor)
+    np.testing.assert_allclose(large.center / factor, unit.center, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_box_of_any_size_holds_what_is_inside() -> None:
+    boxes = boxes_at(np.zeros((1, 3)))
+    (crop,) = cut_crops(ellipsoid(50), dataclasses.replace(boxes, sizes=np.full((1, 3), 1e308)), np.arange(1))
+    assert len(crop) == 50
+
+
 def test_the_first_points_of_a_reduced_crop_are_the_centres_of_all_scales() -> None:
     unit = unit_cloud(ellipsoid(2000), 1024)
     config = TokenConfig((256, 128, 32), (16, 8, 8))

@@ -120,7 +120,9 @@ def test_a_cloud_without_usable_points_is_named(small: PointEncoder, points: np.
     for boxes in (None, boxes_at(PLACES)):
         result = encode(small, PointCloudFrame(points, "lidar", 0, boxes))
         assert result.features == ()
+        assert result.problems[0].startswith("cloud in 'lidar': ")
         assert words in result.problems[0]
+    assert encode(small, PointCloudFrame(points)).problems[0].startswith(f"cloud: {words}")
 
 
 CLOUDS = {
@@ -131,6 +133,7 @@ CLOUDS = {
     "a line": np.linspace(0, 1, 400)[:, None] * [1.0, 2.0, 0.0],
     "a plane": ellipsoid(400) * [1, 1, 0],
     "huge values": ellipsoid(300) * 1e18,
+    "values whose squares are beyond float32": ellipsoid(300) * 1e30,
     "tiny values": ellipsoid(300) * 1e-12,
 }
 

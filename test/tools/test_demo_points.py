@@ -109,9 +109,14 @@ def test_the_scan_of_the_reference_data_is_used_where_it_is(tmp_path: Path, weig
 
 def test_wrong_files_are_named(tmp_path: Path, weights: Path) -> None:
     np.save(tmp_path / "flat.npy", np.random.default_rng(0).uniform(-1, 1, (5000, 3)) * [1, 1, 0.001] + [0, 0, 2])
+    np.save(tmp_path / "empty.npy", np.zeros((0, 3)))
+    np.save(tmp_path / "line.npy", np.linspace(1, 2, 900)[:, None] * [1, 2, 3])
     for options, words in (
         (("--scan", str(tmp_path / "none.pcd")), "none.pcd: cannot be read"),
         (("--scan", str(tmp_path / "flat.npy")), "nothing stands on the largest plane"),
+        (("--scan", str(tmp_path / "empty.npy")), "nothing stands on the largest plane"),
+        (("--scan", str(tmp_path / "line.npy")), "nothing stands on the largest plane"),
+        (("--scan", str(tmp_path / "flat.npy"), "--made"), "not allowed with argument"),
         (("--made", "--teacher", "lift3d-lfm"), "model 'lift3d-lfm': method 'lfm' with preset"),
     ):
         done = demo(weights, tmp_path / "out", *options, shared=tmp_path)

@@ -43,8 +43,9 @@ def group_cloud(
         The groups of each scale, finest first, as the torch form gives them. Those of a cloud without finite points
         lie in the origin.
     """
-    usable: NDArray[np.bool_] | None = np.isfinite(points).all(axis=1)
-    among = np.where(np.isfinite(points).all(axis=1)[:, None], points, 0.0).astype(np.float32)
+    is_finite: NDArray[np.bool_] = np.isfinite(points).all(axis=1)
+    usable: NDArray[np.bool_] | None = is_finite
+    among = np.where(is_finite[:, None], points, 0.0).astype(np.float32)
     scales: list[CloudGroups] = []
     for count, size in zip(config.num_groups, config.group_sizes, strict=True):
         if is_sampled and count <= len(among) and not config.skips_near_origin:

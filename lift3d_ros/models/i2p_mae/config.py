@@ -7,6 +7,8 @@ leave them off. Scales are counted from the finest one. Source: fact sheet I2P-M
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,6 +119,9 @@ class TeacherConfig:
         """Refuse sizes that do not fit together."""
         if self.patch_size < 1 or 224 % self.patch_size:
             raise ConfigError(f"'teacher.patch_size' is {self.patch_size}; expected a divisor of 224, as 16 or 28")
+        for name in ("num_layers", "out_dims"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"'teacher.{name}' is {getattr(self, name)}; expected 1 and above")
         if self.channels not in (1, 3):
             raise ConfigError(f"'teacher.channels' is {self.channels}; expected 3, or 1")
         if self.num_heads < 1 or self.dims < 1 or self.dims % self.num_heads:
@@ -158,6 +163,37 @@ class SegmentationConfig:
     dropout: float = 0.5
 
 
+# Facts that a network cannot be built with, or not be trained with, beyond these; of tuples, each of their values.
+_MOST = 1_000_000
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "num_points": (1, _MOST),
+    "tokens.num_groups": (1, _MOST),
+    "tokens.group_sizes": (1, _MOST),
+    "encoder.depths": (0, 1000),
+    "encoder.num_heads": (1, 1000),
+    "encoder.mlp_ratio": (1, 1000),
+    "encoder.local_radii": (0, 1e6),
+    "encoder.embedding_dims": (1, _MOST),
+    "encoder.drop_path": (0, 0.99),
+    "masks.ratio": (0, 1),
+    "masks.temperature": (1e-6, 1e6),
+    "reconstruction.depths": (0, 1000),
+    "reconstruction.residual_blocks": (0, 1000),
+    "reconstruction.num_points": (1, _MOST),
+    "reconstruction.teacher_dims": (0, _MOST),
+    "classification.num_classes": (1, _MOST),
+    "classification.hidden_dims": (1, _MOST),
+    "classification.dropout": (0, 0.99),
+    "classification.label_smoothing": (0, 0.99),
+    "segmentation.num_parts": (1, _MOST),
+    "segmentation.num_categories": (1, _MOST),
+    "segmentation.category_dims": (1, _MOST),
+    "segmentation.propagation_dims": (1, _MOST),
+    "segmentation.hidden_dims": (1, _MOST),
+    "segmentation.dropout": (0, 0.99),
+}
+
+
 @dataclass(frozen=True)
 class I2pMaeConfig:
     """Configuration of the networks of :mod:`lift3d_ros.models.i2p_mae.build`.
@@ -183,7 +219,12 @@ class I2pMaeConfig:
     segmentation: SegmentationConfig = group(SegmentationConfig)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not fit together."""
+        """Refuse values out of range, and sizes that do not fit together."""
+        for name, (lowest, highest) in _RANGES.items():
+            found = operator.attrgetter(name)(self)
+            for value in found if isinstance(found, tuple) else (found,):
+                if not lowest <= value <= highest:
+                    raise ConfigError(f"'{name}' is {value}; expected {lowest} to {highest}")
         sizes = {
             "tokens.num_groups": len(self.tokens.num_groups),
             "tokens.group_sizes": len(self.tokens.group_sizes),
@@ -191,9 +232,9 @@ class I2pMaeConfig:
             "encoder.local_radii": len(self.encoder.local_radii),
         }
         scales = len(self.encoder.dims)
-        for name, found in sizes.items():
-            if found != scales:
-                raise ConfigError(f"'{name}' has {found} values; expected {scales}, one for each of 'encoder.dims'")
+        for name, count in sizes.items():
+            if count != scales:
+                raise ConfigError(f"'{name}' has {count} values; expected {scales}, one for each of 'encoder.dims'")
         dims = self.encoder.dims + (self.reconstruction.dims if self.head == "reconstruction" else ())
         for width in dims:
             if width < 1 or width % self.encoder.num_heads:

@@ -39,11 +39,16 @@ def find_teacher(name: str) -> Path:
     """Return the weights of the teacher called `name` in a manifest, or the file of that name.
 
     Raises:
-        WeightsError: no such model, or it is none.
+        WeightsError: no such model or file, or it is none.
     """
     path = Path(name)
-    if path.suffix or path.is_file():
+    if path.is_file():
         return path
+    if path.suffix:
+        raise WeightsError(
+            f"--teacher {name}: not found; give the weights.safetensors that '--stage teacher' wrote, a state dict of "
+            "CLIP, DINO or DINOv2, or the name of a model"
+        )
     entry = find_model(name)
     weights = verified_weights_path(name, entry) if entry.method == TEACHER_METHOD else None
     if weights is None:

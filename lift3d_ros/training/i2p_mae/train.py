@@ -114,6 +114,14 @@ def collect_clouds(
     if recipe.stage == "finetune":
         if not clouds.has_labels or (held_out is not None and not held_out.has_labels):
             raise DatasetError("classification needs a label for each cloud; a file has no 'labels', or some are -1")
+        if clouds.num_classes < 2:
+            raise DatasetError(f"the training data has {clouds.num_classes} class; expected at least two")
+        names = clouds.class_names
+        if held_out is not None and names and held_out.class_names and held_out.class_names != names:
+            raise DatasetError(
+                f"the validation names other classes ({', '.join(held_out.class_names[:3])}, ...) than the training "
+                f"data ({', '.join(names[:3])}, ...); expected the same ones in the same order"
+            )
         if held_out is not None and held_out.num_classes > clouds.num_classes:
             raise DatasetError(
                 f"the validation has {held_out.num_classes} classes, the training data {clouds.num_classes}; expected "

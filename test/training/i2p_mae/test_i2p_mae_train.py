@@ -192,6 +192,13 @@ def test_classification_needs_labels_of_the_same_classes(data: Path, repository:
         train(wanted, [tmp_path / "plain.npz"], [], tmp_path / "run")
     with pytest.raises(DatasetError, match="the validation has 18 classes, the training data 3"):
         train(wanted, [data / "train_0.npz"], [tmp_path / "more.npz"], tmp_path / "run")
+    other = write_clouds(tmp_path / "other")
+    (other / "classes.json").write_text('{"classes": ["rod", "ball", "plate"]}')
+    with pytest.raises(DatasetError, match=r"other classes \(rod, ball, plate, \.\.\.\) than the training data \(ball"):
+        train(wanted, [data / "train_0.npz"], [other / "val.npz"], tmp_path / "run")
+    np.savez(tmp_path / "one.npz", points=np.ones((4, 50, 3)), labels=np.zeros(4, int))
+    with pytest.raises(DatasetError, match="the training data has 1 class; expected at least two"):
+        train(wanted, [tmp_path / "one.npz"], [], tmp_path / "run")
 
 
 def test_clouds_with_fewer_points_than_tokens_are_trained_on(repository: Path, tmp_path: Path) -> None:
