@@ -55,14 +55,14 @@ def run_lifting(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    if args.overwrite:
-        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
     config = settings_of(RunConfig, args)
     with open_bag(args.bag) as reader:
         source = BagKeypoints(reader, config.topics, config.input, config.sync, config.lifter.max_joints)
         lifting = SkeletonLiftingConfig(config.model, config.lifter, config.mirror, config.smoothing, config.engine)
         lifter = KeypointSetLifter(open_skeleton_lifter(lifting))
         say_model(lifter.identity)
+        if args.overwrite:  # not before bag, settings and model are known to be usable
+            remove_files(args.out / PICTURES_FOLDER, "*.jpg")
         total = expected_results(source.expected_sets, args.frames)
         lifted = 0
         with tqdm(total=total, desc="lifting", unit="set", disable=None) as progress:

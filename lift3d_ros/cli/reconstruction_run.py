@@ -60,14 +60,14 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     config = settings_of(RunConfig, args)
     check_file_pattern(args.out / MESHES_FOLDER, config.output.file)
     box = None if args.box is None else parse_box(args.box)
-    if args.overwrite:
-        remove_files(args.out / PICTURES_FOLDER, "*.jpg")
-        remove_files(args.out / MESHES_FOLDER, "**/*.glb")
     with open_bag(args.bag) as reader:
         source = BagObjects(reader, config.topics, config.input, config.sync, config.trigger, box)
         surface = config.output.limited(config.surface)
         reconstructor = open_object_reconstructor(ObjectReconstructionConfig(config.model, surface, config.engine))
         say_model(reconstructor.identity)
+        if args.overwrite:  # not before bag, settings and model are known to be usable
+            remove_files(args.out / PICTURES_FOLDER, "*.jpg")
+            remove_files(args.out / MESHES_FOLDER, "**/*.glb")
         with tqdm(desc="reconstructing", unit="object", disable=None) as progress:
 
             def on_result(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.datasets.array_files import read_archive, read_array
+from lift3d_ros.array_files import read_archive, read_array
 from lift3d_ros.datasets.lzf import decompress_lzf
 from lift3d_ros.datasets.points import read_points
 from lift3d_ros.errors import CloudError

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.types import Float32Array
 
@@ -136,22 +135,17 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         DatasetError: the file is missing or damaged, or has no array of one of the `names`.
     """
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise DatasetError(f"{path}: holds one array and no names; expected the format of docs/skeletons.md")
-        with file:
-            if absent := [name for name in names if name not in file]:
-                raise DatasetError(
-                    f"{path}: has no array '{absent[0]}' but {', '.join(file) or 'none'}; expected the format of "
-                    "docs/skeletons.md"
-                )
-            return {name: file[name] for name in (*names, *optional) if name in file}
+        arrays, present = read_archive(path, *names, *optional)
     except FileNotFoundError:
         raise DatasetError(f"{path}: file not found; give an .npz file of the documented format") from None
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as .npz ({error}); copy or make it again") from None
+    if absent := [name for name in names if name not in present]:
         raise DatasetError(
-            f"{path}: cannot be read as .npz ({' '.join(str(error).split())[:200]}); copy or make it again"
-        ) from None
+            f"{path}: has no array '{absent[0]}' but {', '.join(present) or 'none'}; expected the format of "
+            "docs/skeletons.md"
+        )
+    return dict(arrays)
 
 
 def read_keypoint_folder(

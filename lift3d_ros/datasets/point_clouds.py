@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.datasets.array_files import read_archive
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.datasets.point_cloud_layouts import RawClouds, read_hdf5, read_pickled, read_text_split
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.types import Float32Array

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.types import Float32Array, UInt8Array
 
@@ -21,8 +22,8 @@ def read_points(path: Path) -> tuple[Float32Array, UInt8Array]:
     if path.suffix == ".bin":
         return _read_nuscenes_points(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays["xyz"], np.float32), np.asarray(arrays["intensity"], np.uint8)
+        arrays = read_archive(path, "xyz", "intensity").arrays
+        return np.asarray(arrays["xyz"], np.float32), np.asarray(arrays["intensity"], np.uint8)
     except (OSError, ValueError, KeyError) as error:
         raise DatasetError(f"{path}: not a lidar file with arrays 'xyz' and 'intensity' ({error})") from None
 

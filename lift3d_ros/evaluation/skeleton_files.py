@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.datasets.keypoints import (
     MANIFEST,
     NON_COMMERCIAL_PREFIX,
@@ -158,9 +158,8 @@ def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonF
 
 def _is_pairs(path: Path) -> bool:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return "keypoints2d" in file
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, TypeError):
+        return bool(read_archive(path, "keypoints2d").arrays)
+    except (OSError, ValueError):
         return False  # what is wrong is said where sets are read
 
 

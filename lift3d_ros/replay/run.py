@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.errors import ConfigError, ImageError, Lift3dError
 from lift3d_ros.pipelines.bev_detection import BevDetector
 from lift3d_ros.replay.results import (
@@ -132,9 +132,8 @@ class ResultFolder:
         if not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            return dict(read_archive(path).arrays)
+        except (OSError, ValueError) as error:
             raise Lift3dError(f"{path}: damaged ({error}), cannot resume; use --overwrite") from None
 
     def restore_memory(self, detector: BevDetector) -> None:

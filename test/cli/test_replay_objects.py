@@ -96,5 +96,12 @@ def test_results_are_not_replaced_unless_asked(
     out = tmp_path / "out"
     out.mkdir()
     (out / "objects.jsonl").write_text("")
+    mesh = out / "meshes" / "ball.glb"
+    mesh.parent.mkdir()
+    mesh.touch()
     assert lift3d([*command, "--out", str(out)]) == 2
     assert "already holds results; replace them with --overwrite" in capsys.readouterr().err
+    assert lift3d([*command, "--out", str(out), "--overwrite", "--model", "smal"]) == 2
+    assert mesh.exists(), "a mistake costs nothing"
+    assert lift3d([*command, "--out", str(out), "--overwrite"]) == 0
+    assert not mesh.exists()

@@ -98,6 +98,9 @@ def test_results_are_kept_unless_they_shall_be_replaced(
     assert replay(bag, out) == 0
     assert replay(bag, out, "--no-pictures") == 2
     assert "already holds results" in capsys.readouterr().err
+    pictures = sorted((out / "pictures").iterdir())
+    assert replay(bag, out, "--overwrite", "--model", "lift3d_lfm") == 2
+    assert sorted((out / "pictures").iterdir()) == pictures != []  # a mistake costs nothing
     assert replay(bag, out, "--overwrite", "--no-pictures") == 0
     assert list((out / "pictures").iterdir()) == []
 

@@ -19,7 +19,7 @@ class ArrayArchive(NamedTuple):
 
 
 def read_archive(path: Path, *wanted: str) -> ArrayArchive:
-    """Read some arrays of an ``.npz`` file; pickled objects are refused.
+    """Read some arrays of an ``.npz`` file, all where none is named; pickled objects are refused.
 
     Raises:
         ValueError: the file is damaged, or holds a single array; says so in one clause.
@@ -30,7 +30,7 @@ def read_archive(path: Path, *wanted: str) -> ArrayArchive:
         if isinstance(found, np.ndarray):
             raise ValueError("it holds a single array without a name; rename it to .npy")
         with found as file:
-            return ArrayArchive({name: file[name] for name in wanted if name in file}, tuple(file))
+            return ArrayArchive({name: file[name] for name in wanted or file if name in file}, tuple(file))
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lift3d_ros.datasets.array_files import read_archive, read_array
+from lift3d_ros.array_files import read_archive, read_array
 
 VALUES = np.random.default_rng(0).normal(size=(400, 3))
 
