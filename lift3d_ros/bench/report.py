@@ -6,11 +6,11 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import lift3d_ros
 from lift3d_ros.bench.machine import describe_machine
+from lift3d_ros.engines.atomic_file import write_atomically
 from lift3d_ros.evaluation.metrics_file import git_revision
 
 
@@ -37,10 +37,7 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """
     text = json.dumps(document, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as draft:
-        draft.write(text)
-    Path(draft.name).chmod(0o644)  # temporary files are private, results are not
-    Path(draft.name).replace(path)
+    write_atomically(path, text.encode())
 
 
 def table(figures: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lift3d_ros.cli import bench_all
+from lift3d_ros.cli.out_file import check_out_file
 
 if TYPE_CHECKING:
     from lift3d_ros.pipelines.bev_engine import EngineConfig
@@ -223,7 +224,7 @@ def run_lrm(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, ranges: Sequence[tuple[str, Sequence[int], int, int]]) -> None:
-    """Refuse values out of range, another ending, and a machine without torch, before anything is measured."""
+    """Refuse wrong values, a file that cannot be written and a machine without torch, before anything is measured."""
     from lift3d_ros.errors import ConfigError, EngineError
 
     common = (("threads", [args.threads], 0, 256), ("rounds", [args.rounds], 1, 1000))
@@ -233,6 +234,7 @@ def _check(args: argparse.Namespace, ranges: Sequence[tuple[str, Sequence[int], 
                 raise ConfigError(f"--{name} {value}: expected {lowest} to {highest}")
     if args.out.suffix != ".json":
         raise ConfigError(f"--out '{args.out}': expected a file name that ends in .json")
+    check_out_file("--out", args.out)
     if importlib.util.find_spec("torch") is None:
         raise EngineError("'lift3d bench' needs torch, which is not installed; 'pip install torch'")
 

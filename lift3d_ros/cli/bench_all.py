@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lift3d_ros.cli.out_file import check_out_file
+
 _BACKENDS = ("onnxruntime", "torch", "openvino")
 
 ALL_DESCRIPTION = """\
@@ -150,7 +152,7 @@ def run_table(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse values out of range, another ending and a setting without effect, before anything is measured."""
+    """Refuse wrong values, a file that cannot be written and settings without effect, before anything is measured."""
     from lift3d_ros.errors import ConfigError
 
     ranges = (
@@ -170,6 +172,7 @@ def _check(args: argparse.Namespace) -> None:
             f"--device {args.device} --dtype {args.dtype}: settings of torch, which is not measured; "
             "add --backend torch, or leave them out"
         )
+    check_out_file("--out", args.out)
 
 
 def _backends(args: argparse.Namespace) -> list[str]:

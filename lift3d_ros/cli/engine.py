@@ -6,17 +6,17 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tqdm import tqdm
 
-from lift3d_ros.cli import engine_compare, engine_profile, engine_quantize
-from lift3d_ros.cli.engine_options import add_action, add_cameras, add_runtime
+from lift3d_ros.cli import engine_cache, engine_compare, engine_profile, engine_quantize
+from lift3d_ros.cli.engine_options import add_action, add_cameras, add_runtime, check_runtime
 
 if TYPE_CHECKING:
-    from lift3d_ros.engines.engine_cache import EngineRecord
+    from lift3d_ros.engines.build_progress import BuildProgress
     from lift3d_ros.engines.recording import Recording
-    from lift3d_ros.engines.tensorrt_api import BuildProgress
+    from lift3d_ros.engines.tensorrt_builder import Precision
     from lift3d_ros.pipelines.engine_subjects import EngineSubject
 
 DESCRIPTION = """\
@@ -28,8 +28,8 @@ Build TensorRT engines ahead of a launch, look after them, and prove them on thi
   lift3d engine compare lift3d-lfm --precision float16     what does that cost in skeletons, boxes, meshes?
   lift3d engine quantize lift3d-lfm --out lfm-int8.onnx    layers in int8, as far as the results allow it
   lift3d engine profile lift3d-bev-tiny                    where the time goes
-  lift3d engine list                                       what the cache holds
-  lift3d engine prune --max-mb 1000                        delete what was not used for longest
+  lift3d engine list                                       graphs and engines that the cache holds
+  lift3d engine prune                                      delete those that nothing would use any more
 
 An engine fits one version of TensorRT and one kind of GPU. Nodes with 'engine: {backend: tensorrt}' find what was
 built here, and build what is missing. docs/engines.md explains backends, precisions and the cache.
@@ -82,12 +82,7 @@ def add_parser(subparsers: Any) -> None:
     )
     building.set_defaults(run=run_build)
 
-    listing = add_action(actions, "list", "what the cache holds", "List the engines of the cache, the last used first.")
-    listing.set_defaults(run=run_list)
-
-    pruning = add_action(actions, "prune", "delete engines", "Delete the engines that were not used for longest.")
-    pruning.add_argument("--max-mb", type=int, required=True, metavar="MB", help="size that may stay; 0 deletes all")
-    pruning.set_defaults(run=run_prune)
+    engine_cache.add_parsers(actions)
 
     checking = add_action(
         actions,
@@ -116,27 +111,31 @@ def add_parser(subparsers: Any) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build engines and say what was written."""
+    from lift3d_ros.engines.cache_contents import engine_text
     from lift3d_ros.engines.engine_cache import EngineCache
     from lift3d_ros.engines.engine_verdict import VERDICT_FACT
     from lift3d_ros.engines.numerics import Verdict
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, build_ahead, obtain_engine, open_device
+    from lift3d_ros.errors import ConfigError
 
-    cache = EngineCache()
+    if args.workspace_mb is not None and args.workspace_mb < 1:
+        raise ConfigError(f"--workspace-mb is {args.workspace_mb}; expected 1 or more")
     targets = tuple(args.targets)
+    check_runtime(args.backend, None if targets else args.device)
+    cache = EngineCache()
     memory = None if targets else open_device(args.device)
     for label, subject in _graphs(args.models, args.cameras):
         request = EngineRequest(
             subject.name,
             subject.graph,
             args.backend,
-            # Coordinates and densities of a field need all digits of float32, which is how nodes open it.
-            "float32" if _is_field(subject) else args.precision,
+            _precision_of(subject, args),
             subject.profile,
             targets,
             args.workspace_mb,
             args.dla_core,
             subject.judge(),
-            args.accept_worse,
+            "always" if args.accept_worse else "no",
         )
         with _Bar(label) as bar:
             if memory is None:
@@ -144,7 +143,7 @@ def run_build(args: argparse.Namespace) -> int:
             else:
                 obtain_engine(request, cache, memory, bar.update, is_rebuilt=args.rebuild)
         newest = next(record for record in cache.records() if record.key["model"] == subject.name)
-        print(f"{label}: {_description(newest)}")
+        print(f"{label}: {engine_text(newest)}")
         if VERDICT_FACT in newest.facts:
             print(f"  against float32: {Verdict.from_json(newest.facts[VERDICT_FACT]).text()}")
     return 0
@@ -159,41 +158,13 @@ def _graphs(models: Iterable[str], num_cameras: int) -> Iterator[tuple[str, Engi
             yield f"{model}, field" if _is_field(subject) else model, subject
 
 
+def _precision_of(subject: EngineSubject, args: argparse.Namespace) -> Precision:
+    """Return the precision in which nodes open a graph: coordinates and densities of a field need float32."""
+    return "float32" if _is_field(subject) else cast("Precision", args.precision)
+
+
 def _is_field(subject: EngineSubject) -> bool:
     return subject.graph.stem.endswith(".field")
-
-
-def run_list(args: argparse.Namespace) -> int:
-    """Print a table of engines; 1 where one is damaged."""
-    from lift3d_ros.engines.engine_cache import EngineCache
-
-    cache = EngineCache()
-    records = cache.records()
-    if not records:
-        print(f"{cache.folder} holds no engines; build one with 'lift3d engine build MODEL'")
-        return 0
-    problems = [problem for record in records if (problem := cache.problem_of(record))]
-    for record in records:
-        print(_description(record))
-    print(f"{sum(record.size for record in records) / 1e6:.0f} MB in {cache.folder}")
-    for problem in problems:
-        print(f"warning: {problem}; it is built again when it is needed")
-    return 1 if problems else 0
-
-
-def run_prune(args: argparse.Namespace) -> int:
-    """Delete engines and say which."""
-    from lift3d_ros.engines.engine_cache import EngineCache
-    from lift3d_ros.errors import ConfigError
-
-    if args.max_mb < 0:
-        raise ConfigError(f"--max-mb is {args.max_mb}; expected 0 or more")
-    cache = EngineCache()
-    removed = cache.prune(args.max_mb * 1_000_000)
-    for record in removed:
-        print(f"deleted {_description(record)}")
-    print(f"{sum(record.size for record in cache.records()) / 1e6:.0f} MB stay in {cache.folder}")
-    return 0
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -225,6 +196,8 @@ def run_selftest(args: argparse.Namespace) -> int:
     from lift3d_ros.weights.manifest import sha256_of
 
     failed = False
+    if args.record is None:
+        check_runtime(args.backend, args.device)
     for label, subject in _graphs(args.models or graph_models(), args.cameras):
         name = f"{Path(label.removesuffix(', field')).stem}{'.field' if _is_field(subject) else ''}.npz"
         if args.record is not None:
@@ -254,7 +227,7 @@ def _verdict(subject: EngineSubject, recording: Path | None, args: argparse.Name
     if args.backend == "onnxruntime":
         engine, where, precision = OnnxRuntimeEngine(subject.graph, 1), "the CPU", "float32"
     else:
-        memory, precision = open_device(args.device), args.precision
+        memory, precision = open_device(args.device), _precision_of(subject, args)
         request = EngineRequest(subject.name, subject.graph, args.backend, precision, subject.profile)
         with _Bar(subject.name) as bar:
             engine = obtain_engine(request, EngineCache(), memory, bar.update)
@@ -284,14 +257,6 @@ def _expected(subject: EngineSubject, path: Path | None) -> Recording:
             "machine as model, or record again"
         )
     return recording
-
-
-def _description(record: EngineRecord) -> str:
-    key = record.key
-    return (
-        f"{key['model']} {key['precision']}, {key['backend']} {key['version']}, {key['gpu']}: "
-        f"{record.size / 1e6:.1f} MB, built in {record.facts.get('seconds', '?')} s"
-    )
 
 
 class _Bar:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from lift3d_ros.engines.tensorrt_api import TensorRtBackend
     from lift3d_ros.replay.run import FrameRange
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -26,6 +27,28 @@ def add_runtime(parser: argparse.ArgumentParser, backends: tuple[str, ...]) -> N
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of layers (default %(default)s)")
     add_device(parser)
     add_cameras(parser)
+
+
+def check_runtime(backend: str, device: str | None) -> None:
+    """Refuse a runtime that is not usable here, before minutes are spent on exporting a graph for it.
+
+    Args:
+        device: GPU that it has to find; None where it builds for others.
+
+    Raises:
+        EngineError: it is not installed, or there is no such GPU.
+    """
+    if backend == "openvino":
+        from lift3d_ros.engines.openvino_engine import load_openvino
+
+        load_openvino()
+    elif backend in ("tensorrt", "tensorrt_rtx"):
+        from lift3d_ros.engines.tensorrt_api import load_tensorrt
+        from lift3d_ros.engines.tensorrt_builder import open_device
+
+        load_tensorrt(cast("TensorRtBackend", backend))
+        if device is not None:
+            open_device(device)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

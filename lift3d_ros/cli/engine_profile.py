@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_device
+from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_device, check_runtime
+from lift3d_ros.cli.out_file import check_out_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,15 @@ Show the slowest operators of a network, and the time of each kind of operator.
   lift3d engine profile lift3d-bev-tiny --backend torch
   lift3d engine profile lift3d-bev-tiny --backend tensorrt --precision float16 --out profile.json
 
-Backends report what they have: ONNX Runtime its fused nodes, torch its operators, TensorRT the layers of the engine.
-Measuring costs time itself; compare shares, not sums.
+Backends report what they have: ONNX Runtime and OpenVINO their fused nodes, torch its operators, TensorRT the layers of
+the engine. Measuring costs time itself; compare shares, not sums.
 """
+
+_PRECISIONS_OF = {
+    "onnxruntime": ("float32",),
+    "torch": ("float32",),
+    "openvino": ("float32", "bfloat16"),
+}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,11 +41,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="model name, or exported .onnx file")
     parser.add_argument(
         "--backend",
-        choices=("onnxruntime", "torch", "tensorrt", "tensorrt_rtx"),
+        choices=("onnxruntime", "torch", "openvino", "tensorrt", "tensorrt_rtx"),
         default="onnxruntime",
         help="runtime (default %(default)s)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="tensorrt: of layers")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="openvino and tensorrt: of layers")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="measured runs (default %(default)s)")
     parser.add_argument("--top", type=int, default=15, metavar="N", help="rows of the table (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of a CPU (default %(default)s)")
@@ -56,6 +63,12 @@ def run(args: argparse.Namespace) -> int:
     for name in ("runs", "top"):
         if getattr(args, name) < 1:
             raise ConfigError(f"--{name} is {getattr(args, name)}; expected 1 or more")
+    if args.out is not None:
+        check_out_file("--out", args.out)
+    check_runtime(args.backend, args.device)
+    if args.precision not in _PRECISIONS_OF.get(args.backend, PRECISIONS):
+        expected = " or ".join(_PRECISIONS_OF[args.backend])
+        raise ConfigError(f"--precision {args.precision}: {args.backend} is profiled in {expected}")
     subject = engine_subjects(args.model, args.cameras)[0]
     inputs = subject.examples[-1]
     times = _open(args, subject).profile([inputs] * args.runs)
@@ -83,6 +96,10 @@ def _open(args: argparse.Namespace, subject: EngineSubject) -> ProfiledEngine:
         from lift3d_ros.pipelines.engine_subjects import torch_engine
 
         return cast("ProfiledEngine", torch_engine(args.model, subject, args.threads))
+    if args.backend == "openvino":
+        from lift3d_ros.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(subject.graph, args.threads, args.precision)
     from lift3d_ros.engines.engine_cache import EngineCache
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, obtain_engine, open_device
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lift3d_ros.cli.out_file import check_out_file
 from lift3d_ros.models.dfa3d.config import PRESETS
 from lift3d_ros.models.i2p_mae.config import PRESETS as I2P_MAE_PRESETS
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS
@@ -128,7 +129,6 @@ def run_dfa3d(args: argparse.Namespace) -> int:
     if not 1 <= cameras <= 12:
         raise ConfigError(f"{'--rig' if args.rig else '--cameras'}: {cameras} cameras; expected 1 to 12")
     try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         model = export_graph(name, entry, cameras, args.out, capacity)
     except OSError as error:
         raise _cannot_write(args.out, error) from None
@@ -144,7 +144,6 @@ def run_lfm(args: argparse.Namespace) -> int:
     _check_weights(args.weights)
     source = untrained_lfm(args.config) if args.config else find_lfm(str(args.weights or args.model))
     try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         model = export_lfm_graph(source, args.out)
     except OSError as error:
         raise _cannot_write(args.out, error) from None
@@ -161,7 +160,6 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
     _check_weights(args.weights)
     source = untrained_points(args.config) if args.config else find_points(str(args.weights or args.model))
     try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         model = export_point_graph(source, args.out)
     except OSError as error:
         raise _cannot_write(args.out, error) from None
@@ -185,7 +183,6 @@ def run_lrm(args: argparse.Namespace) -> int:
     network, identity = load_lrm_network(source)
     signatures = planes_signature(source.config), field_signature(source.config)
     try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         export_lrm_graphs(network, identity, *signatures, args.out)
     except OSError as error:
         raise _cannot_write(args.out, error) from None
@@ -210,6 +207,7 @@ def _check_out(out: Path) -> None:
 
     if out.suffix != ".onnx":
         raise ConfigError(f"--out '{out}': expected a file name that ends in .onnx")
+    check_out_file("--out", out)
 
 
 def _check_weights(weights: Path | None) -> None:

@@ -80,7 +80,9 @@ def _check_cache(folder: Path) -> Check:
     used, free = _size_of(folder), shutil.disk_usage(existing).free
     text = f"{folder}, {bytes_text(used)} used, {bytes_text(free)} free"
     if free < _LITTLE_BYTES:
-        return warn("cache", text, "free some space, or name another folder in LIFT3D_CACHE_DIR")
+        return warn(
+            "cache", text, "free some space ('lift3d engine prune' helps), or name another folder in LIFT3D_CACHE_DIR"
+        )
     return ok("cache", text)
 
 

@@ -35,6 +35,7 @@ _PACKAGES = (
     _Package("rosbags", ("rosbags",), "rosbags.rosbag2"),
     _Package("Jinja2", ("Jinja2",), "jinja2"),
     _Package("onnxruntime", _ONNXRUNTIME, purpose="the engine without torch"),
+    _Package("openvino", ("openvino",), purpose="the engine that is faster for some models on a CPU"),
     _Package("torch", ("torch",), purpose="training, export and the torch engine"),
     _Package("safetensors", ("safetensors",), purpose="weights for torch"),
     _Package("onnx", ("onnx",), purpose="export"),
@@ -73,7 +74,7 @@ def check_backends(
         checks.append(ok("engine.backend auto", f"takes {choose('auto')}"))
     except EngineError as error:
         checks.append(fail("engine.backend auto", str(error), "pip install onnxruntime"))
-    for name in ("onnxruntime", "torch", "tensorrt"):
+    for name in ("onnxruntime", "openvino", "torch", "tensorrt"):
         probe = probes[name]
         if not probe.is_installed:
             continue

@@ -75,6 +75,22 @@ for name in onnxruntime.get_available_providers():
         results[name] = ' '.join(str(error).split())[:300]
 print(json.dumps({{"version": onnxruntime.__version__, "results": results}}))
 """
+_OPENVINO = f"""
+import json
+import numpy as np
+import openvino
+results = {{}}
+try:
+    core = openvino.Core()
+    settings = {{"INFERENCE_PRECISION_HINT": "f32"}}
+    graph = core.compile_model(core.read_model(bytes.fromhex("{_ONNX_SUM}")), "CPU", settings)
+    x = np.arange(4, dtype=np.float32)
+    y = graph([x])[0]
+    results["CPU"] = "" if np.array_equal(y, x + x) else f"wrong result {{y.tolist()}}"
+except Exception as error:
+    results["CPU"] = ' '.join(str(error).split())[-300:]
+print(json.dumps({{"version": openvino.__version__, "results": results}}))
+"""
 _TORCH = """
 import json
 import torch
@@ -104,8 +120,8 @@ from cv_bridge.boost import cv_bridge_boost
 print(json.dumps({}))
 """
 _CODE = {
-    "light": _LIGHT, "rclpy": _ROS, "onnxruntime": _ONNXRUNTIME, "torch": _TORCH, "tensorrt": _TENSORRT,
-    "cv_bridge": _CV_BRIDGE,
+    "light": _LIGHT, "rclpy": _ROS, "onnxruntime": _ONNXRUNTIME, "openvino": _OPENVINO, "torch": _TORCH,
+    "tensorrt": _TENSORRT, "cv_bridge": _CV_BRIDGE,
 }  # fmt: skip
 
 

@@ -18,15 +18,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from lift3d_ros.engines.atomic_file import write_atomically
 from lift3d_ros.errors import EngineError
 from lift3d_ros.resources import cache_dir
 
-ENGINE_ENDING, RECORD_ENDING = ".engine", ".json"
+ENGINE_ENDING, RECORD_ENDING, LOCK_ENDING = ".engine", ".json", ".lock"
 DEFAULT_MAX_BYTES = 4_000_000_000
 _FORMAT = 1
 _UNFINISHED_S = 3600.0
@@ -146,6 +146,14 @@ class EngineCache:
                 found.append(_read_record(path))
         return sorted(found, key=lambda record: (-record.used_ns, record.path.name))
 
+    def strays(self) -> list[Path]:
+        """Return files of no engine that are an hour old: interrupted builds and other releases leave them."""
+        engines = {record.path.stem for record in self.records()}
+        found = []
+        for ending in (ENGINE_ENDING, RECORD_ENDING, LOCK_ENDING):
+            found += [path for path in self.folder.glob(f"*{ending}") if path.stem not in engines]
+        return [path for path in (*found, *self.folder.glob(".*-*")) if is_abandoned(path)]
+
     def problem_of(self, record: EngineRecord) -> str:
         """Return what is wrong with the file of an engine; nothing if it is as it was written."""
         try:
@@ -161,8 +169,8 @@ class EngineCache:
             EngineError: the folder cannot be written.
         """
         with self._clear_errors():
-            for path in (record.path.with_suffix(RECORD_ENDING), record.path):
-                path.unlink(missing_ok=True)
+            for ending in (RECORD_ENDING, ENGINE_ENDING, LOCK_ENDING):
+                record.path.with_suffix(ending).unlink(missing_ok=True)
 
     def note(self, record: EngineRecord, facts: Mapping[str, Any]) -> EngineRecord:
         """Add facts to the record of an engine, and return it.
@@ -178,8 +186,7 @@ class EngineCache:
     def prune(self, max_bytes: int, keep: Path | None = None) -> list[EngineRecord]:
         """Delete the engines that were not used for longest until all together have at most `max_bytes`.
 
-        Files without a record that are an hour old go as well; an interrupted build leaves them. Returns what was
-        deleted.
+        What :meth:`strays` returns goes as well. Returns which engines were deleted.
 
         Args:
             keep: an engine that stays in any case.
@@ -187,10 +194,9 @@ class EngineCache:
         Raises:
             EngineError: the folder cannot be written.
         """
-        for path in [*self.folder.glob(f"*{ENGINE_ENDING}"), *self.folder.glob(".*-*")]:
-            with self._clear_errors():
-                is_old = time.time() - path.stat().st_mtime > _UNFINISHED_S
-                if is_old and not path.with_suffix(RECORD_ENDING).exists() and path != keep:
+        for path in self.strays():
+            if path != keep:
+                with self._clear_errors():
                     path.unlink(missing_ok=True)
         total, removed = 0, []
         for record in self.records():
@@ -242,7 +248,7 @@ class EngineCache:
 
     @contextlib.contextmanager
     def _lock(self, key: EngineKey) -> Iterator[None]:
-        path = self.folder / f"{key.file_stem}.lock"
+        path = self.folder / f"{key.file_stem}{LOCK_ENDING}"
         with self._clear_errors():
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
@@ -322,18 +328,9 @@ def _read_verified(record: EngineRecord) -> bytes:
     return data
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also when the machine is switched off.
-
-    Raises:
-        OSError: as of the system.
-    """
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+def is_abandoned(path: Path) -> bool:
+    """Return whether nobody can be writing to a file or folder any more: it was touched an hour ago or earlier."""
+    try:
+        return time.time() - path.stat().st_mtime > _UNFINISHED_S
+    except OSError:  # another process has removed it
+        return False

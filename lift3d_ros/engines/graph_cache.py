@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from lift3d_ros.resources import cache_dir
 
 # What decides a graph; how it is run afterwards does not.
 _SOURCES = ("models", "ops", "engines/export.py", "engines/protocol.py")
+# Hash of the source code, then of the facts; earlier releases mixed them. What was made of a graph may follow.
+_NAME = re.compile(r".+?-(?:(?P<sources>[0-9a-f]{8})-)?[0-9a-f]{16}(?:\.\w+)?")
+GRAPH_ENDING = ".onnx"
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +40,8 @@ def cached_graph(
     Raises:
         EngineError: the cache folder cannot be written; what `export` raises.
     """
-    digest = hashlib.sha256(_source_digest())
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    path = cache_dir() / "onnx" / f"{name}-{digest.hexdigest()[:16]}.onnx"
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path = graph_folder() / f"{name}-{_sources()}-{digest[:16]}{GRAPH_ENDING}"
     if path.is_file() and not is_remade:
         return path
     try:
@@ -53,6 +56,29 @@ def cached_graph(
             "name another one in LIFT3D_CACHE_DIR"
         ) from None
     return path
+
+
+def graph_folder() -> Path:
+    """Return where graphs are kept."""
+    return cache_dir() / "onnx"
+
+
+def is_cached_name(stem: str) -> bool:
+    """Return whether a graph of this name was put into the folder by :func:`cached_graph`."""
+    return _NAME.fullmatch(stem) is not None
+
+
+def is_of_other_sources(stem: str) -> bool:
+    """Return whether a graph of this name was exported by other source code than ours, so that it is not found again.
+
+    Of a graph that a user has named it is not known.
+    """
+    found = _NAME.fullmatch(stem)
+    return found is not None and found["sources"] != _sources()
+
+
+def _sources() -> str:
+    return _source_digest().hex()[:8]
 
 
 @functools.cache

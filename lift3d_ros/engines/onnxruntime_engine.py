@@ -94,7 +94,7 @@ class OnnxRuntimeEngine:
         options.use_deterministic_compute = True
         options.log_severity_level = 3
         if not path.is_file():
-            raise EngineError(f"{path}: file not found; export the model with 'lift3d export dfa3d --out {path.name}'")
+            raise EngineError(f"{path}: file not found; export the model with 'lift3d export'")
         # The arena keeps memory for the next run, which makes small graphs faster and doubles the peak of large ones.
         # A plan of one block for all tensors takes nearly twice the memory of large graphs and saves no time.
         options.enable_mem_pattern = False
@@ -155,7 +155,14 @@ class OnnxRuntimeEngine:
         for name in self.signature.output_names:
             binding.bind_output(name, *self._device)
         binding.synchronize_inputs()
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # the runtime has no common base class for its errors
+            raise EngineError(
+                f"onnxruntime {ort.__version__} on {':'.join(map(str, self._device))}: the run failed "
+                f"({' '.join(str(error).split())[:200]}); where memory is short, close other programs or take a "
+                "smaller model"
+            ) from None
         binding.synchronize_outputs()
         held.clear()  # until here the runtime may read the inputs
         results = dict(zip(self.signature.output_names, binding.get_outputs(), strict=True))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from lift3d_ros.engines.cuda_memory import device_index
 from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine, Provider
 from lift3d_ros.engines.protocol import GraphEngine, Shapes
+from lift3d_ros.errors import EngineError
 
 if TYPE_CHECKING:
     from lift3d_ros.engines.numerics import Judge
     from lift3d_ros.engines.openvino_engine import OpenVinoPrecision
     from lift3d_ros.engines.tensorrt_builder import Precision
+    from lift3d_ros.engines.tensorrt_engine import TensorRtEngine
 
 GraphBackend = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt_rtx"]
 GRAPH_BACKENDS: tuple[GraphBackend, ...] = ("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
@@ -35,6 +37,7 @@ class GraphRuntime:
             the first GPU.
         provider: of ONNX Runtime.
         builds_beside: serve with ONNX Runtime while a TensorRT engine is built, and switch to it then.
+        accepts_worse: take what the judge refuses.
     """
 
     backend: GraphBackend
@@ -43,6 +46,7 @@ class GraphRuntime:
     threads: int = 0
     builds_beside: bool = False
     provider: Provider = "cpu"
+    accepts_worse: bool = False
 
 
 def open_graph(
@@ -57,36 +61,68 @@ def open_graph(
     Args:
         model: name for the cache of engines.
         profile: input -> smallest, usual and largest shape, for inputs whose sizes may differ.
-        judge: compares a TensorRT engine with float32 before it is used first.
+        judge: compares with float32: a TensorRT engine before it is used first, OpenVINO in bfloat16 each time.
 
     Raises:
         DamagedGraphError: the file is no graph of this package.
-        RefusedEngineError: a TensorRT engine is worse than float32 by more than the limits.
+        RefusedEngineError: the results are worse than those of float32 by more than the limits.
         EngineError: the backend is not installed, has no GPU, or cannot build the engine.
     """
     if runtime.backend == "onnxruntime":
         return OnnxRuntimeEngine(path, runtime.threads, runtime.provider, device_index(runtime.device))
     if runtime.backend == "openvino":
-        from lift3d_ros.engines.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(path, runtime.threads, cast("OpenVinoPrecision", runtime.precision))
+        return _open_openvino(model, path, runtime, judge)
     from lift3d_ros.engines.engine_cache import EngineCache
     from lift3d_ros.engines.switching_engine import SwitchingEngine
     from lift3d_ros.engines.tensorrt_builder import EngineRequest, find_engine, obtain_engine, open_device
 
-    request = EngineRequest(model, path, runtime.backend, runtime.precision, profile or {}, judge=judge)
+    request = EngineRequest(
+        model,
+        path,
+        runtime.backend,
+        runtime.precision,
+        profile or {},
+        judge=judge,
+        accepts_worse="once" if runtime.accepts_worse else "no",
+    )
     memory, cache = open_device(runtime.device), EngineCache()
 
     def open_fallback() -> GraphEngine:
         return OnnxRuntimeEngine(path, runtime.threads)
 
     def build() -> GraphEngine:
-        return obtain_engine(request, cache, memory)
+        return _warm(obtain_engine(request, cache, memory))
 
     engine = find_engine(request, cache, memory)
-    if engine is None and runtime.builds_beside:
-        return SwitchingEngine(build, open_fallback)
-    return SwitchingEngine(engine or build(), open_fallback)
+    if engine is not None:
+        return SwitchingEngine(_warm(engine), open_fallback)
+    return SwitchingEngine(build if runtime.builds_beside else build(), open_fallback)
+
+
+def _warm(engine: TensorRtEngine) -> TensorRtEngine:
+    """Let an engine load its kernels now, and not in the first set of a node."""
+    try:
+        engine.warm_up()
+    except EngineError as error:  # if it fails again in a real run, that is reported and the fallback takes it
+        logger.warning("%s failed when it was warmed up: %s", engine.name, error)
+    return engine
+
+
+def _open_openvino(model: str, path: Path, runtime: GraphRuntime, judge: Judge | None) -> GraphEngine:
+    from lift3d_ros.engines.engine_verdict import refuse_worse
+    from lift3d_ros.engines.openvino_engine import OpenVinoEngine
+
+    engine = OpenVinoEngine(path, runtime.threads, cast("OpenVinoPrecision", runtime.precision))
+    if runtime.precision != "float32" and judge is not None:
+        what = f"{model} in {runtime.precision} on openvino"
+        logger.info("comparing %s with float32", what)
+        refuse_worse(
+            what,
+            judge(engine),
+            "Set engine.precision to float32, or accept it with engine.accepts_worse",
+            is_taken=runtime.accepts_worse,
+        )
+    return engine
 
 
 def open_or_remake(find: Callable[[bool], Path], open_path: Callable[[Path], OpenedT]) -> OpenedT:

@@ -10,35 +10,17 @@ import contextlib
 import functools
 import importlib
 import json
-import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lift3d_ros.engines.build_progress import BuildProgress
+from lift3d_ros.engines.tensorrt_callbacks import make_logger, make_monitor, make_profiler
 from lift3d_ros.errors import EngineError, nearest_name_hint
 
 TensorRtBackend = Literal["tensorrt", "tensorrt_rtx"]
 _OLDEST = (10, 3)
 _MAX_ERRORS = 3
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class BuildProgress:
-    """How far a build is.
-
-    Args:
-        phase: as the builder names it.
-        done: share of the work, 0 to 1.
-        remaining_s: what is left at the speed so far; None at the beginning.
-    """
-
-    phase: str
-    done: float
-    elapsed_s: float
-    remaining_s: float | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class TensorRt:
         self.module = module
         self.version: str = module.__version__
         # All builders, parsers and runtimes of a process share the first logger.
-        self.messages = _make_logger(module)
+        self.messages = make_logger(module)
 
     @property
     def takes_targets(self) -> bool:
@@ -189,7 +171,7 @@ class TensorRt:
         self.messages.errors.clear()
         monitor = None
         if hasattr(self.module, "IProgressMonitor"):
-            monitor = _make_monitor(self.module, on_progress or (lambda progress: None), is_cancelled)
+            monitor = make_monitor(self.module, on_progress or (lambda progress: None), is_cancelled)
             config.progress_monitor = monitor
         data = parsed.builder.build_serialized_network(parsed.network, config)
         if data is None:
@@ -224,7 +206,7 @@ class TensorRt:
 
     def new_profiler(self) -> Any:
         """Return a profiler for an execution context; `samples_ms` of it is layer -> milliseconds of each run."""
-        return _make_profiler(self.module)
+        return make_profiler(self.module)
 
     def layers(self, engine: Any) -> tuple[BuiltLayer, ...]:
         """Return the layers of an engine as its inspector reports them; nothing where it gives no details."""
@@ -291,107 +273,3 @@ def _attribute(error: Any, name: str) -> Any:
     """Return what a parser error says of one thing; a method that older releases lack gives nothing."""
     method = getattr(error, name, None)
     return method() if callable(method) else None
-
-
-def _make_logger(module: Any) -> Any:
-    severity = module.ILogger.Severity
-    levels = {
-        severity.INTERNAL_ERROR: logging.ERROR,
-        severity.ERROR: logging.ERROR,
-        severity.WARNING: logging.DEBUG,  # about types that it narrows and the like; nothing that a user can act on
-    }
-
-    class Messages(module.ILogger):  # type: ignore[misc]
-        """Passes messages on to Python's logging and keeps errors for the exception that follows."""
-
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        @property
-        def last(self) -> str:
-            return self.errors[-1] if self.errors else ""
-
-        def log(self, severity: Any, text: str) -> None:
-            level = levels.get(severity)
-            if level == logging.ERROR:
-                self.errors.append(" ".join(text.split())[:400])
-            if level is not None:
-                logger.log(logging.DEBUG if level == logging.ERROR else level, "%s", text)
-
-    return Messages()
-
-
-def _make_monitor(module: Any, on_progress: Callable[[BuildProgress], object], is_cancelled: Callable[[], bool]) -> Any:
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
-        """Adds up nested phases to one share of the work."""
-
-        def __init__(self) -> None:
-            module.IProgressMonitor.__init__(self)
-            self.tree = PhaseTree(time.monotonic())
-
-        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self.tree.start(name, parent, steps)
-
-        def step_complete(self, name: str, step: int) -> bool:
-            on_progress(self.tree.advance(name, step, time.monotonic()))
-            return not is_cancelled()
-
-        def phase_finish(self, name: str) -> None:
-            self.tree.finish(name)
-
-    return Monitor()
-
-
-def _make_profiler(module: Any) -> Any:
-    class Profiler(module.IProfiler):  # type: ignore[misc]
-        """Keeps what is reported."""
-
-        def __init__(self) -> None:
-            module.IProfiler.__init__(self)
-            self.samples_ms: dict[str, list[float]] = {}
-
-        def report_layer_time(self, layer_name: str, ms: float) -> None:
-            self.samples_ms.setdefault(layer_name, []).append(ms)
-
-    return Profiler()
-
-
-class PhaseTree:
-    """Phases of a build within phases, and the share that is done of the outermost one."""
-
-    def __init__(self, started_s: float) -> None:
-        """Begin at the steady time `started_s`."""
-        self._started_s = started_s
-        self._parents: dict[str, str | None] = {}
-        self._steps: dict[str, tuple[int, int]] = {}
-        self._done = 0.0
-
-    def start(self, name: str, parent: str | None, steps: int) -> None:
-        """Add a phase of `steps` steps."""
-        self._parents[name], self._steps[name] = parent, (0, max(1, steps))
-
-    def advance(self, name: str, step: int, now_s: float) -> BuildProgress:
-        """Note that step number `step` of a phase is done, and return the progress; it never goes back."""
-        if name in self._steps:
-            self._steps[name] = (step + 1, self._steps[name][1])
-        share = 0.0
-        for inner in self._path(name):
-            done, steps = self._steps[inner]
-            share = min(1.0, (done + (share if inner != name else 0.0)) / steps)
-        self._done = max(self._done, share)
-        elapsed_s = now_s - self._started_s
-        remaining_s = elapsed_s * (1.0 - self._done) / self._done if self._done > 0.05 else None
-        return BuildProgress(name, self._done, elapsed_s, remaining_s)
-
-    def finish(self, name: str) -> None:
-        """Remove a phase."""
-        self._parents.pop(name, None)
-        self._steps.pop(name, None)
-
-    def _path(self, name: str) -> Iterator[str]:
-        """Yield a phase and those around it, from the inside to the outside."""
-        current: str | None = name
-        while current is not None and current in self._steps:
-            yield current
-            current = self._parents[current]

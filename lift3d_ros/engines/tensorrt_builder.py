@@ -13,22 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lift3d_ros.engines.atomic_file import write_atomically
+from lift3d_ros.engines.build_progress import BuildProgress
 from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu, device_index
-from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine, write_atomically
-from lift3d_ros.engines.engine_verdict import check_verdict
+from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine
+from lift3d_ros.engines.engine_verdict import Acceptance, check_verdict
 from lift3d_ros.engines.mixed_precision import to_mixed_precision
 from lift3d_ros.engines.numerics import Judge
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.protocol import EngineSignature, Shapes
 from lift3d_ros.engines.quantization import QUANTIZATION_FACT
-from lift3d_ros.engines.tensorrt_api import (
-    BuildProgress,
-    BuiltLayer,
-    Parsed,
-    TensorRt,
-    TensorRtBackend,
-    load_tensorrt,
-)
+from lift3d_ros.engines.tensorrt_api import BuiltLayer, Parsed, TensorRt, TensorRtBackend, load_tensorrt
 from lift3d_ros.engines.tensorrt_engine import TensorRtEngine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.weights.manifest import sha256_of
@@ -60,7 +55,7 @@ class EngineRequest:
         workspace_mb: limit of scratch memory; None for the builder's own, which is all of the device.
         dla_core: deep learning accelerator of a Jetson that takes what layers it can; None for the GPU alone.
         judge: compares the engine with float32 before it is used first; None takes it as it is.
-        accepts_worse: take an engine that the judge refuses, now and whenever it is found again.
+        accepts_worse: whether an engine that the judge refuses is taken.
     """
 
     model: str
@@ -72,7 +67,7 @@ class EngineRequest:
     workspace_mb: int | None = None
     dla_core: int | None = None
     judge: Judge | None = field(default=None, compare=False)
-    accepts_worse: bool = field(default=False, compare=False)
+    accepts_worse: Acceptance = field(default="no", compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,14 +299,17 @@ def _check_memory(request: EngineRequest, free_bytes: int | None) -> None:
 
 def _loader(api: TensorRt, memory: DeviceMemory) -> Callable[[bytes, EngineRecord], _Loaded]:
     def load(data: bytes, record: EngineRecord) -> _Loaded:
-        signature = EngineSignature.from_json(record.facts["signature"])
-        return _Loaded(TensorRtEngine(api, data, signature, record.facts["model"], memory), record)
+        try:
+            signature, facts = EngineSignature.from_json(record.facts["signature"]), dict(record.facts["model"])
+        except (KeyError, TypeError, ValueError):
+            raise EngineError("its record does not say which tensors it has") from None
+        return _Loaded(TensorRtEngine(api, data, signature, facts, memory), record)
 
     return load
 
 
 def _judged(loaded: _Loaded, request: EngineRequest, cache: EngineCache) -> TensorRtEngine:
-    check_verdict(loaded.engine, loaded.record, cache, request.judge, accepts_worse=request.accepts_worse)
+    check_verdict(loaded.engine, loaded.record, cache, request.judge, request.accepts_worse)
     return loaded.engine
 
 

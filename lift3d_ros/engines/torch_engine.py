@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -21,6 +22,9 @@ from lift3d_ros.engines.protocol import (
     check_snapshot,
 )
 from lift3d_ros.errors import EngineError
+
+# Of all models of a process: torch records one graph at a time.
+_recording = threading.Lock()
 
 
 class TorchState:
@@ -87,7 +91,8 @@ class TorchEngine:
         if self._device.type == "cpu":
             # The layout in which convolutions are fastest on a CPU.
             self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._graph = _CudaGraph(self._call) if uses_cuda_graph and self._device.type == "cuda" else None
+        is_recorded = uses_cuda_graph and self._device.type == "cuda"
+        self._graph = _CudaGraph(self._call, self._device) if is_recorded else None
 
     @property
     def module(self) -> torch.nn.Module:
@@ -112,7 +117,13 @@ class TorchEngine:
         call = self._call if self._graph is None else self._graph
         with torch.inference_mode():
             tensors = {name: _tensor_of(value).to(self._device) for name, value in inputs.items()}
-            results = call({**tensors, **buffers.tensors})
+            try:
+                results = call({**tensors, **buffers.tensors})
+            except torch.cuda.OutOfMemoryError as error:
+                raise EngineError(
+                    f"torch on {self._device}: not enough memory ({str(error).splitlines()[0][:200]}); close other "
+                    "programs, set engine.precision to float16, or take a smaller model"
+                ) from None
         for spec in self.signature.states:
             buffers.tensors[spec.input] = results[spec.output]
         return {spec.name: results[spec.name] for spec in self.signature.outputs}
@@ -160,20 +171,28 @@ def _tensor_of(value: NDArray[Any] | SupportsDlpack) -> torch.Tensor:
 class _CudaGraph:
     """Replays the kernels of a function of tensors; a call costs one launch in place of hundreds."""
 
-    def __init__(self, function: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    def __init__(
+        self, function: Callable[[Mapping[str, torch.Tensor]], dict[str, torch.Tensor]], device: torch.device
+    ) -> None:
         self._function = function
+        self._device = device
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: dict[str, torch.Tensor] = {}
         self._results: dict[str, torch.Tensor] = {}
 
     def __call__(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self._graph is None:
-            self._record(tensors)
+            self._record_alone(tensors)
         for name, tensor in tensors.items():
             self._inputs[name].copy_(tensor)
         assert self._graph is not None
         self._graph.replay()
         return {name: tensor.clone() for name, tensor in self._results.items()}
+
+    def _record_alone(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        # Streams belong to the current device, which need not be that of the model.
+        with _recording, torch.cuda.device(self._device):
+            self._record(tensors)
 
     def _record(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._inputs = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -186,7 +205,9 @@ class _CudaGraph:
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # Other threads may allocate memory meanwhile, as other nodes of the process do. The stream that torch has
+            # for this belongs to the device on which it was needed first.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._results = self._function(self._inputs)
         except RuntimeError as error:
             raise EngineError(

@@ -52,6 +52,9 @@ class EngineConfig:
     builds_beside: bool = setting(
         False, "tensorrt: serve with onnxruntime while the engine is built, and switch then; false waits for the engine"
     )
+    accepts_worse: bool = setting(
+        False, "tensorrt, and openvino in bfloat16: run a model whose results are refused as worse than in float32"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +166,7 @@ def runtime_of(backend: str, config: EngineConfig) -> GraphRuntime:
         config.threads,
         config.builds_beside,
         config.provider,
+        config.accepts_worse,
     )
 
 

@@ -143,17 +143,20 @@ def reference_recording(model: str, subject: EngineSubject, inputs: tuple[Arrays
     return record(torch_engine(model, subject, 1), "", inputs)
 
 
-def torch_engine(model: str, subject: EngineSubject, threads: int) -> TorchEngine:
-    """Return the network that a graph was exported from, on the CPU in float32.
+def torch_engine(
+    model: str, subject: EngineSubject, threads: int, device: str = "cpu", precision: str = "float32"
+) -> TorchEngine:
+    """Return the network that a graph was exported from.
 
     Raises:
-        EngineError: `model` is a graph, or torch is not installed.
+        EngineError: `model` is a graph, torch is not installed, or there is no such device.
     """
     if model.endswith(".onnx"):
         raise EngineError(f"{model}: is a graph, which PyTorch does not run; give the name of the model")
     from lift3d_ros.engines.torch_engine import TorchEngine
 
-    return TorchEngine(_network(model, subject), OnnxRuntimeEngine(subject.graph, 1).signature, "cpu", threads)
+    signature = OnnxRuntimeEngine(subject.graph, 1).signature
+    return TorchEngine(_network(model, subject), signature, device, threads, precision)
 
 
 def _network(model: str, subject: EngineSubject) -> Any:

@@ -193,4 +193,6 @@ def _score_field(surface_density: float, runs: Sequence[ComparedRun]) -> tuple[T
 
 def _psnr(right: NDArray[np.float32], found: NDArray[np.float32], peak: float) -> float:
     error = float(np.mean(np.square(right.astype(np.float64) - found)))
-    return min(_MOST_DB, 10.0 * np.log10(peak**2 / error)) if error > 0.0 else _MOST_DB
+    if error == 0.0:
+        return _MOST_DB
+    return float(np.minimum(_MOST_DB, 10.0 * np.log10(peak**2 / error)))  # what is no number stays so, and is refused

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from lift3d_ros.bench.machine import available_bytes, describe_machine
-from lift3d_ros.bench.report import table, write_report
+from lift3d_ros.bench.report import table, write_document, write_report
 
 TIMING = {"min_ms": 2.0, "median_ms": 2.5, "first_ms": 900.0, "min_ratio": 1.0, "median_ratio": 1.0}
 FIGURES: dict[str, Any] = {
@@ -79,3 +79,10 @@ def test_the_table_says_what_was_computed_and_what_was_measured() -> None:
 
 def test_memory_left_is_not_more_than_the_machine_has() -> None:
     assert 0 < available_bytes("cpu") <= describe_machine("cpu")["memory_gb"] * 1e9 + 1e8
+
+
+def test_what_cannot_be_written_leaves_no_draft_behind(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_document(tmp_path / "bench.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]

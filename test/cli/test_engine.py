@@ -18,10 +18,10 @@ from fake_tensorrt import FakeDevice, fake_tensorrt
 from mixer_graph import MIXER_PROFILE, mixer_inputs, write_mixer
 
 from lift3d_ros.cli import engine
-from lift3d_ros.engines import tensorrt_builder
+from lift3d_ros.engines import graph_cache, tensorrt_builder
 from lift3d_ros.engines.numerics import ComparedRun, TaskScore
 from lift3d_ros.engines.tensorrt_api import load_tensorrt
-from lift3d_ros.errors import EngineError
+from lift3d_ros.errors import ConfigError, EngineError
 from lift3d_ros.pipelines import engine_subjects
 from lift3d_ros.pipelines.engine_subjects import EngineSubject
 
@@ -70,6 +70,39 @@ def test_engines_are_built_once_listed_and_pruned(trt: Any, capsys: pytest.Captu
     assert "deleted mixer float16" in capsys.readouterr().out
     assert run("list") == 0
     assert "holds no engines" in capsys.readouterr().out
+
+
+def test_prune_deletes_what_nothing_would_use_any_more_and_with_all_everything(
+    trt: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build", "mixer")
+    graphs = tmp_path / "cache" / "onnx"
+    graphs.mkdir()
+    stale = graphs / "lift3d-lfm-05a4d96fbe8349f3.onnx"
+    stale.write_bytes(bytes(2_000_000))
+    current = graph_cache.cached_graph("mixer", {}, lambda path: path.write_bytes(b"graph"))
+    capsys.readouterr()
+    assert run("list") == 0
+    said = capsys.readouterr().out
+    assert f"  {stale.stem}: 2.0 MB; unused: exported by another version of this package\n" in said
+    assert "2 MB of it unused: 'lift3d engine prune' deletes that" in said
+    assert run("prune") == 0
+    assert capsys.readouterr().out.startswith(f"deleted {stale.stem}: 2.0 MB (exported by another version")
+    assert (stale.exists(), current.is_file(), len(list((tmp_path / "cache" / "engines").glob("*.engine")))) == (
+        False,
+        True,
+        1,
+    )
+    assert run("prune", "--all") == 0
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_size_that_cannot_be_is_refused_before_anything_is_deleted(trt: Any) -> None:
+    run("build", "mixer")
+    with pytest.raises(ConfigError, match="--max-mb is -1; expected 0 or more"):
+        run("prune", "--max-mb", "-1")
+    with pytest.raises(SystemExit):
+        run("prune", "--max-mb", "1", "--all")
 
 
 def test_a_build_that_is_worse_than_float32_is_refused_and_can_be_accepted(
@@ -164,6 +197,44 @@ def test_check_needs_no_tensorrt_and_fails_for_an_operator_that_is_not_taken(
     monkeypatch.setattr(tensorrt_operators, "SUPPORTED", tensorrt_operators.SUPPORTED - {"MatMul"})
     assert run("check") == 1
     assert "FAILED mixer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("action", ["build", "selftest", "compare", "profile"])
+def test_what_is_not_usable_here_is_refused_before_a_graph_is_exported_for_it(
+    trt: Any, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def export(model: str, num_cameras: int) -> None:
+        raise AssertionError("exported")
+
+    monkeypatch.setattr(engine_subjects, "engine_subjects", export)
+
+    def no_driver(index: int) -> None:
+        raise EngineError("no NVIDIA driver on this machine")
+
+    monkeypatch.setattr(tensorrt_builder, "CudaDevice", no_driver)
+    with pytest.raises(EngineError, match="no NVIDIA driver"):
+        run(action, "mixer", "--backend", "tensorrt")
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(EngineError, match="'tensorrt_rtx' is not usable here"):
+        run(action, "mixer", "--backend", "tensorrt_rtx")
+
+
+def test_scratch_memory_of_less_than_a_megabyte_is_refused(trt: Any) -> None:
+    with pytest.raises(ConfigError, match="--workspace-mb is 0; expected 1 or more"):
+        run("build", "mixer", "--workspace-mb", "0")
+
+
+def test_a_field_is_proved_in_the_precision_in_which_nodes_open_it(
+    trt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = tmp_path / "mixer.field.onnx"
+    write_mixer(graph)
+    subject = EngineSubject(graph.stem, graph, (mixer_inputs(4),), MIXER_PROFILE)
+    monkeypatch.setattr(engine_subjects, "engine_subjects", lambda model, cameras: (subject,))
+    assert run("build", "mixer", "--precision", "float16") == 0
+    assert run("selftest", "mixer", "--precision", "float16") == 0
+    assert trt.builds == 1
+    assert "ok     mixer, field: tensorrt in float32" in capsys.readouterr().out
 
 
 def test_building_without_tensorrt_or_with_targets_for_it_says_what_to_do(

@@ -16,10 +16,11 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from mixer_graph import MIXER_PROFILE, mixer_inputs, write_mixer
 
 from lift3d_ros.cli import engine
+from lift3d_ros.engines import openvino_engine
 from lift3d_ros.engines.numerics import ComparedRun, TaskScore
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.recording import record, write_recording
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.errors import ConfigError, EngineError
 from lift3d_ros.pipelines import engine_subjects
 from lift3d_ros.pipelines.engine_subjects import EngineSubject
 
@@ -70,6 +71,63 @@ def test_each_precision_gets_a_verdict_with_errors_and_all_is_written(
     assert (first["is_accepted"], second["is_accepted"]) == (True, False)
 
 
+def test_openvino_computes_in_the_precision_that_is_asked_for_and_rounds_nothing_itself(
+    mixer: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, opened = mixer(1e-3), []
+
+    class Given(OnnxRuntimeEngine):
+        def __init__(self, path: Path, threads: int, precision: str) -> None:
+            super().__init__(path, threads)
+            opened.append((path, precision))
+
+    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", Given)
+    monkeypatch.setattr(openvino_engine, "load_openvino", lambda: None)
+    assert run("compare", graph, "--backend", "openvino", "--precision", "float32", "bfloat16") == 0
+    assert opened == [(graph, "float32"), (graph, "bfloat16")]
+
+
+def test_torch_is_compared_with_itself_in_float32(
+    mixer: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph, asked = mixer(1e-3), []
+
+    def engine_of(
+        model: str, subject: EngineSubject, threads: int, device: str = "cpu", precision: str = "float32"
+    ) -> OnnxRuntimeEngine:
+        asked.append((device, precision))
+        return OnnxRuntimeEngine(graph, threads)
+
+    monkeypatch.setattr(engine_subjects, "torch_engine", engine_of)
+    assert run("compare", "mixer", "--backend", "torch", "--precision", "bfloat16") == 0
+    assert asked[-1] == ("cpu", "bfloat16")
+    assert capsys.readouterr().out.startswith("ok     mixer: torch bfloat16: deviation 0 ")
+
+
+def test_an_engine_that_fails_is_a_verdict_and_the_others_go_on(
+    mixer: Callable[[float], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    graph, out = mixer(1e-3), tmp_path / "numerics.json"
+
+    class Given(OnnxRuntimeEngine):
+        def __init__(self, path: Path, threads: int, precision: str) -> None:
+            if precision == "bfloat16":
+                raise EngineError("computes in f32 on this processor")
+            super().__init__(path, threads)
+
+    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", Given)
+    monkeypatch.setattr(openvino_engine, "load_openvino", lambda: None)
+    arguments = ("--backend", "openvino", "--precision", "bfloat16", "float32", "--out", out)
+    assert run("compare", graph, *arguments) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("FAILED mixer: openvino bfloat16: computes in f32 on this processor\n")
+    assert "ok     mixer: openvino float32" in printed
+    assert [result["is_accepted"] for result in json.loads(out.read_text())["results"]] == [False, True]
+
+
 def test_inputs_that_were_recorded_elsewhere_are_taken(
     mixer: Callable[[float], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +143,10 @@ def test_options_that_contradict_each_other_are_refused(mixer: Callable[[float],
     graph = mixer(1.0)
     with pytest.raises(ConfigError, match=r"--backend 'onxruntime' runs no graphs here; did you mean 'onnxruntime'"):
         run("compare", graph, "--backend", "onxruntime")
+    with pytest.raises(ConfigError, match="--precision float16: openvino computes in float32 or bfloat16"):
+        run("compare", graph, "--backend", "openvino", "--precision", "float32", "float16")
+    with pytest.raises(ConfigError, match="--backend torch: runs no graphs; give the name of a model"):
+        run("compare", graph, "--backend", "torch")
     with pytest.raises(ConfigError, match="--inputs and --bag: give one of them"):
         run("compare", graph, "--inputs", "a.npz", "--bag", "b.mcap")
     with pytest.raises(ConfigError, match="--graph: belongs to one model"):
@@ -121,6 +183,17 @@ def test_nothing_is_written_where_the_limits_cannot_be_kept_unless_that_is_accep
 def test_parts_that_are_kept_must_exist(mixer: Callable[[float], Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--keep-float 'networks': no such part; did you mean 'network'"):
         run("quantize", mixer(1.0), "--out", tmp_path / "int8.onnx", "--keep-float", "networks")
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"), [("onnxruntime", "bfloat16"), ("torch", "float16"), ("openvino", "float16")]
+)
+def test_a_precision_that_profiling_would_ignore_is_refused(
+    mixer: Callable[[float], Path], monkeypatch: pytest.MonkeyPatch, backend: str, precision: str
+) -> None:
+    monkeypatch.setattr(openvino_engine, "load_openvino", lambda: None)
+    with pytest.raises(ConfigError, match=f"--precision {precision}: {backend} is profiled in float32"):
+        run("profile", mixer(1.0), "--backend", backend, "--precision", precision)
 
 
 def test_the_slowest_nodes_are_listed_and_written(

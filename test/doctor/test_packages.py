@@ -18,7 +18,8 @@ VERSIONS = {"numpy": "1.26.4", "opencv-python-headless": "4.11.0", "onnxruntime"
 
 def probes(**given: Probe) -> dict[str, Probe]:
     light = Probe({"errors": dict.fromkeys(LIGHT_MODULES, "")})
-    return dict.fromkeys(("rclpy", "onnxruntime", "torch", "tensorrt", "cv_bridge"), ABSENT) | {"light": light} | given
+    names = ("rclpy", "onnxruntime", "openvino", "torch", "tensorrt", "cv_bridge")
+    return dict.fromkeys(names, ABSENT) | {"light": light} | given
 
 
 def version_of(versions: Mapping[str, str]) -> Callable[[str], str | None]:
@@ -67,6 +68,23 @@ def test_a_backend_that_does_not_compute_is_a_failure_on_the_cpu_and_a_warning_o
     torch = Probe({"version": "2.4", "built_for_cuda": None, "gpus": [], "results": {"cpu": "illegal instruction"}})
     found = problems(check_backends(probes(onnxruntime=runtime, torch=torch), cpu_only))
     assert [(check.name, check.level) for check in found] == [("onnxruntime", "WARN"), ("torch", "FAIL")]
+
+
+def test_openvino_that_does_not_compute_is_a_failure_and_one_that_is_absent_is_not_looked_at() -> None:
+    broken = Probe({"version": "2026.4", "results": {"CPU": "cannot load the plugin of the CPU"}})
+    (found,) = problems(check_backends(probes(openvino=broken), cpu_only))
+    assert (found.name, found.level) == ("openvino", "FAIL")
+    assert "cannot load the plugin" in found.text
+    unloadable = Probe(error="ImportError: libopenvino.so: cannot open shared object file")
+    (found,) = problems(check_backends(probes(openvino=unloadable), cpu_only))
+    assert found.text.startswith("does not run: ImportError")
+    assert not any(check.name == "openvino" for check in check_backends(probes(), cpu_only).checks)
+
+
+def test_the_probe_of_openvino_computes_something_where_it_is_installed() -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    found = run_probes()["openvino"]
+    assert (found.error, found.values["results"]) == ("", {"CPU": ""})
 
 
 def test_a_gpu_that_torch_does_not_see_is_a_warning() -> None:

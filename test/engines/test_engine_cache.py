@@ -219,6 +219,12 @@ def test_an_engine_in_a_read_only_folder_is_used(cache: EngineCache, monkeypatch
     assert builder.builds == 0
 
 
+def test_an_engine_that_one_user_built_can_be_read_by_another(cache: EngineCache) -> None:
+    obtain(cache, Builder())
+    (record,) = cache.records()
+    assert {path.stat().st_mode & 0o777 for path in (record.path, record.path.with_suffix(".json"))} == {0o644}
+
+
 def test_a_full_disk_is_named_and_leaves_nothing_behind(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -141,3 +141,25 @@ def test_a_tensor_on_another_gpu_is_refused(mixer: Path, gpu_wheel: type[Session
     engine = OnnxRuntimeEngine(mixer, 1, "cuda", 1)
     with pytest.raises(EngineError, match="'rows' lies on cuda:0"):
         engine.run(elsewhere, engine.new_state())
+
+
+def test_a_run_that_the_runtime_breaks_off_is_an_error_with_its_reason_and_leaves_the_state(mixer: Path) -> None:
+    engine = OnnxRuntimeEngine(mixer, 1)
+    state = engine.new_state()
+    before = state.snapshot()
+
+    class Broken:
+        def __init__(self, session: Any) -> None:
+            self.io_binding = session.io_binding
+
+        def run_with_iobinding(self, binding: Any) -> None:
+            raise RuntimeError("Non-zero status code returned.\n  Failed to allocate memory for requested buffer")
+
+    engine._session = Broken(engine._session)
+    with pytest.raises(
+        EngineError,
+        match=r"onnxruntime \S+ on cpu:0: the run failed \(Non-zero .* Failed to alloc.*; where memory is",
+    ):
+        engine.run(mixer_inputs(), state)
+    for name, array in state.snapshot().items():
+        np.testing.assert_array_equal(array, before[name])

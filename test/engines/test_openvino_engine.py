@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -12,9 +13,12 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 
 from mixer_graph import MIXER_SIGNATURE, mixer_inputs
 
+from lift3d_ros.engines import openvino_engine
+from lift3d_ros.engines.numerics import Judge, RefusedEngineError, TaskScore, Verdict
 from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine
 from lift3d_ros.engines.open_graph import GraphRuntime, open_graph
 from lift3d_ros.engines.openvino_engine import OpenVinoEngine, load_openvino
+from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 
 
@@ -54,6 +58,61 @@ def test_float32_is_float32_and_bfloat16_has_to_be_asked_for(mixer: Path) -> Non
         errors.append(float(np.abs(found - expected).max() / np.abs(expected).max()))
     assert errors[0] < 1e-6
     assert 1e-5 < errors[1] < 2e-2
+
+
+@pytest.mark.usefixtures("openvino")
+def test_nodes_are_profiled_slowest_first_and_the_engine_goes_on_as_before(mixer: Path) -> None:
+    engine = OpenVinoEngine(mixer, 1)
+    times = engine.profile([mixer_inputs(4), mixer_inputs(8)])
+    assert any(time.kind for time in times)
+    assert [time.time_ms for time in times] == sorted((time.time_ms for time in times), reverse=True)
+    assert engine.run(mixer_inputs(), engine.new_state())["mixed"].shape
+
+
+@pytest.fixture
+def given_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for the runtime, so that it need not be installed: the graph runs with ONNX Runtime."""
+
+    class Given(OnnxRuntimeEngine):
+        name = "openvino"
+
+        def __init__(self, path: Path, threads: int, precision: str) -> None:
+            super().__init__(path, threads)
+
+    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", Given)
+
+
+def judging(value: float, asked: list[str]) -> Judge:
+    def judge(engine: Engine) -> Verdict:
+        asked.append(engine.name)
+        return Verdict((), (TaskScore("boxes kept", value, 0.95),))
+
+    return judge
+
+
+@pytest.mark.usefixtures("given_openvino")
+def test_bfloat16_whose_results_are_worse_is_refused_unless_that_is_accepted(
+    mixer: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    runtime = GraphRuntime("openvino", precision="bfloat16", threads=1)
+    with pytest.raises(
+        RefusedEngineError,
+        match=r"mixer in bfloat16 on openvino is refused: boxes kept 0\.5 \(at least 0\.95\).*engine\.accepts_worse",
+    ):
+        open_graph("mixer", mixer, runtime, judge=judging(0.5, asked))
+    accepting = dataclasses.replace(runtime, accepts_worse=True)
+    assert open_graph("mixer", mixer, accepting, judge=judging(0.5, asked)).name == "openvino"
+    assert "mixer in bfloat16 on openvino is worse than float32 and was accepted: boxes kept 0.5" in caplog.text
+    assert open_graph("mixer", mixer, runtime, judge=judging(0.99, asked)).name == "openvino"
+    assert asked == ["openvino"] * 3
+
+
+@pytest.mark.usefixtures("given_openvino")
+def test_float32_is_not_compared_with_itself_at_every_start(mixer: Path) -> None:
+    asked: list[str] = []
+    open_graph("mixer", mixer, GraphRuntime("openvino", threads=1), judge=judging(0.0, asked))
+    assert asked == []
 
 
 @pytest.mark.usefixtures("openvino")

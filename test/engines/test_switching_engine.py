@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 from fake_tensorrt import FakeDevice
-from mixer_graph import MIXER_SIGNATURE, mixer_inputs
+from mixer_graph import MIXER_PROFILE, MIXER_SIGNATURE, mixer_inputs
 
 from lift3d_ros.engines import tensorrt_builder
 from lift3d_ros.engines.device_tensor import CUDA, DeviceTensor, WrongDeviceError
@@ -168,8 +168,6 @@ def test_a_graph_opens_on_tensorrt_and_is_found_in_the_cache_afterwards(
     monkeypatch: pytest.MonkeyPatch,
     builds_beside: bool,
 ) -> None:
-    from mixer_graph import MIXER_PROFILE
-
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(tensorrt_builder, "CudaDevice", lambda index: FakeDevice())
     module = install(build_s=0.1)
@@ -181,6 +179,37 @@ def test_a_graph_opens_on_tensorrt_and_is_found_in_the_cache_afterwards(
     assert first.name == "tensorrt"
     assert open_graph("mixer", mixer, runtime, MIXER_PROFILE).name == "tensorrt"
     assert module.builds == 1
+
+
+@pytest.fixture
+def on_gpu(install: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(tensorrt_builder, "CudaDevice", lambda index: FakeDevice())
+    return install()
+
+
+@pytest.mark.parametrize("builds_beside", [False, True])
+def test_an_engine_has_loaded_its_kernels_before_the_first_set(
+    mixer: Path, on_gpu: Any, monkeypatch: pytest.MonkeyPatch, builds_beside: bool
+) -> None:
+    warmed: list[str] = []
+    monkeypatch.setattr(TensorRtEngine, "warm_up", lambda engine: warmed.append(engine.name))
+    runtime = GraphRuntime("tensorrt", builds_beside=builds_beside)
+    for times in (1, 2):  # built, and found in the cache
+        engine = open_graph("mixer", mixer, runtime, MIXER_PROFILE)
+        assert isinstance(engine, SwitchingEngine)
+        assert engine.wait_until_built(30)
+        assert warmed == ["tensorrt"] * times
+
+
+def test_an_engine_that_fails_when_it_is_warmed_up_leaves_the_first_set_to_the_fallback(
+    mixer: Path, on_gpu: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_gpu.fails_to_run = True
+    engine = open_graph("mixer", mixer, GraphRuntime("tensorrt"), MIXER_PROFILE)
+    assert "tensorrt failed when it was warmed up" in caplog.text
+    engine.run(mixer_inputs(), engine.new_state())
+    assert engine.name == "onnxruntime"
 
 
 def test_asking_for_tensorrt_without_it_is_an_error_and_no_silent_fallback(

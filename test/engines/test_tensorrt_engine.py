@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 from fake_tensorrt import ORIN, RTX_3060, FakeDevice
 from mixer_graph import MIXER_SIGNATURE, mixer_inputs
 
+from lift3d_ros.engines.build_progress import PhaseTree
 from lift3d_ros.engines.device_tensor import CPU, CUDA, PINNED, DeviceTensor
 from lift3d_ros.engines.engine_cache import EngineCache
 from lift3d_ros.engines.numerics import Judge, RefusedEngineError, TaskScore, Verdict
 from lift3d_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from lift3d_ros.engines.quantization import GraphQuantizer
-from lift3d_ros.engines.tensorrt_api import PhaseTree, load_tensorrt
+from lift3d_ros.engines.tensorrt_api import load_tensorrt
 from lift3d_ros.engines.tensorrt_builder import (
     EngineRequest,
     build_ahead,
@@ -191,6 +193,18 @@ def test_an_engine_that_the_runtime_refuses_is_built_again(
     assert any("does not load it: The engine plan file is not compatible" in line for line in caplog.messages)
 
 
+def test_an_engine_whose_record_lacks_its_tensors_is_built_again(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache
+) -> None:
+    module = install()
+    obtain_engine(request_mixer(), cache, FakeDevice())
+    (record,) = cache.records()
+    note = record.path.with_suffix(".json")
+    note.write_text(json.dumps({**json.loads(note.read_text()), "facts": {"model": {}}}))
+    obtain_engine(request_mixer(), cache, FakeDevice())
+    assert module.builds == 2
+
+
 @pytest.mark.parametrize(("name", "version"), RELEASES)
 def test_half_precision_is_built_and_close_to_float32(
     install: Install, request_mixer: MakeRequest, cache: EngineCache, mixer: Path, name: str, version: str
@@ -264,10 +278,24 @@ def test_a_worse_engine_that_was_accepted_once_is_used_from_then_on(
     install()
     calls: list[Any] = []
     judge = judging(0.5, calls)
-    obtain_engine(request_mixer(judge=judge, accepts_worse=True), cache, FakeDevice())
+    obtain_engine(request_mixer(judge=judge, accepts_worse="always"), cache, FakeDevice())
     assert find_engine(request_mixer(judge=judge), cache, FakeDevice()) is not None
     assert len(calls) == 1
-    assert "mixer in float32 is worse than float32 and was accepted: boxes kept 0.5 (at least 0.9)" in caplog.text
+    assert (
+        "mixer in float32 on tensorrt is worse than float32 and was accepted: boxes kept 0.5 (at least 0.9)"
+        in caplog.text
+    )
+
+
+def test_a_worse_engine_that_is_accepted_for_once_is_refused_again_afterwards(
+    install: Install, request_mixer: MakeRequest, cache: EngineCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    install()
+    judge = judging(0.5, [])
+    obtain_engine(request_mixer(judge=judge, accepts_worse="once"), cache, FakeDevice())
+    assert "mixer in float32 on tensorrt is worse than float32 and was accepted" in caplog.text
+    with pytest.raises(RefusedEngineError, match=r"for a node with engine\.accepts_worse"):
+        find_engine(request_mixer(judge=judge), cache, FakeDevice())
 
 
 def test_layers_are_profiled_slowest_first(engine: TensorRtEngine) -> None:

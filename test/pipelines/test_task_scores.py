@@ -106,6 +106,19 @@ def test_planes_and_fields_are_judged_by_solid_and_colours() -> None:
     assert [one.value for one in equal] == [1.0, 100.0]
 
 
+def test_a_field_that_gives_no_number_for_planes_that_are_finite_is_refused() -> None:
+    def ask(planes: NDArray[np.float32]) -> Arrays:
+        flat = planes.reshape(1, -1)
+        color = np.repeat(flat[..., None], 3, axis=2)
+        return {"density": flat * 20.0, "color": np.where(color > 2.0, np.nan, color)}
+
+    planes = np.linspace(0.0, 1.0, 300, dtype=np.float32).reshape(1, 3, 1, 10, 10)
+    found = planes + 2.0 * (planes == planes.max())
+    colors = planes_scores(ask, 10.0)([ComparedRun({}, {"planes": planes}, {"planes": found})])[-1]
+    assert np.isnan(colors.value)
+    assert not colors.is_accepted
+
+
 def test_the_documentation_names_every_limit_with_its_value(repository: Path) -> None:
     text = (repository / "docs" / "engines.md").read_text(encoding="utf-8")
     for limit in LIMITS:
