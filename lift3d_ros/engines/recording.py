@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.engines.protocol import Arrays, Engine
 from lift3d_ros.errors import EngineError
 
@@ -67,13 +67,12 @@ def read_recording(path: Path) -> Recording:
     """
     runs: dict[int, tuple[Arrays, Arrays]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            sha256 = str(file[_GRAPH_KEY])
-            for key in file.files:
-                if key != _GRAPH_KEY:
-                    number, side, name = key.split("/", 2)
-                    runs.setdefault(int(number), ({}, {}))[("in", "out").index(side)][name] = file[key]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = dict(read_archive(path).arrays)
+        sha256 = str(arrays.pop(_GRAPH_KEY))
+        for key, array in arrays.items():
+            number, side, name = key.split("/", 2)
+            runs.setdefault(int(number), ({}, {}))[("in", "out").index(side)][name] = array
+    except (OSError, KeyError, ValueError) as error:
         raise EngineError(
             f"{path}: is no recording ({' '.join(str(error).split())[:200]}); make it with 'lift3d engine selftest "
             "--record DIR' on a machine where the model is known to be right"

@@ -7,7 +7,6 @@ they serve every network of a method, whatever its input size. `tools/record_eng
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lift3d_ros.array_files import read_archive
 from lift3d_ros.engines.device_tensor import host_array, take_all
 from lift3d_ros.engines.protocol import Arrays, Engine, EngineState, Inputs, Tensors
 from lift3d_ros.errors import EngineError
@@ -171,9 +171,8 @@ def _frame_set(arrays: dict[str, Any], path: Path) -> FrameSet:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return dict(read_archive(path).arrays)
+    except (OSError, ValueError) as error:
         raise EngineError(
             f"{path}: cannot be read ({' '.join(str(error).split())[:200]}); install the package again"
         ) from None
