@@ -41,9 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the simulator")
     parser.add_argument("--format", choices=["frames", "bag"], default="frames", help="scene folders or recordings")
     parser.add_argument("--meshes", type=Path, metavar="DIR", help="folder of meshes with manifest.json")
-    parser.add_argument(
-        "--split", choices=["train", "val", "any"], default="train", help="meshes to use (default %(default)s)"
-    )
+    parser.add_argument("--split", choices=["train", "val", "any"], help="meshes to use of --meshes (default train)")
     parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: six cameras like nuScenes)")
     parser.add_argument("--frames", type=int, metavar="N", help="frames of each scene")
     parser.add_argument("--width", type=int, metavar="PX", help="width of the pictures")
@@ -55,22 +53,31 @@ def run(args: argparse.Namespace) -> int:
     """Simulate, and say what was made."""
     from tqdm import tqdm
 
+    from lift3d_ros.config import iterate_settings
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.simulation.run import RunOptions, dark_or_wet, run_statistics, seeds_to_do, simulate, write_sheet
     from lift3d_ros.simulation.settings import SimulationSettings, load_settings
 
     settings = SimulationSettings() if args.config is None else load_settings(args.config)
-    for name in ("scenes", "seed", "frames", "width"):
-        if (value := getattr(args, name)) is not None:
-            least = 0 if name == "seed" else 64 if name == "width" else 1
-            if value < least:
-                raise ConfigError(f"--{name} {value}: expected {least} or more")
-            settings = replace(settings, **{name: value})
+    given = {name: getattr(args, name) for name in ("scenes", "seed", "frames", "width")}
+    for known in iterate_settings(SimulationSettings):
+        if (value := given.get(known.name)) is None:
+            continue
+        low, high = known.minimum or 0, known.maximum
+        if value < low or (high is not None and value > high):
+            raise ConfigError(
+                f"--{known.name} {value}: expected {low:g} " + ("or more" if high is None else f"to {high:.0f}")
+            )
+        settings = replace(settings, **{known.name: value})
     if args.rig is not None:
         settings = replace(settings, rig=str(args.rig), random_rigs=0.0)
-    if args.workers < 1:
-        raise ConfigError(f"--workers {args.workers}: expected 1 or more")
-    options = RunOptions(settings, args.out, args.format, args.meshes, args.split)
+    if not 1 <= args.workers <= 256:
+        raise ConfigError(f"--workers {args.workers}: expected 1 to 256")
+    if args.split is not None and args.meshes is None:
+        raise ConfigError(
+            f"--split {args.split}: is of a folder of meshes; give it with --meshes, or leave --split out"
+        )
+    options = RunOptions(settings, args.out, args.format, args.meshes, args.split or "train")
     todo = len(seeds_to_do(options))
     with tqdm(total=len(options.seeds), initial=len(options.seeds) - todo, desc="simulating", unit="scene") as progress:
         for seed in simulate(options, args.workers):

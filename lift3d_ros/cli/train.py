@@ -115,6 +115,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.stage is not None or args.teacher is not None:
         raise ConfigError("--stage and --teacher are for i2p_mae; leave them out")
+    if _SIMULATOR not in args.data:
+        for name in ("seeds", "simulation", "meshes"):
+            if getattr(args, name) is not None:
+                raise ConfigError(f"--{name} is for --data {_SIMULATOR}; leave it out, or name the simulator as data")
     config = args.config or find_resource("config/training/dfa3d_cpu.yaml")
     recipe = load_recipe(config, args.changes)
     if args.pack is not None:
@@ -206,6 +210,8 @@ def _pack(args: argparse.Namespace, recipe: Any) -> int:
     scenes = PackReader(args.pack).scenes
     size_mb = sum(path.stat().st_size for path in args.pack.iterdir()) / 1e6
     print(f"{args.pack}: {len(scenes)} scenes ({written} new), {size_mb:.1f} MB")
+    if written < len(scenes):
+        print("scenes that were there are kept as they are; where their labels have changed, remove the folder first")
     print(f"train on it:  lift3d train {args.method} --data {args.pack} --out DIR")
     return 0
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.datasets.label_fields import numbers, whole_numbers
 from lift3d_ros.datasets.trajectory import Trajectory
 from lift3d_ros.errors import CalibrationError, DatasetError, Lift3dError
 from lift3d_ros.geometry.motion import VELOCITY_BASELINE_NS, ego_motion
@@ -158,9 +159,9 @@ def read_scene(directory: Path, *, keeps_classes: bool = False, may_be_empty: bo
         files += [] if frame.points_path is None else [("lidar file", frame.points_path)]
         for kind, file in files:
             if not file.is_file():
+                shown = file.relative_to(directory) if file.is_relative_to(directory) else file
                 raise DatasetError(
-                    f"{path}: {kind} '{file.relative_to(directory)}' of frame {frame.index} does not exist; copy the "
-                    "whole scene folder"
+                    f"{path}: {kind} '{shown}' of frame {frame.index} does not exist; copy the whole scene folder"
                 )
     return scene
 
@@ -239,17 +240,13 @@ def _frame(
     )
     if "boxes" not in entry:
         return frame
-    labels = entry["boxes"]
+    labels, where = entry["boxes"], f"frame {frame.index}"
     return replace(
         frame,
-        boxes=_boxes(labels, class_names),
-        visibility=np.array([_or(label.get("visibility"), np.nan) for label in labels], dtype=np.float64),
-        num_points=np.array([_or(label.get("num_lidar_pts"), -1) for label in labels], dtype=np.int64),
+        boxes=_boxes(labels, class_names, where),
+        visibility=numbers(labels, "visibility", where, default=np.nan),
+        num_points=whole_numbers(labels, "num_lidar_pts", where),
     )
-
-
-def _or(value: Any, default: float) -> Any:
-    return default if value is None else value
 
 
 def _class_names(frames: list[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -270,20 +267,18 @@ def _pose(matrix: Any) -> Float64Array:
     return T
 
 
-def _boxes(entries: list[Mapping[str, Any]], class_names: tuple[str, ...]) -> Boxes3D:
-    velocities = [entry.get("velocity") or [np.nan, np.nan] for entry in entries]
+def _boxes(labels: list[Mapping[str, Any]], class_names: tuple[str, ...], where: str) -> Boxes3D:
     index_of = {name: i for i, name in enumerate(class_names)}
-    labels = [index_of.get(str(entry["class"]), index_of["other"]) for entry in entries]
     return Boxes3D(
         frame_id=BASE_FRAME,
         class_names=class_names,
-        centers=np.array([entry["center"] for entry in entries], dtype=np.float64).reshape(-1, 3),
-        sizes=np.array([entry["size"] for entry in entries], dtype=np.float64).reshape(-1, 3),
-        yaws=np.array([entry["yaw"] for entry in entries], dtype=np.float64),
-        velocities=np.array(velocities, dtype=np.float64).reshape(-1, 2),
-        scores=np.ones(len(entries)),
-        labels=np.array(labels, dtype=np.int64),
-        track_ids=np.array([entry.get("instance", -1) for entry in entries], dtype=np.int64),
+        centers=numbers(labels, "center", where, 3),
+        sizes=numbers(labels, "size", where, 3),
+        yaws=numbers(labels, "yaw", where),
+        velocities=numbers(labels, "velocity", where, 2, default=np.nan),
+        scores=np.ones(len(labels)),
+        labels=np.array([index_of.get(str(label["class"]), index_of["other"]) for label in labels], dtype=np.int64),
+        track_ids=whole_numbers(labels, "instance", where),
     )
 
 

@@ -27,18 +27,24 @@ UNCERTAIN_LICENCES = ("CC0 1.0 (inferred)",)
 _MAX_FILE_BYTES = 20_000_000
 _MAX_TRIANGLES = 100_000
 _TEXTURE_SIZE = 256
+_SIZES_M = (0.05, 100.0)
 _PAINTED = ("car", "truck", "bus", "trailer", "construction_vehicle", "motorcycle", "bicycle")
 
 
 @dataclass(frozen=True, eq=False)
 class LibraryMesh:
-    """One mesh of a library; its shape is read when it is first used."""
+    """One mesh of a library; its shape is read when it is first used.
+
+    Args:
+        is_metric: lengths are metres, so a size that nothing in a street has is refused.
+    """
 
     name: str
     path: Path
     class_name: str
     licence: str
     split: str
+    is_metric: bool = False
 
     @cached_property
     def flat(self) -> Mesh:
@@ -47,7 +53,15 @@ class LibraryMesh:
         Raises:
             DatasetError: the file is missing or holds no usable mesh.
         """
-        return _read(self)
+        mesh = _read(self)
+        lower, upper = mesh.bounds
+        size = float((upper - lower).max())
+        if self.is_metric and not _SIZES_M[0] <= size <= _SIZES_M[1]:
+            raise DatasetError(
+                f"{self.path}: mesh '{self.name}' is {size:g} long; expected {_SIZES_M[0]:g} to {_SIZES_M[1]:g}, as "
+                "lengths are metres. Scale it"
+            )
+        return mesh
 
     @cached_property
     def smooth(self) -> Mesh:
@@ -73,7 +87,8 @@ class MeshLibrary:
             left_out_licences: entries under these are not used.
 
         Raises:
-            DatasetError: no manifest, a field is missing or wrong, or nothing is left to use; names file and field.
+            DatasetError: no manifest, a field is missing or wrong, a file is not there, or nothing is left to use;
+                names file and field.
         """
         self.directory, self.split = directory, split
         path = directory / "manifest.json"
@@ -89,6 +104,7 @@ class MeshLibrary:
             )
         self._by_class: dict[str, list[LibraryMesh]] = {}
         for entry in chosen:
+            _check_file(entry)  # at once: shapes are read one by one, the last ones after hours of rendering
             self._by_class.setdefault(entry.class_name, []).append(entry)
 
     def __len__(self) -> int:
@@ -138,7 +154,14 @@ def _entry(path: Path, number: int, fields: Any) -> LibraryMesh:
     file = (path.parent / texts["file"]).resolve()
     if not file.is_relative_to(path.parent.resolve()):
         raise DatasetError(f"{where}: file '{texts['file']}' lies outside the folder; keep meshes beside the manifest")
-    return LibraryMesh(texts["name"], file, texts["class"], texts["licence"], texts["split"])
+    return LibraryMesh(texts["name"], file, texts["class"], texts["licence"], texts["split"], is_metric=True)
+
+
+def _check_file(entry: LibraryMesh) -> None:
+    if not entry.path.is_file():
+        raise DatasetError(f"{entry.path}: mesh '{entry.name}' of the manifest does not exist; copy the whole folder")
+    if entry.path.stat().st_size > _MAX_FILE_BYTES:
+        raise DatasetError(f"{entry.path}: larger than {_MAX_FILE_BYTES // 1_000_000} MB; use a mesh with less detail")
 
 
 def _read(entry: LibraryMesh) -> Mesh:
@@ -149,10 +172,7 @@ def _read(entry: LibraryMesh) -> Mesh:
             f"{entry.path}: reading meshes needs the Python package trimesh ({error}); install it with: "
             "pip install trimesh"
         ) from None
-    if not entry.path.is_file():
-        raise DatasetError(f"{entry.path}: mesh '{entry.name}' of the manifest does not exist; copy the whole folder")
-    if entry.path.stat().st_size > _MAX_FILE_BYTES:
-        raise DatasetError(f"{entry.path}: larger than {_MAX_FILE_BYTES // 1_000_000} MB; use a mesh with less detail")
+    _check_file(entry)
     try:
         loaded: Any = trimesh.load(entry.path, process=False, force="mesh")
         corners = np.asarray(loaded.vertices, dtype=np.float64)[np.asarray(loaded.faces)]
@@ -164,6 +184,8 @@ def _read(entry: LibraryMesh) -> Mesh:
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1)
     is_face = lengths > 1e-10
+    if not is_face.any():
+        raise DatasetError(f"{entry.path}: all {len(corners)} triangles are without area; expected a mesh")
     normals = np.repeat(normals[is_face] / lengths[is_face, None], 3, axis=0)
     colors = colors[is_face].reshape(-1, 3)
     materials = _materials(entry.class_name, colors)[:, None]
@@ -181,8 +203,12 @@ def _read(entry: LibraryMesh) -> Mesh:
 def _corner_colors(loaded: Any) -> tuple[UInt8Array, UInt8Array | None, Float32Array | None]:
     """Return sRGB colours (F, 3, 3) of the corners of each face, and texture and uv (F, 3, 2) where there is one."""
     faces = np.asarray(loaded.faces)
-    if loaded.visual.kind == "texture" and loaded.visual.uv is not None:
-        picture = loaded.visual.material.baseColorTexture
+    if loaded.visual.kind == "texture":
+        material = loaded.visual.material
+        picture = getattr(material, "baseColorTexture", None)
+        if picture is None or loaded.visual.uv is None:
+            color = np.asarray(material.main_color, dtype=np.uint8)[:3]
+            return np.broadcast_to(color, (*faces.shape, 3)), None, None
         pixels = np.asarray(picture.convert("RGB").resize((_TEXTURE_SIZE, _TEXTURE_SIZE)))
         uv = np.asarray(loaded.visual.uv, dtype=np.float64)[faces]
         # A face gets the colour at its middle; a part of a texture that repeats is found by the fraction.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 
 from lift3d_ros.datasets.frames import read_scene
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.contact_sheet import contact_sheet, scene_strip
 from lift3d_ros.simulation.drive import Simulator, scene_weather
 from lift3d_ros.simulation.frame import SimulatedFrame
@@ -22,6 +22,8 @@ from lift3d_ros.simulation.mesh_library import UNCERTAIN_LICENCES, MeshLibrary, 
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings
 from lift3d_ros.simulation.statistics import SceneStatistics, frame_statistics
+from lift3d_ros.simulation.worker_pool import worker_pool
+from lift3d_ros.weights.manifest import sha256_of
 
 SHEET_NAME = "contact_sheet.png"
 _FACTS_NAME = "simulation.json"
@@ -54,8 +56,8 @@ class RunOptions:
         return f"simulated_{seed:06d}"
 
     def is_done(self, seed: int) -> bool:
-        """Return whether the scene of a seed is written."""
-        return (self._notes / f"{self.scene_name(seed)}.json").is_file()
+        """Return whether the scene of a seed is written, and still there."""
+        return (self._notes / f"{self.scene_name(seed)}.json").is_file() and self.target(seed).is_dir()
 
     def target(self, seed: int) -> Path:
         """Return the folder of a scene or recording."""
@@ -82,32 +84,31 @@ def simulate(options: RunOptions, workers: int = 1) -> Iterator[int]:
     """Simulate the scenes that are not there yet, and yield the seed of each when it is written.
 
     Raises:
-        ConfigError: a seed must not be used, or the folder holds scenes of other settings.
-        DatasetError: the mesh folder cannot be used.
+        ConfigError, CalibrationError: a seed or the rig must not be used, or the folder holds scenes of other settings.
+        DatasetError: the mesh folder cannot be used, or a process was ended.
         RenderingError: no OpenGL context can be made.
     """
     for seed in options.seeds:
         options.settings.check_seed(seed)
-    library = open_library(options)
-    _begin(options)
-    todo = [seed for seed in options.seeds if not options.is_done(seed)]
-    if workers <= 1 or len(todo) <= 1:
-        with Simulator(options.settings, library) as simulator:
+    with Simulator(options.settings, open_library(options)) as simulator:
+        _begin(options)  # after settings, meshes and rig are found to be usable
+        todo = [seed for seed in options.seeds if not options.is_done(seed)]
+        if workers <= 1 or len(todo) <= 1:
             for seed in todo:
                 _write(simulator, options, seed)
                 yield seed
-        return
-    # A graphics context does not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(options,)) as pool:
+            return
+    with worker_pool(workers, _start_worker, options) as pool:
         futures = {pool.submit(_work, seed): seed for seed in todo}
         try:
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        except BrokenProcessPool:
+            raise DatasetError(
+                f"{options.out}: a process that rendered a scene was ended, perhaps for want of memory; call again "
+                "with fewer --workers, finished scenes are kept"
+            ) from None
 
 
 def write_sheet(options: RunOptions) -> Path | None:
@@ -157,20 +158,36 @@ def _begin(options: RunOptions) -> None:
         "settings": json.loads(json.dumps(settings)),
         "meshes": None if options.meshes is None else options.meshes.resolve().name,
         "split": None if options.meshes is None else options.split,
+        "text of the rig file": sha256_of(Path(options.settings.rig)) if options.settings.rig else None,
     }
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != facts:
-            names = [name for name in facts if found.get(name) != facts[name]]
-            if "settings" in names:
-                old = found.get("settings", {})
-                names = [name for name in facts["settings"] if old.get(name) != facts["settings"][name]]
+    notes = options.out / _NOTES_NAME
+    if path.is_file() and any(notes.glob("*.json")):
+        found = _read_facts(path)
+        names = [name for name in facts if found.get(name) != facts[name]]
+        if "settings" in names:
+            old = found.get("settings") or {}
+            names = [name for name in facts["settings"] if old.get(name) != facts["settings"][name]]
+        if names:
             raise ConfigError(
                 f"{options.out}: holds scenes of other settings (different: {', '.join(names)}); give another folder "
                 "with --out, or remove this one"
             )
-    (options.out / _NOTES_NAME).mkdir(parents=True, exist_ok=True)
+        return
+    notes.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_facts(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"{path}: is damaged, so whether the scenes beside it have these settings cannot be told; give another "
+            "folder with --out, or remove this one"
+        )
+    return found
 
 
 def _write(simulator: Simulator, options: RunOptions, seed: int) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from lift3d_ros.errors import ConfigError, DatasetError, Lift3dError
 from lift3d_ros.images.preprocess import InputSpec
 from lift3d_ros.replay.labelled_data import open_labelled_data
 from lift3d_ros.simulation.settings import load_settings
+from lift3d_ros.simulation.worker_pool import worker_pool
 
 logger = logging.getLogger(__name__)
 
@@ -127,20 +127,17 @@ def pack_scenes(
                 _pack_scene(data, scene, folder, facts, quality)
                 on_scene(count, len(scenes))
         return len(missing)
-    # Spawned, because graphics contexts and threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _open_in_worker, (source, folder, facts, quality))
-    try:
+    with worker_pool(workers, _open_in_worker, source, folder, facts, quality) as pool:
         waiting: list[Future[None]] = [pool.submit(_pack_in_worker, scene) for scene in missing]
-        for count, future in enumerate(as_completed(waiting), len(scenes) - len(missing) + 1):
-            future.result()
-            on_scene(count, len(scenes))
-    except BrokenProcessPool:
-        raise DatasetError(
-            f"{folder}: a process that prepared a scene was ended, perhaps for want of memory; call again with fewer "
-            "--workers, what is written is kept"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+        try:
+            for count, future in enumerate(as_completed(waiting), len(scenes) - len(missing) + 1):
+                future.result()
+                on_scene(count, len(scenes))
+        except BrokenProcessPool:
+            raise DatasetError(
+                f"{folder}: a process that prepared a scene was ended, perhaps for want of memory; call again with "
+                "fewer --workers, what is written is kept"
+            ) from None
     return len(missing)
 
 

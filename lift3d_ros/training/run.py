@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -172,19 +172,33 @@ def _memory_text(error: Exception, settings: RunSettings, step: int) -> str:
     )
 
 
-def _start(out: Path, method: str, facts: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
+def check_folder(out: Path, *, resume: bool) -> Path | None:
+    """Return the checkpoint to go on from, None for a new run; to be asked for before data take minutes to read.
+
+    Raises:
+        ConfigError: the folder holds a run that is not to be gone on with, or none that could be.
+    """
     folder = out / "checkpoints"
     path = find_checkpoint(folder, "last")
-    if not resume:
-        if path is not None:
-            raise ConfigError(
-                f"{path}: this folder holds a run already; go on with it with --resume, or name another folder"
-            )
-        return None
-    if path is None:
+    if path is not None and not resume:
+        raise ConfigError(
+            f"{path}: this folder holds a run already; go on with it with --resume, or name another folder"
+        )
+    if path is None and resume:
         raise ConfigError(f"{folder}: no checkpoint to go on from; start the run without --resume")
+    return path
+
+
+def _start(out: Path, method: str, facts: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
+    path = check_folder(out, resume=resume)
+    if path is None:
+        return None
     checkpoint = read_checkpoint(path)
     check_facts(path, checkpoint, method, facts)
+    best = find_checkpoint(path.parent, "best")
+    if best is not None:  # it may be newer than the last one, where the run was cut off after a validation
+        scores = [score for score in (checkpoint.best_score, read_checkpoint(best).best_score) if score is not None]
+        checkpoint = replace(checkpoint, best_score=max(scores, default=None))
     return checkpoint
 
 

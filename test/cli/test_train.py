@@ -92,6 +92,9 @@ def test_ctrl_c_twice_ends_at_once_without_traceback(
         (["--data", "{pack}", "--out", "{out}", "--config", "nowhere.yaml"], "nowhere.yaml: file not found"),
         (["--data", "{pack}", "--out", "{out}", "--set", "run.stepz=3"], "unknown name 'run.stepz'"),
         (["--data", "simulator", "--pack", "{out}", "--seeds", "9:3"], "expected A:B"),
+        (["--data", "{pack}", "--out", "{out}", "--seeds", "0:3"], "--seeds is for --data simulator"),
+        (["--data", "{pack}", "--out", "{out}", "--meshes", "m"], "--meshes is for --data simulator"),
+        (["--data", "nowhere", "--out", "{out}", "--resume"], "no checkpoint to go on from"),
         (["--data", "simulator", "--pack", "{out}", "--seeds", "9000:9002"], "9000"),
     ],
 )

@@ -108,6 +108,10 @@ def absent_picture(document: dict[str, Any]) -> None:
     document["frames"][2]["images"]["left"]["file"] = "images/left/99.jpg"
 
 
+def absent_picture_elsewhere(document: dict[str, Any]) -> None:
+    document["frames"][2]["images"]["left"]["file"] = "/data/99.jpg"
+
+
 def no_frames(document: dict[str, Any]) -> None:
     document["frames"] = []
 
@@ -123,6 +127,7 @@ def zero_focal_length(document: dict[str, Any]) -> None:
         (unknown_camera, ["camera 'rear'", "not in 'cameras'"]),
         (scaled_pose, ["not a rotation"]),
         (absent_picture, ["images/left/99.jpg", "does not exist"]),
+        (absent_picture_elsewhere, ["'/data/99.jpg' of frame 2", "does not exist"]),
         (no_frames, ["0 frames", "expected at least one"]),
         (zero_focal_length, ["camera 'front'", "focal length"]),
     ],
@@ -137,6 +142,46 @@ def test_a_wrong_file_is_named_with_the_place(
     with pytest.raises(Lift3dError) as caught:
         read_scene(scene_folder)
     assert all(word in str(caught.value) for word in [str(path), *words]), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("instance", "3f2a", "field 'instance' is '3f2a'; expected a whole number"),
+        ("instance", 2**63, "expected a whole number"),
+        ("instance", float("inf"), "expected a whole number"),
+        ("center", [1.0, 2.0], r"field 'center' is \[1.0, 2.0\]; expected 3 numbers"),
+        ("size", 4.0, "field 'size' is 4.0; expected 3 numbers"),
+        ("yaw", [0.0, 0.0, 0.0, 1.0], "field 'yaw' is .*; expected a number"),
+        ("velocity", [1.0, 2.0, 0.0], "field 'velocity' is .*; expected 2 numbers"),
+        ("visibility", "full", "field 'visibility' is 'full'; expected a number"),
+        ("num_lidar_pts", 1.5, "field 'num_lidar_pts' is 1.5; expected a whole number"),
+    ],
+)
+def test_a_wrong_field_of_a_label_is_named_with_frame_and_box(
+    scene_folder: Path, field: str, value: Any, expected: str
+) -> None:
+    path = scene_folder / "meta.json"
+    document = json.loads(path.read_text())
+    document["frames"][1]["boxes"][1][field] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match=rf"meta\.json: frame 1, box 1: .*{expected}"):
+        read_scene(scene_folder)
+
+
+def test_what_a_label_does_not_tell_is_unknown(scene_folder: Path) -> None:
+    path = scene_folder / "meta.json"
+    document = json.loads(path.read_text())
+    label = document["frames"][0]["boxes"][0]
+    label |= {"velocity": [None, None], "visibility": None, "num_lidar_pts": None, "instance": None}
+    path.write_text(json.dumps(document))
+    frame = read_scene(scene_folder).frames[0]
+    assert frame.boxes is not None
+    assert frame.visibility is not None
+    assert frame.num_points is not None
+    assert np.isnan(frame.boxes.velocities[0]).all()
+    assert np.isnan(frame.visibility[0])
+    assert frame.num_points[0] == frame.boxes.track_ids[0] == -1  # type: ignore[index]
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"cameras": 3, "frames": []}', "null"])

@@ -180,6 +180,20 @@ def test_an_object_of_unknown_velocity_is_learned_as_an_object_without_its_box()
     assert all(tensor.grad.isfinite().all() for tensor in (logits, predicted))
 
 
+def test_a_box_of_unknown_velocity_is_learned_but_for_the_velocity_where_that_is_asked_for() -> None:
+    ((logits, predicted),) = predictions(6)
+    codes, labels = targets(2)
+    unknown = codes.clone()
+    unknown[:, 8:] = math.nan
+    still = replace(LOSS, code_weights=(*LOSS.code_weights[:8], 0.0, 0.0))
+    expected = still([(logits, predicted)], [codes], [labels])["loss_bbox"]
+    found = replace(LOSS, drops_unknown=False)([(logits, predicted)], [unknown], [labels])["loss_bbox"]
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    found.backward()
+    assert (predicted.grad[..., :8] != 0).any()
+    assert (predicted.grad[..., 8:] == 0).all()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_target_without_place_or_extent_is_left_out(value: float) -> None:
     layers = predictions(6, layers=2)

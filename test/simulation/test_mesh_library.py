@@ -61,6 +61,33 @@ def test_a_texture_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(mesh.texture[row, column], [250, 0, 0], atol=12)
 
 
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_a_mesh_of_one_colour_without_texture_is_read(tmp_path: Path, has_uv: bool) -> None:
+    box = trimesh.creation.box(extents=(4.0, 2.0, 1.5))
+    material = trimesh.visual.material.PBRMaterial(baseColorFactor=[200, 30, 30, 255])
+    box.visual = trimesh.visual.TextureVisuals(uv=np.zeros((8, 2)) if has_uv else None, material=material)
+    box.export(tmp_path / "a.glb")
+    (tmp_path / "manifest.json").write_text(json.dumps([entry("a")]), encoding="utf-8")
+    mesh = MeshLibrary(tmp_path).of_class("car")[0].smooth
+    assert mesh.colors[0].tolist() == [200, 30, 30, Material.PAINT]
+    assert mesh.texture is None
+
+
+@pytest.mark.parametrize(("scale", "found"), [(1000.0, "4000"), (0.001, "0.004")], ids=["millimetres", "kilometres"])
+def test_a_mesh_in_another_unit_is_refused(tmp_path: Path, scale: float, found: str) -> None:
+    write_folder(tmp_path, [entry("a")])
+    trimesh.creation.box(extents=np.array([4.0, 2.0, 1.5]) * scale).export(tmp_path / "a.glb")
+    with pytest.raises(DatasetError, match=rf"a\.glb: mesh 'a' is {found} long; expected 0\.05 to 100.*metres"):
+        _ = MeshLibrary(tmp_path).of_class("car")[0].flat
+
+
+def test_a_mesh_without_area_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, [entry("a")])
+    trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [2, 0, 0]], [[0, 1, 2]], process=False).export(tmp_path / "a.glb")
+    with pytest.raises(DatasetError, match=r"a\.glb: all 1 triangles are without area"):
+        _ = MeshLibrary(tmp_path).of_class("car")[0].flat
+
+
 def test_split_and_licence_decide_what_is_used(tmp_path: Path) -> None:
     entries = [
         entry("a"), entry("b", split="val"), entry("c", licence="CC0 1.0 (inferred)"), entry("d", **{"class": "tree"}),
@@ -113,14 +140,18 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], message
         MeshLibrary(tmp_path)
 
 
-def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps([entry("a"), entry("b")]), encoding="utf-8")
+def test_a_missing_file_is_named_before_anything_is_rendered(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps([entry("a"), entry("b", split="val")]), encoding="utf-8")
     (tmp_path / "b.glb").write_bytes(b"glTF no mesh")
-    first, second = MeshLibrary(tmp_path).of_class("car")
     with pytest.raises(DatasetError, match=r"a\.glb: mesh 'a' of the manifest does not exist"):
-        _ = first.flat
+        MeshLibrary(tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps([entry("b")]), encoding="utf-8")
+    (tmp_path / "b.glb").write_bytes(b"glTF no mesh")
     with pytest.raises(DatasetError, match=r"b\.glb: not a mesh that can be read"):
-        _ = second.flat
+        _ = MeshLibrary(tmp_path).of_class("car")[0].flat
 
 
 def test_the_shared_meshes_load(shared_dir: Path) -> None:

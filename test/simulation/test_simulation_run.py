@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,10 @@ import pytest
 from lift3d_ros.cli.main import main
 from lift3d_ros.datasets.frames import read_scene
 from lift3d_ros.datasets.points import read_points
-from lift3d_ros.errors import ConfigError
+from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.drive import Simulator
 from lift3d_ros.simulation.frame import SimulatedFrame
+from lift3d_ros.simulation.run import RunOptions, simulate
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings, load_settings
 from lift3d_ros.simulation.statistics import frame_statistics, scene_statistics
@@ -61,6 +64,53 @@ def test_finished_scenes_are_kept_and_missing_ones_made_again(scenes: Path) -> N
     assert main(["simulate", *SMALL, "--out", str(scenes)]) == 0
     assert kept.stat().st_mtime_ns == stamp
     assert again.images["front"].path.read_bytes() == first
+
+
+def test_a_scene_that_was_removed_is_made_again(scenes: Path) -> None:
+    removed = scenes / "simulated_000041"
+    shutil.rmtree(removed)
+    assert main(["simulate", *SMALL, "--out", str(scenes)]) == 0
+    assert len(read_scene(removed).frames) == 1
+
+
+def test_a_damaged_record_of_the_settings_is_named(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    (tmp_path / "scenes" / "simulation.json").write_text('{"vers', encoding="utf-8")
+    assert main(["simulate", *SMALL, "--out", str(tmp_path / "scenes")]) == 2
+    assert "simulation.json: is damaged" in capsys.readouterr().err
+
+
+def test_after_a_wrong_rig_the_folder_takes_the_right_one(
+    simulator: Simulator, repository: Path, tmp_path: Path
+) -> None:
+    command = ["simulate", *SMALL[:4], "--scenes", "1", "--out", str(tmp_path / "out"), "--rig"]
+    assert main([*command, str(tmp_path / "typo.yaml")]) == 2
+    assert main([*command, str(repository / "config" / "rigs" / "nuscenes_like.yaml")]) == 0
+
+
+def test_a_rig_file_that_was_changed_is_not_mixed_with_the_former(
+    simulator: Simulator, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = tmp_path / "my_car.yaml"
+    text = (repository / "config" / "rigs" / "nuscenes_like.yaml").read_text(encoding="utf-8")
+    rig.write_text(text, encoding="utf-8")
+    command = ["simulate", *SMALL[:4], "--scenes", "1", "--out", str(tmp_path / "out"), "--rig", str(rig)]
+    assert main(command) == 0
+    assert main(command) == 0
+    rig.write_text(text.replace("1.51", "1.81"), encoding="utf-8")
+    assert main(command) == 2
+    assert "different: text of the rig file" in capsys.readouterr().err
+
+
+def test_a_process_that_is_ended_says_that_scenes_are_kept(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lift3d_ros.simulation.run._start_worker", os._exit)
+    options = RunOptions(SimulationSettings(scenes=2, frames=1, width=64), tmp_path)
+    with pytest.raises(DatasetError, match=r"a process that rendered a scene was ended.*finished scenes are kept"):
+        list(simulate(options, workers=2))
 
 
 def test_a_folder_of_other_settings_is_refused(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,9 +163,12 @@ def test_a_recording_holds_the_labels(simulator: Simulator, tmp_path: Path) -> N
     ("arguments", "message"),
     [
         (["--meshes", "/nowhere"], "/nowhere/manifest.json: not found"),
-        (["--scenes", "0"], "--scenes 0: expected 1 or more"),
+        (["--scenes", "0"], "--scenes 0: expected 1 to 1000000"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: file not found"),
         (["--seed", "-3"], "--seed -3: expected 0 or more"),
+        (["--width", "100000"], "--width 100000: expected 64 to 4096"),
+        (["--frames", "1001"], "--frames 1001: expected 1 to 1000"),
+        (["--split", "val"], "--split val: is of a folder of meshes; give it with --meshes"),
     ],
 )
 def test_a_wrong_argument_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
-from lift3d_ros.training.checkpoint import find_checkpoint
+from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.run import RunResult, TrainedModule, run
 from lift3d_ros.training.schedule import rate_factor
 from lift3d_ros.training.settings import RunSettings
@@ -119,6 +120,24 @@ def test_averaged_weights_are_validated_and_the_best_kept(tmp_path: Path) -> Non
     assert len(module.validated) == 2
     assert torch.equal(module.validated[-1], result.averaged["0.weight"])
     assert not torch.equal(module.validated[-1], module.network[0].weight)
+
+
+def test_a_worse_validation_after_a_crash_does_not_replace_the_best(tmp_path: Path) -> None:
+    def scored(*scores: float) -> Line:
+        module, left = Line(), iter(scores)
+        module.validation_figures = lambda: {"score": next(left)}  # type: ignore[method-assign]
+        return module
+
+    go(tmp_path, module=scored(0.1, 0.9), validation_interval=5, max_steps=10, checkpoint_interval=100)
+    older = tmp_path / "older"
+    go(older, module=scored(0.1), validation_interval=5, max_steps=5, checkpoint_interval=100)
+    # The run was cut off between the validation at step 10 and the next checkpoint.
+    shutil.copy(older / "checkpoints" / "last.ckpt", tmp_path / "checkpoints" / "last.ckpt")
+    result = go(tmp_path, module=scored(0.9, 0.5), validation_interval=5, max_steps=15, resume=True)
+    assert result.best_score == 0.9
+    best = find_checkpoint(tmp_path / "checkpoints", "best")
+    assert best is not None
+    assert read_checkpoint(best).step == 10
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_batch(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ class SetPredictionLoss:
         class_weight, alpha, gamma: of the focal loss.
         box_weight, code_weights: of the L1 distance between codes.
         background_weight: what a query without target adds to the divisor of the class loss.
+        drops_unknown: a target of unknown velocity has no box loss at all, as published; false leaves out its velocity
+            alone.
     """
 
     matching: MatchWeights = field(default_factory=MatchWeights)
@@ -99,6 +101,7 @@ class SetPredictionLoss:
     box_weight: float = 0.25
     code_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2)
     background_weight: float = 0.0
+    drops_unknown: bool = True
 
     def __call__(
         self,
@@ -112,8 +115,8 @@ class SetPredictionLoss:
         Args:
             layers: logits (B, Q, classes) and codes (B, Q, 10) of each decoder layer, the last one last.
             target_codes: (N, 10) for each sample, see :func:`encode_boxes`; N may be zero. A target whose velocity
-                is unknown still is an object of its class, only its box loss is left out; one whose other numbers
-                are not finite is left out altogether.
+                is unknown still is an object of its class, only its box loss, or that of the velocity, is left out;
+                one whose other numbers are not finite is left out altogether.
             target_labels: (N,) class indices for each sample.
             average_factor: divisor in place of the number of matched pairs, such as its mean over several workers;
                 see :meth:`num_pairs`.
@@ -174,9 +177,15 @@ class SetPredictionLoss:
     ) -> Tensor:
         predicted = torch.cat([codes[sample, query] for sample, (query, _) in enumerate(pairs)])
         wanted = torch.cat([target_codes[sample][target] for sample, (_, target) in enumerate(pairs)])
-        is_known = wanted.isfinite().all(-1)
-        difference = (predicted[is_known] - wanted[is_known].to(predicted.dtype)).abs()
+        is_known = self.is_learned(wanted)
+        # The network's own number where none is known: a difference of 0, and no gradient of NaN.
+        difference = (predicted - torch.where(is_known, wanted.to(predicted.dtype), predicted.detach())).abs()
         return (difference * difference.new_tensor(self.code_weights)).sum()
+
+    def is_learned(self, wanted: Tensor) -> Tensor:
+        """Return which numbers of target codes (N, 10) have a box loss, in a shape that broadcasts to theirs."""
+        is_known = wanted.isfinite()
+        return is_known.all(-1, keepdim=True) if self.drops_unknown else is_known
 
 
 def _match_layers(

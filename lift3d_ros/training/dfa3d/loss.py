@@ -80,7 +80,7 @@ def decoder_losses(
 
     Args:
         layers: logits (B, Q, classes) and codes (B, Q, 10) of each layer, the last one last.
-        target_codes, target_labels: of each sample; velocities may be NaN, then the box counts for its class only.
+        target_codes, target_labels: of each sample; velocities may be NaN, see `drops_unknown` of the loss.
         average_factor: divisor in place of the number of pairs, such as its mean over several processes.
     """
     logits = torch.stack([layer[0].float() for layer in layers])
@@ -97,7 +97,7 @@ def decoder_losses(
     average = logits.new_full((), float(num_pairs)) if average_factor is None else average_factor
     class_average = (average + loss.background_weight * (batch * num_queries - num_pairs)).clamp(min=1)
     wanted = all_codes.float().index_select(0, target)
-    is_known = wanted.isfinite().all(-1, keepdim=True)
+    is_known = loss.is_learned(wanted)
     found = codes.reshape(-1, codes.shape[-1]).index_select(0, row)
     distance = (found - torch.where(is_known, wanted, found.detach())).abs() * _on_device(
         loss.code_weights, found.device

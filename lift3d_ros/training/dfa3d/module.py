@@ -54,7 +54,8 @@ class Dfa3dModule(TrainedModule):
         self.network: TrainedDetector = network
         self.recipe = recipe
         self.figures: Mapping[str, Tensor] = {}
-        self._loss = SetPredictionLoss()
+        # Labels made by hand often have no velocity; their places and sizes are learned all the same.
+        self._loss = SetPredictionLoss(drops_unknown=False)
         self._validation = Validation(recipe.network)
         for part in (network.backbone, network.neck, network.depth_head):
             if part is not None:

@@ -27,7 +27,7 @@ from lift3d_ros.training.dfa3d.start import InitReport, check_frozen, start_from
 from lift3d_ros.training.dfa3d.stream import StreamingData
 from lift3d_ros.training.export import write_weights
 from lift3d_ros.training.packing import SimulatorSource
-from lift3d_ros.training.run import RunResult, run
+from lift3d_ros.training.run import RunResult, check_folder, run
 from lift3d_ros.training.scene_stream import SceneStream
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,11 @@ def train(
         Lift3dError: of data, configuration, weights, or a loss that is not finite.
     """
     if recipe.data.follows and torch.distributed.is_torchelastic_launched():
-        raise ConfigError("data.follows: a growing pack cannot be followed by several processes; set it to false")
+        raise ConfigError(
+            "data.follows is true, but a growing pack cannot be followed by several processes; add --set "
+            "data.follows=false"
+        )
+    check_folder(out, resume=resume)
     _check_motion(recipe)
     device = _device(recipe.run.device)
     network = build_trained_detector(recipe.network, recipe.run.seed, recipe.loss.frozen_stages)

@@ -33,13 +33,14 @@ def predictions(
 
 @pytest.mark.parametrize("counts", [(5, 3), (0, 7), (0, 0), (20, 2)], ids=["both", "one empty", "empty", "too many"])
 @pytest.mark.parametrize("average", [None, 3.5])
+@pytest.mark.parametrize("drops_unknown", [True, False])
 def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
-    counts: tuple[int, ...], average: float | None
+    counts: tuple[int, ...], average: float | None, drops_unknown: bool
 ) -> None:
     layers, codes, labels = predictions(counts)
     if counts[0] > 2:
         codes[0][1, 8:] = math.nan  # an unknown velocity
-    loss = SetPredictionLoss()
+    loss = SetPredictionLoss(drops_unknown=drops_unknown)
     grads, values = [], []
     for function in (loss, lambda *a: decoder_losses(*a[:3], loss, None if a[3] is None else torch.tensor(a[3]))):
         own = [(logits.clone().requires_grad_(), code.clone().requires_grad_()) for logits, code in layers]

@@ -75,6 +75,19 @@ def test_a_run_of_another_network_or_data_is_not_gone_on_with(pack: Path, tmp_pa
     go(pack, tmp_path, "run.max_steps=2", resume=True)  # training longer is no other run
 
 
+def test_a_growing_pack_is_not_followed_by_several_processes(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    with pytest.raises(ConfigError, match=r"add --set data\.follows=false"):
+        go(pack, tmp_path, "data.follows=true", "run.max_steps=1")
+    document = (repository / "docs" / "training.md").read_text(encoding="utf-8")
+    (command,) = [line for line in document.splitlines() if line.strip().startswith("torchrun")]
+    config = repository / command.partition("--config ")[2].split()[0]
+    changes = command.partition("--set ")[2].partition(" --")[0].split()
+    assert not load_recipe(config, changes).data.follows
+
+
 def test_weights_of_other_classes_are_taken_but_for_the_class_head(pack: Path, tmp_path: Path) -> None:
     first = go(pack, tmp_path / "first", "run.max_steps=1")
     other = build_detector(small_recipe("network.class_names=[car, pedestrian]").network, 5)
@@ -176,6 +189,19 @@ def test_history_runs_without_gradient_and_leaves_batch_norms_alone(pack: Path) 
     module.training_step(batch, 0).backward()
     assert int(module.network.backbone.bn1.num_batches_tracked - before) == 1
     assert module.network.training
+
+
+def test_labels_without_velocity_teach_places_and_sizes(pack: Path) -> None:
+    recipe = small_recipe("augmentation.is_used=false", "data.history_frames=0")
+    module = Dfa3dModule(build_trained_detector(recipe.network, 0), recipe)
+    cpu = torch.device("cpu")
+    frames = PackedFrames([PackReader(pack)], 1.0, cpu, grows=False, is_quiet=True)
+    batch = next(iter(Dfa3dData(frames, None, recipe, cpu).train_batches(0, 0, 1)))
+    assert len(batch.target_codes)
+    batch.target_codes[:, 8:] = float("nan")
+    total = module.training_step(batch, 0)
+    assert total.isfinite()
+    assert module.figures["loss_bbox"] > 0
 
 
 def test_two_processes_learn_what_one_learns_with_twice_the_batch(pack: Path, tmp_path: Path) -> None:
