@@ -10,6 +10,7 @@ from demo_skeleton import walking_person
 
 from lift3d_ros.bags.write_scene import write_scene
 from lift3d_ros.datasets.frames import Scene, read_scene
+from lift3d_ros.errors import Lift3dError
 from lift3d_ros.geometry.camera import project
 from lift3d_ros.geometry.rigid import invert, make_transform, transform_points
 from lift3d_ros.geometry.rotations import yaw_matrix
@@ -25,8 +26,12 @@ LEAST_JOINTS, LEAST_VISIBLE = 6, 0.2
 
 
 def simulated_bag(out: Path, frames: int, camera: str) -> Path:
-    """Return a simulated recording with keypoints, made where it is missing."""
-    bag = out / f"street_{frames}"
+    """Return a simulated recording with keypoints of one camera, made where it is missing.
+
+    Raises:
+        Lift3dError: the street has no such camera.
+    """
+    bag = out / f"street_{frames}_{camera}"
     if bag.exists():
         return bag
     settings = load_settings(find_resource("config/simulation/demo.yaml"))
@@ -35,6 +40,8 @@ def simulated_bag(out: Path, frames: int, camera: str) -> Path:
     for _ in simulate(options):
         pass
     scene = read_scene(options.target(settings.seed))
+    if camera not in scene.cameras:
+        raise Lift3dError(f"--camera {camera}: not in the simulated street; expected one of {', '.join(scene.cameras)}")
     write_scene(scene, bag, keypoints={camera: pedestrian_keypoints(scene, camera)})
     return bag
 

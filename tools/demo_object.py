@@ -19,11 +19,14 @@ import cv2
 import numpy as np
 
 from lift3d_ros.cli.main import main as lift3d
+from lift3d_ros.cli.output_places import check_file_place, check_folder_place
 from lift3d_ros.datasets.object_renders import Framing, Light, ObjectRenderer, render_views, turned_rotation
 from lift3d_ros.datasets.object_shapes import made_object
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.evaluation.run_report import REPORT_FILE, jpeg_bytes, versions
-from lift3d_ros.pipelines.object_engine import find_lrm
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.object_engine import find_lrm, open_lrm_engine
+from lift3d_ros.pipelines.object_graph import GRAPH_ENDING
 from lift3d_ros.viz.evaluation_page import EvaluationPage, PagePicture, PictureGroup, write_evaluation_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,8 +35,8 @@ SHOWN = ("teapot", "fire_extinguisher", "hydrant", "sports_car")
 INTERRUPTED = 130  # exit status after Ctrl-C
 NUM_MADE, SIDE_PX, SEED = 4, 256, 6
 NOTE = (
-    "From the left: the picture as the model sees it, views of its field from all around, the mesh from in front and "
-    "from behind; blue is what the picture does not show, so a guess."
+    "From the left: the picture as the model sees it, views of its field from all around (not of an exported graph), "
+    "the mesh from in front and from behind; blue is what the picture does not show, so a guess."
 )
 
 
@@ -53,24 +56,33 @@ class Picture:
 def main() -> int:
     """Reconstruct, write the page and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="picture of one object, with alpha or with --mask")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--image", type=Path, help="picture of one object, with alpha or with --mask")
+    which.add_argument("--made", action="store_true", help="use objects that this package makes")
     parser.add_argument("--mask", type=Path, help="mask of --image")
-    parser.add_argument("--made", action="store_true", help="use objects that this package makes")
-    parser.add_argument("--model", default="lift3d-lrm-tiny", help="model name (default %(default)s)")
+    parser.add_argument(
+        "--model", default="lift3d-lrm-tiny", help="model name, or an exported .onnx file (default %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo-object", help="results (default %(default)s)")
     parser.add_argument("--figure", type=Path, metavar="FILE.jpg", help="also write all objects as one picture")
     args = parser.parse_args()
+    if args.mask is not None and args.image is None:
+        parser.error("--mask: there is no --image that it belongs to; give both")
     try:
-        source = find_lrm(args.model)
+        check_folder_place("--out", args.out)
+        if args.figure is not None:
+            check_file_place("--figure", args.figure)
+        is_trained = has_trained_weights(args.model)
         pictures = pictures_of(args)
         sheets = {}
         for picture in pictures:
             if (sheet := reconstruct(picture, args.model, args.out)) is not None:
                 sheets[picture.name] = sheet
-        page = write(args.out, args.model, sheets, is_trained=source.weights is not None)
+        page = write(args.out, args.model, sheets, is_trained=is_trained)
         if args.figure is not None:
             stacked = np.concatenate([cv2.imread(str(sheet)) for sheet in sheets.values()])
-            cv2.imwrite(str(args.figure), stacked, [cv2.IMWRITE_JPEG_QUALITY, 85])
+            args.figure.parent.mkdir(parents=True, exist_ok=True)
+            args.figure.write_bytes(cv2.imencode(".jpg", stacked, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes())
     except (Lift3dError, OSError) as error:
         print(f"demo: error: {error}", file=sys.stderr)
         return 2
@@ -79,6 +91,17 @@ def main() -> int:
         return INTERRUPTED
     print(f"report: {page}")
     return 0 if sheets else 1
+
+
+def has_trained_weights(model: str) -> bool:
+    """Return whether the weights of a model are trained.
+
+    Raises:
+        Lift3dError: there is no such model.
+    """
+    if model.endswith(GRAPH_ENDING):
+        return open_lrm_engine(model, EngineConfig()).identity.is_trained
+    return find_lrm(model).weights is not None
 
 
 def pictures_of(args: argparse.Namespace) -> list[Picture]:

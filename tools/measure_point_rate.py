@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Vector3
+from node_processes import READY, READY_S, running, use_own_domain
+from node_results import Heard, listening
 from rclpy.node import Node
-from run_all_nodes import READY, READY_S, Heard, listening, running, use_own_domain
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 

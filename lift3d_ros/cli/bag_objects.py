@@ -47,15 +47,19 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from lift3d_ros.bags.reader import open_bag
-    from lift3d_ros.cli.reconstruct import parse_box
+    from lift3d_ros.cli.object_frame import parse_box
+    from lift3d_ros.cli.output_places import check_folder_place
     from lift3d_ros.pipelines.object_foreground import BoxCutting
     from lift3d_ros.pipelines.object_sets import ObjectInputConfig, ObjectSyncConfig
     from lift3d_ros.pipelines.object_triggers import TriggerConfig
     from lift3d_ros.replay.bag_objects import BagObjects, RecordedTopics
     from lift3d_ros.replay.object_captures import CaptureSettings, read_all_transforms, write_captures
 
+    check_folder_place("--out", args.out)
     if args.every < 1:
         raise ConfigError(f"--every {args.every}: expected 1 or more")
+    if not 0.0 <= args.min_score <= 1.0:
+        raise ConfigError(f"--min-score {args.min_score:g}: expected 0 to 1")
     box = None if args.box is None else parse_box(args.box)
     if box is not None and not args.object_frame:
         raise ConfigError("--box: there is no 3D box that could be the frame of the object; give --object-frame FRAME")
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     settings = CaptureSettings(args.object_frame, args.track, args.every, cutting)
     with open_bag(args.bag) as reader:
         inputs = ObjectInputConfig(cutting, args.rectified)
-        source = BagObjects(reader, topics, inputs, ObjectSyncConfig(), trigger, box)
+        source = BagObjects(reader, topics, inputs, ObjectSyncConfig(), trigger, box, has_options=True)
         tree = read_all_transforms(reader)
         with tqdm(desc="cutting out", unit="picture", disable=None, file=sys.stderr) as bar:
             found = write_captures(source.requests(), tree, args.out, settings, lambda request: bar.update())

@@ -113,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is computed."""
+    from lift3d_ros.cli.output_places import check_folder_place
     from lift3d_ros.errors import ConfigError, Lift3dError
     from lift3d_ros.evaluation.metrics_file import METRICS_FILE
 
-    if args.out.exists() and not args.out.is_dir():
-        raise ConfigError(f"--out {args.out}: is a file; give a folder")
+    check_folder_place("--out", args.out)
     if (args.out / METRICS_FILE).exists() and not args.overwrite:
         raise Lift3dError(f"{args.out}: already holds results; replace them with --overwrite, or choose another folder")
     for name, value, lowest, highest in (

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lift3d_ros.models.lrm.object_image import PixelBox
     from lift3d_ros.pipelines.object_mesh import Texture
     from lift3d_ros.pipelines.object_reconstruction import (
-        ObjectFrame,
         ObjectReconstructionConfig,
         ObjectReconstructor,
         PreparedObject,
         ReconstructedObject,
     )
-    from lift3d_ros.types import CameraModel, Float32Array, Float64Array, UInt8Array
+    from lift3d_ros.types import Float64Array, UInt8Array
 
 NUM_VIEWS = 4
 # Views of the field take long on a CPU, pictures of the mesh do not.
@@ -31,7 +29,8 @@ DESCRIPTION = """\
 Reconstruct the object in one picture as a coloured mesh.
 
 What is the object must be said, unless the picture is a PNG with transparent background:
-a mask, a box around the object (GrabCut then finds it inside), or a box that is taken whole.
+a mask, a box around the object (GrabCut then finds it inside), or a box that is taken whole. Where the package rembg is
+installed, --rembg finds the object by a network, in the box or in all of the picture.
 
   lift3d reconstruct mug.png --out mug.glb
   lift3d reconstruct table.jpg --mask mug_mask.png --out mug.glb --pictures shown
@@ -62,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--mask", type=Path, metavar="FILE", help="picture of the same size, 0 outside of the object")
     parser.add_argument("--box", metavar="L,T,R,B", help="left, top, right, bottom of the object, px")
     parser.add_argument("--whole-box", action="store_true", help="all of --box is the object, without GrabCut")
+    parser.add_argument("--rembg", action="store_true", help="find the object by the network of the package rembg")
     parser.add_argument(
         "--model", help="model name of models/manifest.yaml or of your own folder of models, or an exported .onnx file"
     )
@@ -83,20 +83,12 @@ def run(args: argparse.Namespace) -> int:
     """Reconstruct, write and say what came out."""
     import tqdm
 
-    from lift3d_ros.errors import ConfigError
-    from lift3d_ros.pipelines.object_mesh import check_mesh_path
+    from lift3d_ros.cli.object_frame import frame_of
     from lift3d_ros.pipelines.object_reconstruction import open_object_reconstructor
-    from lift3d_ros.viz.objects import check_film_path
 
-    check_mesh_path(args.out, has_texture=args.texture)
-    if args.turntable is not None:
-        check_film_path(args.turntable)
-    if args.whole_box and args.box is None:
-        raise ConfigError("--whole-box: there is no --box; give one, as in --box 210,80,390,320")
-    if (args.camera is None) != (args.depth is None):
-        raise ConfigError("--camera and --depth: only one is given; the size of the object needs both")
+    _check(args)
     config = _config_of(args)
-    frame = _frame_of(args)
+    frame = frame_of(args)
     reconstructor = open_object_reconstructor(config)
     print(f"model: {reconstructor.identity.description}")
     prepared = reconstructor.prepare(frame)
@@ -117,7 +109,36 @@ def run(args: argparse.Namespace) -> int:
                 _write_turntable(args.turntable, reconstructor, result, show)
         if args.pictures is not None:
             _write_pictures(args.pictures, reconstructor, prepared, result, show)
-    return _report(args, result)
+    status = _report(args, result)
+    if args.pictures is not None and not reconstructor.renders_views:
+        print(f"{args.pictures}: without views of the field, which are rendered with PyTorch and not by a graph")
+    return status
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be done or written before the model is loaded."""
+    from lift3d_ros.cli.output_places import check_file_place, check_folder_place
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.pipelines.object_matting import check_rembg
+    from lift3d_ros.pipelines.object_mesh import check_mesh_path
+    from lift3d_ros.viz.objects import check_film_path
+
+    check_mesh_path(args.out, has_texture=args.texture)
+    check_file_place("--out", args.out)
+    if args.turntable is not None:
+        check_film_path(args.turntable)
+        check_file_place("--turntable", args.turntable)
+    if args.pictures is not None:
+        check_folder_place("--pictures", args.pictures)
+    if args.whole_box and args.box is None:
+        raise ConfigError("--whole-box: there is no --box; give one, as in --box 210,80,390,320")
+    for option, is_given in (("--mask", args.mask is not None), ("--whole-box", args.whole_box)):
+        if args.rembg and is_given:
+            raise ConfigError(f"--rembg and {option}: both say what the object is; leave one out")
+    if args.rembg:
+        check_rembg()
+    if (args.camera is None) != (args.depth is None):
+        raise ConfigError("--camera and --depth: only one is given; the size of the object needs both")
 
 
 def _write(
@@ -159,8 +180,9 @@ def _write_pictures(
     above = turntable(NUM_VIEWS, view, elevation=np.deg2rad(25.0))
     intrinsics = view_intrinsics(view)
     shown = [("input", np.rint(prepared.view.image.transpose(1, 2, 0)).astype(np.uint8))]
-    rendered = reconstructor.render(result.planes, poses, VIEW_SIDE_PX, show)
-    shown += [(f"view {360 * number // NUM_VIEWS}", picture) for number, picture in enumerate(rendered)]
+    if reconstructor.renders_views:
+        rendered = reconstructor.render(result.planes, poses, VIEW_SIDE_PX, show)
+        shown += [(f"view {360 * number // NUM_VIEWS}", picture) for number, picture in enumerate(rendered)]
     if not result.is_empty:
         mesh = result.vertices, result.faces, result.colors
         shown += [
@@ -234,98 +256,6 @@ def _config_of(args: argparse.Namespace) -> ObjectReconstructionConfig:
         values["model"] = args.model
     where = "command line" if args.params is None else str(args.params)
     return from_mapping(ObjectReconstructionConfig, values, where)
-
-
-def _frame_of(args: argparse.Namespace) -> ObjectFrame:
-    from lift3d_ros.geometry.camera_file import load_camera_option
-    from lift3d_ros.images.preprocess import scaled_to
-    from lift3d_ros.pipelines.object_reconstruction import ObjectFrame
-
-    picture = _read(args.image, "IMAGE")
-    mask = None if args.mask is None else _read(args.mask, "--mask")
-    if mask is not None and mask.ndim == 3:
-        mask = (
-            mask[..., 3]
-            if mask.shape[2] == 4 and mask[..., 3].min() < mask[..., 3].max()
-            else mask[..., :3].max(axis=2)
-        )
-    camera: CameraModel | None = None
-    depth: Float32Array | None = None
-    if args.camera is not None:
-        camera = scaled_to(load_camera_option(args.camera), picture.shape[1], picture.shape[0], "IMAGE")
-        depth = _read_depth(args.depth)
-    return ObjectFrame(
-        picture,
-        mask,
-        None if args.box is None else parse_box(args.box),
-        "box" if args.whole_box else "grabcut",
-        name=str(args.image),
-        camera=camera,
-        depth=depth,
-    )
-
-
-def parse_box(text: str) -> PixelBox:
-    """Return the box of an option ``--box L,T,R,B``; raises ConfigError for another text."""
-    from lift3d_ros.errors import ConfigError
-    from lift3d_ros.models.lrm.object_image import PixelBox
-
-    try:
-        left, top, right, bottom = (round(float(part)) for part in text.split(","))
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            f"--box {text}: expected four numbers, left, top, right and bottom in pixels, as in --box 210,80,390,320"
-        ) from None
-    return PixelBox(top, left, bottom, right)
-
-
-def _read_depth(path: Path) -> Float32Array:
-    import numpy as np
-
-    from lift3d_ros.errors import ImageError
-
-    values = _read(path, "--depth")
-    if values.ndim != 2 or values.dtype != np.uint16:
-        raise ImageError(
-            f"--depth {path}: is {values.dtype} {values.shape}; expected a 16-bit PNG of one channel, in mm"
-        )
-    return np.asarray(values * np.float32(1e-3), dtype=np.float32)
-
-
-def _read(path: Path, option: str) -> Any:
-    """Return a picture with its own type and channels, (H, W) or (H, W, C) in the order RGB or RGBA, upright.
-
-    A photograph is turned as its camera noted; other files are taken as they are stored.
-    """
-    import cv2
-    import numpy as np
-
-    from lift3d_ros.errors import ImageError
-    from lift3d_ros.images.compressed import MAX_PIXELS, read_header
-    from lift3d_ros.types import CameraImage
-
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise ImageError(f"{option} {path}: cannot be read ({error.strerror}); give an existing picture") from None
-    is_jpeg, is_png = data[:2].tobytes() == b"\xff\xd8", data[:4].tobytes() == b"\x89PNG"
-    if is_jpeg or is_png:
-        header = read_header(CameraImage("", 0, "", "jpeg" if is_jpeg else "png", data, source=str(path)))
-        if not header.is_complete:
-            raise ImageError(f"{option} {path}: the {header.kind} picture is cut short; get the file again")
-        if header.width * header.height > MAX_PIXELS:
-            size = f"{header.width}x{header.height}"
-            raise ImageError(f"{option} {path}: has {size} px; expected at most {MAX_PIXELS}. Shrink it first")
-    try:
-        stored = cv2.imdecode(data, cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error:  # more pixels than OpenCV takes
-        stored = None
-    if stored is None:
-        raise ImageError(f"{option} {path}: is no picture that can be decoded; give a JPEG or PNG file")
-    if stored.ndim == 2:
-        return stored
-    order = [2, 1, 0, 3][: stored.shape[2]]
-    return np.ascontiguousarray(stored[:, :, order])
 
 
 def _write_picture(path: Path, rgb: UInt8Array) -> None:

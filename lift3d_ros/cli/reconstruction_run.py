@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from lift3d_ros.bags.reader import open_bag
+from lift3d_ros.cli.object_frame import parse_box
 from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
-from lift3d_ros.cli.reconstruct import parse_box
 from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, remove_files, say_model, settings_of
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError

@@ -205,8 +205,10 @@ def _transforms(folder: Path) -> list[PosedPicture]:
         document = json.loads(path.read_text(encoding="utf-8"))
         return [_frame(folder, {**document, **frame}) for frame in document["frames"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
+        found = f"{error} is missing" if isinstance(error, KeyError) else error
         raise DatasetError(
-            f"{path}: expected 'frames' with file_path and transform_matrix, and fl_x or camera_angle_x ({error})"
+            f"{path}: expected 'frames' with file_path and transform_matrix, and camera_angle_x, or fl_x with cx and "
+            f"cy or w and h ({found})"
         ) from None
 
 
@@ -228,24 +230,44 @@ def _frame(folder: Path, fields: Mapping[str, Any]) -> PosedPicture:
     fx, fy = float(fields["fl_x"]), float(fields.get("fl_y", fields["fl_x"]))
     cx = float(fields["cx"]) if "cx" in fields else 0.5 * float(fields["w"])
     cy = float(fields["cy"]) if "cy" in fields else 0.5 * float(fields["h"])
-    return PosedPicture(path, pose, np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
+    return PosedPicture(path, pose, _intrinsics(fx, fy, cx, cy))
 
 
 def _openlrm(folder: Path) -> list[PosedPicture]:
     path = folder / INTRINSICS
     try:
-        (fx, fy), (cx, cy), _ = np.load(path, allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError) as error:
+        (fx, fy), (cx, cy), _ = _numbers(path).tolist()
+        matrix = _intrinsics(fx, fy, cx, cy)
+    except (OSError, ValueError, TypeError) as error:
         raise DatasetError(f"{path}: expected rows (fx, fy), (cx, cy), (width, height) ({error})") from None
-    matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     pictures = []
     for file in sorted((folder / "pose").glob("*.npy")):
         try:
-            pose = _pose(np.load(file, allow_pickle=False), file)
+            pose = _pose(_numbers(file), file)
         except (OSError, ValueError) as error:
             raise DatasetError(f"{file}: expected a pose of 3x4 numbers ({error})") from None
         pictures.append(PosedPicture(folder / "rgba" / f"{file.stem}.png", pose, matrix))
     return pictures
+
+
+def _numbers(path: Path) -> Float64Array:
+    """Return the array of a file.
+
+    Raises:
+        OSError, ValueError: it is missing, damaged, or holds something else.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+    except (EOFError, TypeError) as error:  # an empty file; an archive of arrays
+        raise ValueError(str(error)) from None
+
+
+def _intrinsics(fx: float, fy: float, cx: float, cy: float) -> Float64Array:
+    """Return the matrix (3, 3); raises ValueError for what no camera has."""
+    matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    if not (np.isfinite(matrix).all() and fx > 0.0 and fy > 0.0):
+        raise ValueError(f"focal lengths {fx:g} and {fy:g}, middle at {cx:g}, {cy:g}; expected finite, above 0")
+    return matrix
 
 
 def _pose(values: Any, where: Path) -> Float64Array:

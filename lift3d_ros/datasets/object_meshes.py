@@ -93,7 +93,7 @@ def _tinted(colors: UInt8Array, order: Any, tint: Any) -> UInt8Array:
 def _read(path: Path) -> Sequence[Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(f"{path}: not found; expected a folder of meshes with {MANIFEST}, see docs/lrm.md") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from None

@@ -90,7 +90,7 @@ class ObjectPack:
         path = self.folder / f"{name}.npy"
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:  # EOFError of an empty file
             raise DatasetError(f"{path}: cannot be read ({error}); pack again") from None
         if array.shape != shape or array.dtype != np.dtype(kind):
             raise DatasetError(

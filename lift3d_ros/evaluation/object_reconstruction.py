@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lift3d_ros.datasets.object_meshes import MeshEntry
 from lift3d_ros.datasets.object_renders import ObjectRenderer
+from lift3d_ros.errors import EngineError
 from lift3d_ros.evaluation.object_baselines import ObjectGrid, cut_out, mean_shape
 from lift3d_ros.evaluation.object_cases import ObjectCase, make_case, spread_out
 from lift3d_ros.evaluation.object_lpips import Lpips, LpipsFiles, lpips_or_reason
@@ -135,9 +136,15 @@ def evaluate_objects(
         DatasetError: a mesh cannot be read.
         RenderingError: there is no OpenGL.
         WeightsError: a file of LPIPS is missing or of something else.
+        EngineError: the reconstructor renders no views to compare.
         Lift3dError: scikit-image is not installed.
     """
     check_scikit_image()
+    if not reconstructor.renders_views:
+        raise EngineError(
+            f"model '{reconstructor.identity.name}': is an exported graph, which renders no views to compare; give "
+            "the name of the model, or its weights, which PyTorch runs"
+        )
     lpips, lpips_problem = lpips_or_reason(lpips_files, side)
     config = reconstructor.model_config
     few = spread_out(known or entries, MOST_KNOWN)

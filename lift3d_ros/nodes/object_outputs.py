@@ -14,6 +14,7 @@ from lift3d_ros.errors import Lift3dError
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.object_messages import HAS_SHAPE_MSGS, cloud_msg, mesh_msg, object_marker_msgs
 from lift3d_ros.nodes.results import ResultTiming
+from lift3d_ros.pipelines.object_mesh import write_whole
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, PlacedObject, mesh_file
 from lift3d_ros.types import Float64Array
 
@@ -64,10 +65,7 @@ class ObjectOutputs:
         path = mesh_file(Path(self._config.folder), self._config.file, placed.request)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Who looks into the folder must not find half a file.
-            draft = path.with_name(f".{path.name}.part")
-            draft.write_bytes(placed.glb())
-            draft.replace(path)
+            write_whole(path, placed.glb())
         except OSError as error:
             raise Lift3dError(
                 f"{path}: the mesh cannot be written ({error.strerror or error}); check permissions and free space, or "

@@ -12,6 +12,7 @@ from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_engine import check_lrm
+from lift3d_ros.pipelines.object_matting import check_rembg
 from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, check_file_pattern
 from lift3d_ros.pipelines.object_sets import ObjectInputConfig, ObjectSyncConfig
@@ -116,5 +117,8 @@ class ObjectReconstructionNodeConfig:
         Raises:
             WeightsError: unknown model, one of another method, missing or damaged weights.
             EngineError: a backend that does not run it.
+            Lift3dError: `input.box_cutting` needs a package that is not installed.
         """
+        if self.input.box_cutting == "rembg":
+            check_rembg()
         check_lrm(self.model, self.engine)

@@ -1,6 +1,7 @@
 """Finds the object in a picture and frames it as a model wants it: by a mask, by alpha, or by a box.
 
-Of a box alone GrabCut finds the object inside; whether its answer is to be trusted is said in a sentence.
+Of a box alone GrabCut finds the object inside; whether its answer is to be trusted is said in a sentence. A matting
+network finds it in a box, or without one.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from lift3d_ros.models.lrm.object_image import (
     recentre_object,
 )
 from lift3d_ros.pipelines.object_grabcut import grabcut, grabcut_window
+from lift3d_ros.pipelines.object_matting import matting
 from lift3d_ros.types import UInt8Array
 
-Cutting = Literal["mask", "alpha", "grabcut", "box"]
-BoxCutting = Literal["grabcut", "box"]
+Cutting = Literal["mask", "alpha", "grabcut", "rembg", "box"]
+BoxCutting = Literal["grabcut", "rembg", "box"]
 
 # An object smaller than this along both sides, or a box narrower, shows nothing that could be reconstructed.
 MIN_OBJECT_PX = 4
@@ -129,11 +131,13 @@ def cut_object(
             kept) or floats 0..1.
         mask: (H, W), 0 outside of the object; 0 and 1, bool, 0..255 or floats 0..1.
         box: the object lies within; with a mask or alpha it picks one of several objects.
-        box_cutting: without mask and alpha, find the object in the box, or take all of it.
+        box_cutting: without mask and alpha, find the object in the box by GrabCut or rembg, or take all of the box;
+            rembg needs no box.
         name: of the picture in error messages.
 
     Raises:
         ImageError: a picture, mask or box of another kind or size; nothing that tells where the object is; no object.
+        Lift3dError: rembg is asked for and not there.
     """
     found = find_object(picture, mask=mask, box=box, box_cutting=box_cutting, name=name)
     problems, longer = list(found.problems), max(found.box.height, found.box.width)
@@ -180,15 +184,18 @@ def _find_alpha(
     part = (slice(window.top, window.bottom), slice(window.left, window.right))
     if mask is not None:
         if mask.shape[:2] != (height, width) or mask.size != height * width:
+            given = f"{mask.shape[1]}x{mask.shape[0]} px" if mask.ndim == 2 else f"the shape {mask.shape}"
             raise ImageError(
-                f"{name}: the mask has shape {mask.shape}, the picture {width}x{height} px; expected a mask of one "
-                "channel in the same size. Give the mask of this picture"
+                f"{name}: the mask has {given}, the picture {width}x{height}; expected a mask of one channel in the "
+                "same size. Give the mask of this picture"
             )
         return "mask", _mask_bytes(mask.reshape(height, width)[part], name)
     if picture.ndim == 3 and picture.shape[2] in (2, 4):
         alpha = _bytes(picture[..., -1][part], name)
         if alpha.min() < 255:
             return "alpha", alpha
+    if box_cutting == "rembg":
+        return "rembg", _matted(picture, window, name)
     if region is None:
         raise ImageError(
             f"{name}: nothing says which pixels are the object: no mask, no box, and no transparent pixels; give a "
@@ -204,6 +211,14 @@ def _find_alpha(
         problems.append(problem)
         return "box", whole
     return "grabcut", cut
+
+
+def _matted(picture: NDArray[Any], window: PixelBox, name: str) -> UInt8Array:
+    """Return alpha of a part of a picture by a matting network, which also sees what is around it."""
+    around = grabcut_window(window, *picture.shape[:2])
+    alpha = matting(_rgb(_bytes(picture[around.top : around.bottom, around.left : around.right], name)))
+    top, left = window.top - around.top, window.left - around.left
+    return _mask_bytes(alpha[top : top + window.height, left : left + window.width], name)
 
 
 def _seen_square(found: PixelBox, rgba: UInt8Array, config: ObjectImageConfig) -> PictureSquare:

@@ -99,7 +99,21 @@ def write_mesh(
     if ending == ".obj":
         _write_obj(path, mesh)
     else:
-        path.write_bytes(mesh.export(file_type=ending[1:]))
+        write_whole(path, mesh.export(file_type=ending[1:]))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that nobody finds half written, be it that the work is stopped; an older one stays till then.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def glb_bytes(
@@ -231,6 +245,6 @@ def _write_obj(path: Path, mesh: Any) -> None:
     from trimesh.exchange.obj import export_obj
 
     text, others = export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
-    path.write_text(text, encoding="utf-8")
     for name, data in others.items():
-        (path.parent / Path(name).name).write_bytes(data)
+        write_whole(path.parent / Path(name).name, data)
+    write_whole(path, text.encode())

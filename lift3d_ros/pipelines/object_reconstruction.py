@@ -19,22 +19,18 @@ from numpy.typing import NDArray
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.geometry.depth_buffer import visible_vertices
-from lift3d_ros.geometry.object_pose import ObjectPose, fit_to_picture, pose_from_box, pose_from_depth
+from lift3d_ros.geometry.object_pose import ObjectPose
 from lift3d_ros.geometry.rigid import invert, transform_points
 from lift3d_ros.geometry.surface import Surface
-from lift3d_ros.models.lrm.cameras import orbit, view_intrinsics, view_numbers
+from lift3d_ros.models.lrm.cameras import orbit, view_intrinsics
 from lift3d_ros.models.lrm.config import LrmConfig
 from lift3d_ros.models.lrm.object_image import PixelBox
-from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_engine import LrmEngine, open_lrm_engine
 from lift3d_ros.pipelines.object_foreground import BoxCutting, ObjectView, cut_object
-from lift3d_ros.pipelines.object_surface import (
-    SurfaceConfig,
-    check_surface_config,
-    cut_surface,
-    simplify_surface,
-)
+from lift3d_ros.pipelines.object_network import ObjectNetwork
+from lift3d_ros.pipelines.object_placement import place_object
+from lift3d_ros.pipelines.object_surface import SurfaceConfig, check_surface_config, cut_surface, simplify_surface
 from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, Float64Array, ModelIdentity, UInt8Array
 
 # Side of the picture that decides which vertices are seen; smaller for coarse meshes, whose faces are large.
@@ -141,24 +137,28 @@ class ObjectReconstructor:
             ConfigError: the settings do not fit together.
         """
         check_surface_config(config.surface)
-        self._engine = lrm_engine
-        self.config = config
-        self._planes_state, self._field_state = lrm_engine.planes.new_state(), lrm_engine.field.new_state()
+        self._engine, self.config = lrm_engine, config
+        self._network = ObjectNetwork(lrm_engine, config.surface.points_at_once)
 
     @property
     def identity(self) -> ModelIdentity:
         """Which model and weights are running."""
-        return self._engine.identity
+        return self._network.identity
 
     @property
     def notice(self) -> str:
         """What the engine says of itself; empty while all is well."""
-        return "; ".join(filter(None, map(engine_notice, (self._engine.planes, self._engine.field))))
+        return self._network.notice
 
     @property
     def model_config(self) -> LrmConfig:
         """Facts of the model."""
-        return self._engine.config
+        return self._network.config
+
+    @property
+    def renders_views(self) -> bool:
+        """Whether :meth:`render` can be called: an exported graph renders no views."""
+        return self._network.renders_views
 
     @property
     def T_object_view(self) -> Float64Array:
@@ -216,7 +216,8 @@ class ObjectReconstructor:
         if not self.identity.is_trained:
             problems.append(f"{self.identity.description}: the shape has no meaning")
         start = time.perf_counter()
-        planes = self._make_planes(prepared.view.image, watch)
+        planes = self._network.planes_of(prepared.view.image, lambda fraction: watch("planes", fraction))
+        watch("planes", 1.0)
         timings_s["planes"] = time.perf_counter() - start
         start = time.perf_counter()
         surface = self._cut(planes, watch, problems)
@@ -234,7 +235,13 @@ class ObjectReconstructor:
         intrinsics = view_intrinsics(self.model_config.view)
         is_seen = visible_vertices(in_view, faces, intrinsics, (side, side), lambda: watch("visibility", 0.0))
         watch("visibility", 1.0)
-        pose = self._pose(prepared, vertices, is_seen, problems) if len(faces) else None
+        pose = None
+        if len(faces):
+            view = self.model_config.view
+            pose, unplaced = place_object(
+                prepared.frame, prepared.view.square, vertices, is_seen, self.T_object_view, view
+            )
+            problems += unplaced
         timings_s["visibility"] = time.perf_counter() - start
         return ReconstructedObject(
             prepared.frame.stamp_ns,
@@ -270,21 +277,11 @@ class ObjectReconstructor:
             N pictures (side, side, 3).
 
         Raises:
+            EngineError: the network is an exported graph.
             ReconstructionCancelledError: `cancelled` said so.
         """
         watch = _Watch(progress, cancelled)
-        intrinsics = view_intrinsics(self.model_config.view)
-        pictures = []
-        occupancy = self._engine.find_occupancy(planes, lambda share: watch("views", 0.0))
-        for number, pose in enumerate(T_object_cameras):
-            bands: list[Float32Array] = []
-            watch("views", number / len(T_object_cameras))
-            for band in self._engine.render(planes, pose, intrinsics, side, occupancy):
-                bands.append(band)
-                rows = sum(len(one) for one in bands)
-                watch("views", (number + rows / side) / len(T_object_cameras))
-            pictures.append(_to_bytes(np.concatenate(bands)))
-        return pictures
+        return self._network.render(planes, T_object_cameras, side, lambda fraction: watch("views", fraction))
 
     def colors_at(
         self, planes: Float32Array, points: Float64Array, on_piece: Callable[[float], object] = lambda fraction: None
@@ -294,34 +291,11 @@ class ObjectReconstructor:
         Args:
             on_piece: called with the share that is done; may raise to stop.
         """
-        colors = np.zeros((len(points), 3), dtype=np.uint8)
-        step = self.config.surface.points_at_once
-        for first in range(0, len(points), step):
-            on_piece(first / len(points))
-            piece = points[first : first + step].astype(np.float32)
-            colors[first : first + step] = _to_bytes(self._ask(planes, piece)[1])
-        return colors
+        return self._network.colors_at(planes, points, on_piece)
 
     @property
     def _level(self) -> float:
         return self.config.surface.threshold or self.model_config.field.surface_density
-
-    def _make_planes(self, image: Float32Array, watch: _Watch) -> Float32Array:
-        inputs = {
-            "images": image[None],
-            "cameras": view_numbers(self.model_config.view).astype(np.float32)[None],
-        }
-        self._engine.watch(lambda fraction: watch("planes", fraction))
-        try:
-            planes = self._engine.planes.run(inputs, self._planes_state)["planes"]
-        finally:
-            self._engine.watch(lambda fraction: None)
-        watch("planes", 1.0)
-        return np.asarray(planes)
-
-    def _ask(self, planes: Float32Array, points: Float32Array) -> tuple[NDArray[Any], NDArray[Any]]:
-        outputs = self._engine.field.run({"planes": planes, "points": points[None]}, self._field_state)
-        return outputs["density"][0], outputs["color"][0]
 
     def _cut(self, planes: Float32Array, watch: _Watch, problems: list[str]) -> Surface:
         if not np.isfinite(planes).all():
@@ -332,34 +306,12 @@ class ObjectReconstructor:
             return Surface(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64), 0)
 
         def density(points: Float32Array) -> NDArray[Any]:
-            return self._ask(planes, points)[0]
+            return self._network.density_at(planes, points)
 
         half_side = self.model_config.field.half_side
         surface, problem = cut_surface(density, half_side, self._level, self.config.surface, watch)
         problems += [problem] if problem else []
         return surface
-
-    def _pose(
-        self, prepared: PreparedObject, vertices: Float64Array, is_seen: NDArray[np.bool_], problems: list[str]
-    ) -> ObjectPose | None:
-        frame = prepared.frame
-        if frame.camera is None or (frame.depth is None and frame.box_3d is None):
-            return None
-        view = self.model_config.view
-        fit = fit_to_picture(
-            vertices, is_seen, self.T_object_view, view_intrinsics(view), prepared.view.square, frame.camera
-        )
-        if fit is None:
-            problems.append("too little of the mesh is seen to tell its pose; it has no size in metres")
-            return None
-        pose = None
-        if frame.depth is not None:
-            pose = pose_from_depth(fit, vertices, is_seen, frame.camera, frame.depth)
-        if pose is None and frame.box_3d is not None:
-            pose = pose_from_box(fit, vertices, frame.box_3d, frame.T_cam_box)
-        if pose is None:
-            problems.append("hardly any depth was measured where the object is; it has no size in metres")
-        return pose
 
 
 def open_object_reconstructor(config: ObjectReconstructionConfig) -> ObjectReconstructor:
@@ -383,8 +335,3 @@ class _Watch:
         if self._cancelled():
             raise ReconstructionCancelledError(f"reconstruction stopped on request, at {fraction:.0%} of '{stage}'")
         self._progress(stage, fraction)
-
-
-def _to_bytes(colors: Float32Array) -> UInt8Array:
-    """Return colours 0..1, with what overshoots cut off, as 0..255."""
-    return np.asarray(np.rint(255.0 * np.clip(np.nan_to_num(colors), 0.0, 1.0)), dtype=np.uint8)

@@ -149,7 +149,7 @@ class RequestReconstructor:
         start = time.perf_counter()
         self._for(request)
         frame, problems = request.frame(self._box_cutting)
-        is_searched = frame.mask is None and frame.box is None
+        is_searched = frame.mask is None and frame.box is None and self._box_cutting != "rembg"
         if is_searched:
             height, width = frame.picture.shape[:2]
             margin = 1 + round(_BORDER_SHARE * max(height, width))

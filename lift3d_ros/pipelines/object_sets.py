@@ -43,7 +43,9 @@ class ObjectInputConfig:
     """What pictures and boxes mean."""
 
     box_cutting: BoxCutting = setting(
-        "grabcut", "without a mask, grabcut finds the object in its box, box takes all of the box"
+        "grabcut",
+        "without a mask, grabcut finds the object in its box by colours, rembg by the network of that package, and box "
+        "takes all of the box",
     )
     is_rectified: bool = setting(False, "the pictures are rectified: P of CameraInfo holds, without distortion")
 

@@ -19,12 +19,17 @@ from lift3d_ros.types import Float32Array, Float64Array
 # Called with the stage and the share of it that is done, 0..1; may raise to stop.
 OnStage = Callable[[str, float], object]
 
+MOST_CELLS = 1024
+"""Along a side of the cube: a dense grid of more would not fit into memory, and planes do not tell more."""
+
 
 @dataclass(frozen=True)
 class SurfaceConfig:
     """How a mesh is made of the model's field."""
 
-    resolution: int = setting(256, "cells along a side of the cube, a multiple of 4", minimum=4, maximum=1024)
+    resolution: int = setting(
+        256, "cells along a side of the cube, a multiple of 4", minimum=COARSEST_STRIDE, maximum=MOST_CELLS
+    )
     threshold: float = setting(
         0.0, "density at which the surface is cut; less keeps thin parts. 0 takes that of the model", minimum=0.0
     )
@@ -42,6 +47,8 @@ def check_surface_config(config: SurfaceConfig) -> None:
     Raises:
         ConfigError: names the setting.
     """
+    if not COARSEST_STRIDE <= config.resolution <= MOST_CELLS:
+        raise ConfigError(f"surface.resolution is {config.resolution}; expected {COARSEST_STRIDE} to {MOST_CELLS}")
     if config.resolution % COARSEST_STRIDE:
         raise ConfigError(
             f"surface.resolution is {config.resolution}; expected a multiple of {COARSEST_STRIDE}, for example "
@@ -96,7 +103,9 @@ def cut_surface(
     if lowest >= level:
         return nothing, f"no surface: all of the cube is solid, {found}; raise the threshold, or check the cut-out"
     if surface.is_empty:
-        return nothing, f"no surface: the field is empty, {found}; lower the threshold, or check the cut-out"
+        return nothing, (
+            f"no surface: the field is empty, {found}; lower the threshold, raise the resolution, or check the cut-out"
+        )
     return surface, ""
 
 

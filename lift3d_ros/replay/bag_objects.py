@@ -50,6 +50,7 @@ class BagObjects:
     Args:
         box: of the object in every picture, in place of recorded boxes. Without either, a topic of masks says what the
             object is.
+        has_options: the command has options for the topics, as ``--image``; otherwise they are settings.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class BagObjects:
         sync: ObjectSyncConfig,
         trigger: TriggerConfig,
         box: PixelBox | None = None,
+        *,
+        has_options: bool = False,
     ) -> None:
         """Find the topics of an open recording.
 
@@ -67,12 +70,13 @@ class BagObjects:
             BagError: no pictures or no boxes, several topics of them and none named, or a topic that is not there.
         """
         self._reader, self._config, self._sync, self._trigger, self._box = reader, config, sync, trigger, box
-        self._mask = named_topic(reader, "mask", topics.mask, IMAGE, COMPRESSED_IMAGE)
-        self._depth = named_topic(reader, "depth", topics.depth, IMAGE)
+        self._has_options = has_options
+        self._mask = named_topic(reader, self._field("mask"), topics.mask, IMAGE, COMPRESSED_IMAGE)
+        self._depth = named_topic(reader, self._field("depth"), topics.depth, IMAGE)
         self._image = self._image_topic(topics.image)
-        self._info = named_topic(reader, "camera_info", topics.camera_info, CAMERA_INFO) or calibration_in_the_frame_of(
-            reader, self._image
-        )
+        self._info = named_topic(
+            reader, self._field("camera_info"), topics.camera_info, CAMERA_INFO
+        ) or calibration_in_the_frame_of(reader, self._image)
         recorded = reader.topics_of(*_BOXES)
         # A mask comes after its picture, so it is the mask that says when an object without a box can be cut out.
         self._masks_are_objects = bool(self._mask) and (box is not None or not (topics.boxes or recorded))
@@ -148,19 +152,23 @@ class BagObjects:
 
     def _image_topic(self, wanted: str) -> str:
         if wanted:
-            return named_topic(self._reader, "image", wanted, IMAGE, COMPRESSED_IMAGE)
+            return named_topic(self._reader, self._field("image"), wanted, IMAGE, COMPRESSED_IMAGE)
         used = {self._mask, self._depth}
         topics = self._reader.topics_of(IMAGE, COMPRESSED_IMAGE)
         names = [topic.name for topic in topics if topic.name not in used]
-        return only_topic(self._reader, "image", "pictures", names)
+        return only_topic(self._reader, self._field("image"), "pictures", names)
 
     def _boxes_topic(self, wanted: str) -> str:
         if wanted:
-            return named_topic(self._reader, "boxes", wanted, *_BOXES)
+            return named_topic(self._reader, self._field("boxes"), wanted, *_BOXES)
         topics = [topic.name for topic in self._reader.topics_of(*_BOXES)]
         names = [name for name in topics if "ground_truth" not in name] or topics
         remedy = ", or say where the object is with --box"
-        return only_topic(self._reader, "boxes", "detected objects", names, remedy=remedy)
+        return only_topic(self._reader, self._field("boxes"), "detected objects", names, remedy=remedy)
+
+    def _field(self, name: str) -> str:
+        """Return what the user calls the topic of an input."""
+        return f"--{name.replace('_', '-')}" if self._has_options else name
 
     def _type_of(self, name: str) -> str:
         return next(topic.type for topic in self._reader.topics_of(*_BOXES) if topic.name == name)

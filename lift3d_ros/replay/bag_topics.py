@@ -18,7 +18,7 @@ def named_topic(reader: BagReader, field: str, wanted: str, *kinds: str) -> str:
     """Return the name of a topic that the user chose, or nothing where none is wanted.
 
     Args:
-        field: its name among the settings `topics`.
+        field: its name among the settings `topics`, or the option that names it, as ``--image``.
         kinds: message types, one of which it must have.
 
     Raises:
@@ -27,7 +27,7 @@ def named_topic(reader: BagReader, field: str, wanted: str, *kinds: str) -> str:
     known = [topic.name for topic in reader.topics_of(*kinds)]
     if wanted and wanted not in known:
         raise BagError(
-            f"{reader.path}: topics.{field} is '{wanted}', which is no topic of type {' or '.join(kinds)} here"
+            f"{reader.path}: {_setting(field)} is '{wanted}', which is no topic of type {' or '.join(kinds)} here"
             f"{nearest_name_hint(wanted, known)} (of this type: {', '.join(known) or 'none'})"
         )
     return wanted
@@ -39,7 +39,7 @@ def only_topic(
     """Return the only topic of those that would do.
 
     Args:
-        field: its name among the settings `topics`.
+        field: as of :func:`named_topic`.
         what: is on the topics, for the user.
         kinds: message types that the user could record.
         remedy: what else the user could do.
@@ -50,10 +50,19 @@ def only_topic(
     if len(names) == 1:
         return names[0]
     of_type = f" of type {' or '.join(kinds)}" if kinds else ""
-    do = f"Name it as topics.{field} in --params" if names else "Record one"
+    is_option = field.startswith("--")
+    do = (
+        (f"Name it with {field}" if is_option else f"Name it as {_setting(field)} in --params")
+        if names
+        else "Record one"
+    )
     raise BagError(
         f"{reader.path}: topics of {what}: {', '.join(names) or 'none'}; expected one{of_type}. {do}{remedy}"
     )
+
+
+def _setting(field: str) -> str:
+    return field if field.startswith("--") else f"topics.{field}"
 
 
 def recorded_camera(message: BagMessage, *, is_rectified: bool) -> CameraModel | None:

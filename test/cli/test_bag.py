@@ -226,3 +226,14 @@ def test_objects_of_a_recording_become_captures(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "out" / "ball_7" / "transforms.json").is_file()
     with pytest.raises(ConfigError, match=r"--box: there is no 3D box.*--object-frame"):
         run("to-objects", recording, "--box", "1,2,30,40", "--out", tmp_path / "box")
+    with pytest.raises(ConfigError, match="--min-score nan: expected 0 to 1"):
+        run("to-objects", recording, "--min-score", "nan", "--out", tmp_path / "box")
+    with pytest.raises(ConfigError, match=r"--out .*is a file; give a folder"):
+        run("to-objects", recording, "--out", tmp_path / "out" / "ball_7" / "transforms.json")
+    with pytest.raises(BagError, match=r"--camera-info is '/nope', which is no topic of type"):
+        run("to-objects", recording, "--camera-info", "/nope", "--out", tmp_path / "box")
+
+
+def test_several_cameras_are_told_apart_by_the_option_of_the_command(recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"topics of pictures: .*expected one. Name it with --image$"):
+        run("to-objects", recording, "--out", tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from given_object import RADIUS, given_engine
 
 from lift3d_ros.cli.main import main
-from lift3d_ros.pipelines import object_reconstruction
+from lift3d_ros.pipelines import object_foreground, object_matting, object_reconstruction
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")
 pytest.importorskip("scipy", reason="scipy is not installed")
 trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed")
 
 SMALL = ["--resolution", "32"]
+RIG = "cameras: {front: {calibration: {width: 160, height: 120, fx: 200, fy: 200, cx: 79.5, cy: 59.5}}}\n"
 
 
 @pytest.fixture
@@ -62,6 +64,16 @@ def test_a_mesh_is_written(files: Path, arguments: list[str], capsys: Any, monke
 
 
 @pytest.mark.usefixtures("engine")
+def test_a_matting_network_needs_neither_mask_nor_box(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_matting, "check_rembg", lambda: None)
+    monkeypatch.setattr(object_foreground, "matting", lambda rgb: np.where(rgb[..., 0] > 160, 255, 0).astype(np.uint8))
+    arguments = [str(files / "table.jpg"), "--out", str(files / "mug.ply"), *SMALL]
+    assert main(["reconstruct", *arguments]) == 2
+    assert main(["reconstruct", *arguments, "--rembg"]) == 0
+    assert (files / "mug.ply").is_file()
+
+
+@pytest.mark.usefixtures("engine")
 def test_pictures_a_film_and_a_texture_on_request(files: Path) -> None:
     pytest.importorskip("PIL", reason="Pillow is not installed")
     options = ["--pictures", str(files / "shown"), "--turntable", str(files / "mug.gif"), "--texture", "--faces", "300"]
@@ -80,7 +92,7 @@ def test_pictures_a_film_and_a_texture_on_request(files: Path) -> None:
 def test_a_depth_picture_gives_metres(files: Path, capsys: Any) -> None:
     cv2.imwrite(str(files / "depth.png"), np.full((120, 160), 1500, np.uint16))
     rig = files / "rig.yaml"
-    rig.write_text("cameras: {front: {calibration: {width: 160, height: 120, fx: 200, fy: 200, cx: 79.5, cy: 59.5}}}\n")
+    rig.write_text(RIG)
     arguments = [str(files / "mug.png"), "--out", str(files / "mug.ply"), *SMALL]
     assert main(["reconstruct", *arguments, "--camera", f"{rig}:front", "--depth", str(files / "depth.png")]) == 0
     told = capsys.readouterr().out
@@ -115,7 +127,7 @@ def test_without_a_surface_nothing_is_written_and_the_status_is_1(
         (["absent.jpg"], "cannot be read"),
         (["mask.txt"], "is no picture that can be decoded"),
         (["cut.jpg", "--mask", "mask.png"], "is cut short"),
-        (["table.jpg", "--mask", "small.png"], "expected a mask of one channel in the same size"),
+        (["table.jpg", "--mask", "small.png"], "the mask has 12x10 px, the picture 160x120; expected a mask of one"),
         (["table.jpg", "--mask", "empty.png"], "the mask is empty"),
         (["table.jpg", "--box", "1,2,3"], "expected four numbers"),
         (["table.jpg", "--box", "50,50,51,51"], "covers 1x1 px"),
@@ -126,15 +138,34 @@ def test_without_a_surface_nothing_is_written_and_the_status_is_1(
         (["mug.png", "--turntable", "mug.avi"], "expected a film that ends in"),
         (["mug.png", "--resolution", "30"], "multiple of 4"),
         (["mug.png", "--threshold", "-1"], "surface.threshold"),
+        (["table.jpg", "--rembg", "--mask", "mask.png"], "--rembg and --mask: both say what the object is"),
+        (["table.jpg", "--rembg", "--box", "1,2,90,90", "--whole-box"], "--rembg and --whole-box: both say"),
+        (["mug.png", "--out", "mask.txt/mug.glb"], "--out mask.txt/mug.glb: mask.txt is a file and not a folder"),
+        (["mug.png", "--out", "folder.glb"], "--out folder.glb: is a folder; give the name of a file"),
+        (["mug.png", "--out", "/proc/mug.glb"], "--out /proc/mug.glb: /proc cannot be written to"),
+        (["mug.png", "--turntable", "/proc/mug.mp4"], "--turntable /proc/mug.mp4: /proc cannot be written to"),
+        (["mug.png", "--pictures", "mask.txt"], "--pictures mask.txt: is a file; give a folder"),
+        (
+            ["mug.png", "--camera", "rig.yaml", "--depth", "wide.png"],
+            "--depth wide.png: has 100x40 px, the picture 160x",
+        ),
     ],
 )
 def test_wrong_use_is_told_without_a_traceback(
     files: Path, arguments: list[str], message: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def opened(model: str, config: Any) -> Any:
+        raise AssertionError("the model was opened")
+
     monkeypatch.chdir(files)
+    if "--out" in arguments or "--turntable" in arguments or "--pictures" in arguments:
+        monkeypatch.setattr(object_reconstruction, "open_lrm_engine", opened)
     (files / "mask.txt").write_text("no picture")
+    (files / "folder.glb").mkdir()
+    (files / "rig.yaml").write_text(RIG)
+    cv2.imwrite("wide.png", np.full((40, 100), 1500, np.uint16))
     (files / "cut.jpg").write_bytes((files / "table.jpg").read_bytes()[:-500])
-    cv2.imwrite("small.png", np.zeros((10, 10), np.uint8))
+    cv2.imwrite("small.png", np.zeros((10, 12), np.uint8))
     cv2.imwrite("empty.png", np.zeros((120, 160), np.uint8))
     assert main(["reconstruct", "--out", "mug.glb", *arguments]) == 2
     told = capsys.readouterr().err
@@ -157,3 +188,15 @@ def test_settings_come_from_a_file_and_options_win(files: Path) -> None:
     assert len(trimesh.load(files / "mug.ply").faces) <= 100
     assert main(["reconstruct", *arguments, "--faces", "0"]) == 0
     assert len(trimesh.load(files / "mug.ply").faces) > 100
+
+
+def test_a_graph_has_pictures_of_the_mesh_and_says_that_views_are_missing(
+    files: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = dataclasses.replace(given_engine(), encoder=None)
+    monkeypatch.setattr(object_reconstruction, "open_lrm_engine", lambda model, config: graph)
+    shown = files / "shown"
+    options = ["--out", str(files / "mug.ply"), "--pictures", str(shown), *SMALL]
+    assert main(["reconstruct", str(files / "mug.png"), *options]) == 0
+    assert {path.stem for path in shown.iterdir()} == {"input", "mesh", "mesh_180", "guessed_parts_blue", "sheet"}
+    assert "without views of the field, which are rendered with PyTorch" in capsys.readouterr().out

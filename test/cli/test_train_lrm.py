@@ -30,6 +30,11 @@ def test_meshes_become_a_pack_and_a_pack_becomes_weights(tmp_path: Path, capsys:
     assert "finished at step 2" in told
     assert "its network differs from the preset" in told
     assert (out / "weights.safetensors").is_file()
+    again = ["train", "lrm", "--data", str(pack), "--out", str(tmp_path / "again"), *recipe, "--init-from"]
+    assert main([*again, "lift3d-lrm-tiny"]) == 2  # found by its name, and of another network
+    assert "lift3d-lrm-tiny.safetensors: " in (told := capsys.readouterr().err)
+    assert "tensors do not fit this network" in told
+    assert main([*again, str(out / "weights.safetensors")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -39,6 +44,7 @@ def test_meshes_become_a_pack_and_a_pack_becomes_weights(tmp_path: Path, capsys:
         (["--stage", "teacher"], "--stage, --teacher and --classes are for other methods"),
         (["--out", "x", "--set", "loss.suprevision=rays"], "did you mean"),
         (["--pack", "x"], "manifest.json"),
+        (["--out", "x", "--init-from", "lift3d-lrm-tinny"], "did you mean 'lift3d-lrm-tiny'"),
     ],
 )
 def test_what_is_missing_is_said(

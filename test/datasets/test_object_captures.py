@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -139,3 +140,49 @@ def test_poses_in_other_axes_are_noticed(tmp_path: Path, rendered: ObjectViews) 
     (folder / "transforms.json").write_text(json.dumps(document))
     with pytest.raises(DatasetError, match="has the object behind it; expected poses from camera to world"):
         read_capture(folder, IMAGE, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"", "No data left in file", id="empty"),
+        pytest.param(np.float64(5.0), "", id="one number"),
+        pytest.param(
+            np.zeros((3, 2)), "focal lengths 0 and 0, middle at 0, 0; expected finite, above 0", id="no focal"
+        ),
+        pytest.param(np.array([["a", "b"]] * 3), "could not convert string to float", id="text"),
+    ],
+)
+def test_damaged_intrinsics_are_named(tmp_path: Path, rendered: ObjectViews, content: Any, message: str) -> None:
+    path = write_openlrm(tmp_path, rendered) / "intrinsics.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    with pytest.raises(DatasetError, match=rf"intrinsics\.npy: expected rows \(fx, fy\).*{message}"):
+        read_capture(tmp_path, IMAGE, 4)
+
+
+def test_an_empty_pose_is_named(tmp_path: Path, rendered: ObjectViews) -> None:
+    (write_openlrm(tmp_path, rendered) / "pose/002.npy").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"pose/002\.npy: expected a pose of 3x4 numbers \(No data left in file\)"):
+        read_capture(tmp_path, IMAGE, 4)
+
+
+@pytest.mark.parametrize(
+    ("lens", "message"),
+    [
+        ({"fl_x": 0.0}, "focal lengths 0 and 0"),
+        ({"fl_x": -150.0}, "focal lengths -150 and -150"),
+        ({"fl_x": float("nan")}, "focal lengths nan and nan"),
+        ({"fl_x": 150.0, "cx": float("inf")}, "middle at inf"),
+        ({"fl_x": 150.0, "w": None}, "and camera_angle_x, or fl_x with cx and cy or w and h"),
+    ],
+)
+def test_a_lens_that_no_camera_has_is_refused(
+    tmp_path: Path, rendered: ObjectViews, lens: dict[str, Any], message: str
+) -> None:
+    path = write_transforms(tmp_path, rendered) / "transforms.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **lens}))
+    with pytest.raises(DatasetError, match=rf"transforms\.json: expected 'frames' .*{message}"):
+        read_capture(tmp_path, IMAGE, 4)

@@ -55,6 +55,12 @@ def test_a_wrong_manifest_names_file_and_field(tmp_path: Path, content: str, mes
         read_mesh_folder(tmp_path)
 
 
+def test_a_file_in_place_of_the_folder_is_no_folder_of_meshes(tmp_path: Path) -> None:
+    (tmp_path / "mesh.glb").write_bytes(b"glTF")
+    with pytest.raises(DatasetError, match=r"mesh\.glb/manifest\.json: not found; expected a folder of meshes"):
+        read_mesh_folder(tmp_path / "mesh.glb")
+
+
 def test_a_split_without_meshes_names_those_there_are(tmp_path: Path) -> None:
     folder = write_mesh_folder(tmp_path)
     with pytest.raises(DatasetError, match="split 'test'; expected one of train, val, all"):

@@ -77,6 +77,12 @@ def test_an_unfinished_or_damaged_pack_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pack" / "pack.json").write_text(json.dumps({**facts, "views": 3}))
     with pytest.raises(DatasetError, match=r"rgba\.npy: uint8 of shape .*; expected uint8 of shape \(2, 3, 8, 8, 4\)"):
         ObjectPack(tmp_path / "pack")
+    (tmp_path / "pack" / "pack.json").write_text(json.dumps(facts))
+    whole = (tmp_path / "pack" / "rgba.npy").read_bytes()
+    for damaged in (b"", whole[:-5]):
+        (tmp_path / "pack" / "rgba.npy").write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"rgba\.npy: cannot be read .*; pack again"):
+            ObjectPack(tmp_path / "pack")
     (tmp_path / "pack" / "pack.json").write_text('{"format": "other"}')
     with pytest.raises(DatasetError, match="is not the description of a pack"):
         ObjectPack(tmp_path / "pack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,20 @@ pytest.importorskip("torch")
 pytest.importorskip("trimesh")
 pytest.importorskip("skimage")
 
+from given_object import given_engine
 from object_folders import renderer_or_skip, write_mesh_folder
 
 from lift3d_ros.cli.main import main
 from lift3d_ros.datasets.object_meshes import MeshEntry, read_mesh_folder
 from lift3d_ros.datasets.object_renders import ObjectRenderer
+from lift3d_ros.errors import EngineError
 from lift3d_ros.evaluation.object_baselines import cut_out, mean_shape
 from lift3d_ros.evaluation.object_cases import make_case, spread_out
 from lift3d_ros.evaluation.object_pictures import picture_errors
+from lift3d_ros.evaluation.object_reconstruction import evaluate_objects
 from lift3d_ros.evaluation.object_surfaces import surface_errors, surface_points
 from lift3d_ros.models.lrm.config import LrmConfig, preset
+from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig, ObjectReconstructor
 
 SIDE = 64
 
@@ -115,6 +120,9 @@ def test_the_command_writes_figures_sheet_and_report(
     ("options", "message"),
     [
         (["--views", "0"], "--views 0: expected 1 to 64"),
+        (["--resolution", "0"], "surface.resolution is 0; expected 4 to 1024"),
+        (["--resolution", "4000000"], "expected 4 to 1024"),
+        (["--out", "/proc/results"], "--out /proc/results: /proc cannot be written to"),
         (["--split", "test"], "split 'test'; expected one of train, val, all"),
         (["--weights", "gone.safetensors"], "no such file"),
     ],
@@ -125,3 +133,10 @@ def test_wrong_options_are_refused(
     data = next(iter(entries.values())).path.parent
     assert main(["evaluate", "object_reconstruction", "--data", str(data), "--out", str(tmp_path / "x"), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_exported_graph_is_refused_at_once(entries: dict[str, MeshEntry]) -> None:
+    graph = dataclasses.replace(given_engine(), encoder=None)
+    reconstructor = ObjectReconstructor(graph, ObjectReconstructionConfig())
+    with pytest.raises(EngineError, match="is an exported graph, which renders no views to compare"):
+        evaluate_objects(reconstructor, list(entries.values()), [])

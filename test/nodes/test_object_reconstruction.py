@@ -243,7 +243,7 @@ def bad_requests() -> dict[str, dict[str, Any]]:
         "shows one colour only": {"image": blank},
         "shows one colour only, so no object": {"image": blank, "box": RegionOfInterest()},
         "the mask is empty": {"mask": empty},
-        r"the mask has shape \(2, 2\), the picture 320x240 px": {"mask": small},
+        r"the mask has 2x2 px, the picture 320x240": {"mask": small},
         "encoding 'rgb8' is no mask; expected mono8 or 8UC1": {"mask": image},
         "encoding 'rgb9' is not known; did you mean 'rgb8'": {"image": strange},
         "The message is truncated or its height is wrong": {"image": short},

@@ -199,9 +199,7 @@ def test_a_box_that_reaches_beyond_the_picture_is_cut_and_said() -> None:
         pytest.param(
             {"mask": mask_of(), "box": PixelBox(80, 110, 110, 150)}, "empty within the box", id="mask outside the box"
         ),
-        pytest.param(
-            {"mask": mask_of()[:50]}, r"mask has shape \(50, 160\), the picture 160x120", id="mask of another size"
-        ),
+        pytest.param({"mask": mask_of()[:50]}, "mask has 160x50 px, the picture 160x120", id="mask of another size"),
         pytest.param(
             {"mask": mask_of(PixelBox(5, 5, 6, 6))}, "the object has 1x1 px; expected at least 4", id="1 px mask"
         ),

@@ -225,11 +225,27 @@ def test_a_depth_picture_gives_metres_and_a_place() -> None:
     by_box = run(pipeline, camera=camera, box_3d=box).pose
     assert by_box is not None
     assert by_box.scale == pytest.approx(scale, rel=0.02)
+    halved = run(pipeline, camera=camera, depth=depth[::2, ::2]).pose
+    assert halved is not None
+    assert halved.scale == pytest.approx(scale, rel=0.03)
+    stretched = run(pipeline, camera=camera, depth=depth[:, ::2], box_3d=box)
+    assert stretched.pose is not None
+    assert stretched.pose.scale_source == "box"
+    assert stretched.problems == (
+        "depth is not used: it has 80x120 px, the picture 160x120; expected the same shape. Give depth that is "
+        "registered to the picture",
+    )
 
 
 @pytest.mark.parametrize(
     ("surface", "message"),
-    [({"resolution": 50}, "multiple of 4, for example 48"), ({"max_faces": 3}, "expected 4 or more")],
+    [
+        ({"resolution": 50}, "multiple of 4, for example 48"),
+        ({"resolution": 0}, "surface.resolution is 0; expected 4 to 1024"),
+        ({"resolution": -4}, "expected 4 to 1024"),
+        ({"resolution": 4_000_000}, "expected 4 to 1024"),
+        ({"max_faces": 3}, "expected 4 or more"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(surface: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -16,6 +16,7 @@ from lift3d_ros.bags.keypoint_messages import KEYPOINTS
 from lift3d_ros.bags.reader import open_bag
 from lift3d_ros.bags.write_scene import write_scene
 from lift3d_ros.datasets.frames import Scene, read_scene
+from lift3d_ros.errors import Lift3dError
 from lift3d_ros.geometry.boxes import corners
 from lift3d_ros.geometry.camera import project
 from lift3d_ros.geometry.rigid import invert, transform_points
@@ -68,3 +69,17 @@ def test_keypoints_of_a_scene_are_recorded_beside_its_pictures(tmp_path: Path, s
     assert topic.name == f"/{CAMERA}/keypoints"
     assert [len(message.instances) for message in messages] == [len(found.instances) for found in keypoints]
     assert {message.header.frame_id for message in messages} == {scene.cameras[CAMERA].model.frame_id}
+
+
+def test_a_camera_that_the_street_does_not_have_is_refused(
+    tmp_path: Path, scene: Scene, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(repository / "tools"))
+    module = __import__("all_nodes_recording")
+    monkeypatch.setattr(module, "simulate", lambda options: ())
+    monkeypatch.setattr(module, "read_scene", lambda folder: scene)
+    with pytest.raises(Lift3dError, match=r"--camera left: not in the simulated street; expected one of .*front"):
+        module.simulated_bag(tmp_path, 4, "left")
+    made = [module.simulated_bag(tmp_path, 4, camera) for camera in (CAMERA, "back")]
+    assert made[0] != made[1]
+    sys.modules.pop("all_nodes_recording")

@@ -62,3 +62,20 @@ def test_a_picture_without_an_object_is_named(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "empty.png" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--mask", "empty.png"], "--mask: there is no --image that it belongs to"),
+        (["--image", "a.png", "--made"], "not allowed with argument --image"),
+        (["--figure", "/proc/figure.jpg"], "--figure /proc/figure.jpg: /proc cannot be written to"),
+        (["--model", "gone.onnx"], "no file gone.onnx"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_is_made(tmp_path: Path, options: list[str], message: str) -> None:
+    result = demo(tmp_path / "out", *options, shared=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
