@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import lift3d_ros
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.bench.machine import describe_machine
-from lift3d_ros.engines.atomic_file import write_atomically
 from lift3d_ros.evaluation.metrics_file import git_revision
 
 
@@ -36,7 +36,6 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     text = json.dumps(document, indent=2) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lift3d_ros.cli import bench_all
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
     from lift3d_ros.pipelines.bev_engine import EngineConfig
@@ -234,7 +234,7 @@ def _check(args: argparse.Namespace, ranges: Sequence[tuple[str, Sequence[int], 
                 raise ConfigError(f"--{name} {value}: expected {lowest} to {highest}")
     if args.out.suffix != ".json":
         raise ConfigError(f"--out '{args.out}': expected a file name that ends in .json")
-    check_out_file("--out", args.out)
+    check_file_place("--out", args.out)
     if importlib.util.find_spec("torch") is None:
         raise EngineError("'lift3d bench' needs torch, which is not installed; 'pip install torch'")
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 
 _BACKENDS = ("onnxruntime", "torch", "openvino")
 
@@ -172,7 +172,7 @@ def _check(args: argparse.Namespace) -> None:
             f"--device {args.device} --dtype {args.dtype}: settings of torch, which is not measured; "
             "add --backend torch, or leave them out"
         )
-    check_out_file("--out", args.out)
+    check_file_place("--out", args.out)
 
 
 def _backends(args: argparse.Namespace) -> list[str]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_data, check_runtime
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
     from lift3d_ros.engines.numerics import Verdict
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.graph is not None and len(args.models) > 1:
         raise ConfigError("--graph: belongs to one model; give one model")
     if args.out is not None:
-        check_out_file("--out", args.out)
+        check_file_place("--out", args.out)
     check_runtime(args.backend, args.device or _FIRST_GPU)
     results: list[dict[str, Any]] = []
     for model in args.models:

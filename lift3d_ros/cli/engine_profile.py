@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_device, check_runtime
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) < 1:
             raise ConfigError(f"--{name} is {getattr(args, name)}; expected 1 or more")
     if args.out is not None:
-        check_out_file("--out", args.out)
+        check_file_place("--out", args.out)
     check_runtime(args.backend, args.device)
     if args.precision not in _PRECISIONS_OF.get(args.backend, PRECISIONS):
         expected = " or ".join(_PRECISIONS_OF[args.backend])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lift3d_ros.cli.engine_compare import print_verdict
 from lift3d_ros.cli.engine_options import add_action, add_cameras, add_data
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +69,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Calibrate, look at each part, choose and write."""
+    from lift3d_ros.atomic_file import write_atomically
     from lift3d_ros.cli.engine_inputs import record_inputs
-    from lift3d_ros.engines.atomic_file import write_atomically
     from lift3d_ros.engines.quantization import GraphQuantizer
     from lift3d_ros.errors import ConfigError, nearest_name_hint
     from lift3d_ros.pipelines.engine_subjects import engine_subjects, reference_recording
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--out {args.out}: expected the name of an .onnx file")
     if args.groups < 1:
         raise ConfigError(f"--groups is {args.groups}; expected 1 or more")
-    check_out_file("--out", args.out)
+    check_file_place("--out", args.out)
     if args.report is not None:
-        check_out_file("--report", args.report)
+        check_file_place("--report", args.report)
     subject = engine_subjects(args.model, args.cameras)[0]
     tape = record_inputs(subject, args.data, args.frames)
     if args.data is None:

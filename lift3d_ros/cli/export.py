@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place
 from lift3d_ros.models.dfa3d.config import PRESETS
 from lift3d_ros.models.i2p_mae.config import PRESETS as I2P_MAE_PRESETS
 from lift3d_ros.models.lfm.config import PRESETS as LFM_PRESETS
@@ -207,7 +207,7 @@ def _check_out(out: Path) -> None:
 
     if out.suffix != ".onnx":
         raise ConfigError(f"--out '{out}': expected a file name that ends in .onnx")
-    check_out_file("--out", out)
+    check_file_place("--out", out)
 
 
 def _check_weights(weights: Path | None) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lift3d_ros.array_files import read_array
 from lift3d_ros.datasets.object_pack import Named, PackSizes, write_object_pack
 from lift3d_ros.datasets.object_views import ObjectViews
 from lift3d_ros.errors import DatasetError
@@ -256,10 +257,7 @@ def _numbers(path: Path) -> Float64Array:
     Raises:
         OSError, ValueError: it is missing, damaged, or holds something else.
     """
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
-    except (EOFError, TypeError) as error:  # an empty file; an archive of arrays
-        raise ValueError(str(error)) from None
+    return np.asarray(read_array(path), dtype=np.float64)
 
 
 def _intrinsics(fx: float, fy: float, cx: float, cy: float) -> Float64Array:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.datasets.pack_file import count_pictures, decode_samples, encode_samples
 from lift3d_ros.datasets.prepared import PreparedSample
@@ -66,7 +66,7 @@ def create_pack(folder: Path, facts: PackFacts) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         document = {"format": FORMAT, "cell": CELL, **dataclasses.asdict(facts)}
-        _write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
     _check_equal(path, read_facts(folder), facts)  # another process may have made it in the meantime
@@ -121,7 +121,7 @@ def write_pack(folder: Path, scene: str, samples: Sequence[PreparedSample], qual
             "Use a lower picture quality, or cut the scene into shorter ones"
         )
     try:
-        _write_whole(path, content)
+        write_atomically(path, content)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written ({error.strerror}); free some space") from None
     return path
@@ -198,15 +198,6 @@ def _file_name(scene: str) -> str:
     if not scene or scene.startswith(".") or len(name) > _MAX_NAME:
         raise DatasetError(f"scene '{scene}': its name cannot be that of a file; expected 1 to {_MAX_NAME} letters")
     return name + _SUFFIX
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _check_equal(path: Path, found: PackFacts, expected: PackFacts) -> None:

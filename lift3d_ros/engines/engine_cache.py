@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from lift3d_ros.engines.atomic_file import write_atomically
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import EngineError
 from lift3d_ros.resources import cache_dir
 

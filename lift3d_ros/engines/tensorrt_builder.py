@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lift3d_ros.engines.atomic_file import write_atomically
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.engines.build_progress import BuildProgress
 from lift3d_ros.engines.cuda_memory import CudaDevice, DeviceMemory, Gpu, device_index
 from lift3d_ros.engines.engine_cache import EngineCache, EngineKey, EngineRecord, NewEngine

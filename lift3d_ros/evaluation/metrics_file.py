@@ -9,12 +9,12 @@ import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
 
 import lift3d_ros
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import Lift3dError
 
 METRICS_FILE = "metrics.json"
@@ -60,8 +60,7 @@ def write_metrics(
     text = json.dumps(_plain(document, "metrics"), indent=2, sort_keys=True, allow_nan=False) + "\n"
     path = folder / METRICS_FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise Lift3dError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from None
     return path
@@ -77,19 +76,6 @@ def git_revision(checkout: Path) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None
-
-
-def _replace(path: Path, text: str) -> None:
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as draft:
-        draft_path = Path(draft.name)
-        try:
-            draft.write(text)
-            draft.close()
-            draft_path.chmod(0o644)  # temporary files are private, results are not
-            draft_path.replace(path)
-        except BaseException:
-            draft_path.unlink(missing_ok=True)
-            raise
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -10,11 +10,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import Lift3dError
 from lift3d_ros.nodes.diagnostics import Level, Status
 from lift3d_ros.nodes.object_messages import HAS_SHAPE_MSGS, cloud_msg, mesh_msg, object_marker_msgs
 from lift3d_ros.nodes.results import ResultTiming
-from lift3d_ros.pipelines.object_mesh import write_whole
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, PlacedObject, mesh_file
 from lift3d_ros.types import Float64Array
 
@@ -64,8 +64,7 @@ class ObjectOutputs:
             return None
         path = mesh_file(Path(self._config.folder), self._config.file, placed.request)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, placed.glb())
+            write_atomically(path, placed.glb())
         except OSError as error:
             raise Lift3dError(
                 f"{path}: the mesh cannot be written ({error.strerror or error}); check permissions and free space, or "

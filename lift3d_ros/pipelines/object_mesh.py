@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import ConfigError, Lift3dError, nearest_name_hint
 from lift3d_ros.types import Float32Array, Float64Array, UInt8Array
 
@@ -99,21 +100,7 @@ def write_mesh(
     if ending == ".obj":
         _write_obj(path, mesh)
     else:
-        write_whole(path, mesh.export(file_type=ending[1:]))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that nobody finds half written, be it that the work is stopped; an older one stays till then.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        draft.write_bytes(data)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        write_atomically(path, mesh.export(file_type=ending[1:]))
 
 
 def glb_bytes(
@@ -246,5 +233,5 @@ def _write_obj(path: Path, mesh: Any) -> None:
 
     text, others = export_obj(mesh, return_texture=True, mtl_name=f"{path.stem}.mtl")
     for name, data in others.items():
-        write_whole(path.parent / Path(name).name, data)
-    write_whole(path, text.encode())
+        write_atomically(path.parent / Path(name).name, data)
+    write_atomically(path, text.encode())

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.pipelines.object_mesh import write_whole
 from lift3d_ros.pipelines.object_requests import PlacedObject, PreparedRequest, RequestReconstructor, mesh_file
 from lift3d_ros.pipelines.object_sets import ObjectRequest
 from lift3d_ros.replay.result_files import writing_results
@@ -67,8 +67,7 @@ def run_requests(
                 prepared = reconstructor.prepare(request)
                 placed = reconstructor.infer(prepared)
                 file = mesh_file(path / MESHES_FOLDER, file_pattern, request)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(file, placed.glb())
+                write_atomically(file, placed.glb())
                 document |= {"file": str(file.relative_to(path.resolve()))}
             except Lift3dError as error:
                 logger.warning("%s at %d ns: %s", request.name, request.stamp_ns, error)

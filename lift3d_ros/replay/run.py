@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.array_files import read_archive
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import ConfigError, ImageError, Lift3dError
 from lift3d_ros.pipelines.bev_detection import BevDetector
 from lift3d_ros.replay.results import (
@@ -91,7 +92,7 @@ class ResultFolder:
                 path.mkdir(parents=True, exist_ok=True)
                 for name in (*_RESULT_FILES, MEMORY_FILE):
                     (path / name).unlink(missing_ok=True)
-                _write_atomically(run_path, (json.dumps(dict(facts), indent=2) + "\n").encode())
+                write_atomically(run_path, (json.dumps(dict(facts), indent=2) + "\n").encode())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -125,7 +126,7 @@ class ResultFolder:
             finished, consumed = 0, 0
         self.finished, self.consumed, self._memory = finished, consumed, memory
         for name, lines in contents.items():
-            _write_atomically(self.path / name, b"".join(lines[:finished]))
+            write_atomically(self.path / name, b"".join(lines[:finished]))
 
     def _read_memory(self) -> dict[str, Any]:
         path = self.path / MEMORY_FILE
@@ -250,9 +251,3 @@ def _whole_lines(path: Path) -> list[bytes]:
     """Return the lines of a file that may be missing, without a last one that was cut off."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     return [line for line in lines if line.endswith(b"\n")]
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(content)
-    draft.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import ConfigError, WeightsError
 
 FORMAT = 1
@@ -58,18 +58,18 @@ def write_checkpoint(folder: Path, name: str, checkpoint: Checkpoint, *, is_spli
     data = buffer.getbuffer()
     if not is_split:
         path = folder / f"{name}.ckpt"
-        _replace(path, data)
+        write_atomically(path, data)
         _remove_pieces(folder, name, keep=frozenset())
         (folder / f"{name}.json").unlink(missing_ok=True)
         return path
     pieces = []
     for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
         piece = folder / f"{name}-{checkpoint.step:08d}.{number:03d}.part"
-        _replace(piece, data[start : start + PIECE_BYTES])
+        write_atomically(piece, data[start : start + PIECE_BYTES])
         pieces.append(piece.name)
     path = folder / f"{name}.json"
     index = {"format": FORMAT, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pieces": pieces}
-    _replace(path, json.dumps(index, indent=1).encode())
+    write_atomically(path, json.dumps(index, indent=1).encode())
     _remove_pieces(folder, name, keep=frozenset(pieces))
     (folder / f"{name}.ckpt").unlink(missing_ok=True)
     return path
@@ -138,15 +138,6 @@ def _joined(path: Path) -> bytes:
     if len(data) != size or hashlib.sha256(data).hexdigest() != index["sha256"]:
         raise ValueError("the pieces do not join to what was written; one of them is damaged or of another step")
     return bytes(data)
-
-
-def _replace(path: Path, data: Any) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _remove_pieces(folder: Path, name: str, keep: frozenset[str]) -> None:

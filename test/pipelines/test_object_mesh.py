@@ -11,7 +11,7 @@ import pytest
 
 from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.pipelines import object_mesh
-from lift3d_ros.pipelines.object_mesh import bake_texture, check_mesh_path, linear_colors, write_mesh, write_whole
+from lift3d_ros.pipelines.object_mesh import bake_texture, check_mesh_path, linear_colors, write_mesh
 
 needs_trimesh = pytest.mark.skipif(importlib.util.find_spec("trimesh") is None, reason="trimesh is not installed")
 needs_pillow = pytest.mark.skipif(importlib.util.find_spec("PIL") is None, reason="Pillow is not installed")
@@ -160,19 +160,3 @@ def test_without_trimesh_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(object_mesh.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(Lift3dError, match="'pip install trimesh Pillow'"):
         check_mesh_path(Path("mesh.glb"), has_texture=True)
-
-
-def test_a_file_whose_writing_is_stopped_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "mesh.glb"
-    path.write_bytes(b"an older mesh")
-    write_bytes = Path.write_bytes
-
-    def stopped(self: Path, data: bytes) -> int:
-        write_bytes(self, data[:3])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "write_bytes", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, b"a newer mesh")
-    assert path.read_bytes() == b"an older mesh"
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,24 +8,27 @@ import pytest
 
 from lift3d_ros.bench import all_models
 from lift3d_ros.cli.main import main
-from lift3d_ros.cli.out_file import check_out_file
+from lift3d_ros.cli.output_places import check_file_place, check_folder_place
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.pipelines import engine_subjects
 
 
-def test_a_new_folder_is_made_and_nothing_is_left_in_it(tmp_path: Path) -> None:
-    check_out_file("--out", tmp_path / "a folder" / "x.json")
-    assert list((tmp_path / "a folder").iterdir()) == []
+def test_nothing_is_made_where_there_is_a_place(tmp_path: Path) -> None:
+    check_file_place("--out", tmp_path / "a folder" / "x.json")
+    check_folder_place("--out", tmp_path / "a folder" / "deeper")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_in_the_place_of_the_file_or_a_file_in_that_of_its_folder_is_named(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_and_a_file_in_that_of_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
-    with pytest.raises(ConfigError, match=r"--out .*x\.json: cannot be written \(is a folder\); check permissions"):
-        check_out_file("--out", tmp_path / "x.json")
+    with pytest.raises(ConfigError, match=r"--out .*x\.json: is a folder; give the name of a file"):
+        check_file_place("--out", tmp_path / "x.json")
     (tmp_path / "file").touch()
     for below in ("file/x.json", "file/deeper/x.json"):
-        with pytest.raises(ConfigError, match=r"--report .*x\.json: cannot be written \((File exists|Not a dir)"):
-            check_out_file("--report", tmp_path / below)
+        with pytest.raises(ConfigError, match=r"--report .*x\.json: .*file is a file and not a folder"):
+            check_file_place("--report", tmp_path / below)
+    with pytest.raises(ConfigError, match=r"--out .*file: is a file; give a folder"):
+        check_folder_place("--out", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -54,4 +57,4 @@ def test_commands_that_take_minutes_look_at_the_file_first(
     for name in ("x.json", "x.onnx"):
         (tmp_path / name).mkdir()
     assert main(command) == 2
-    assert "cannot be written (is a folder)" in capsys.readouterr().err
+    assert ": is a folder; give the name of a file" in capsys.readouterr().err
