@@ -10,13 +10,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lift3d_ros.cli.output_places import check_file_place
 from lift3d_ros.weights.published import PUBLISHED_LICENCES
 
 DESCRIPTION = """\
-Import published checkpoints, add own weights, and list and verify the models of this machine.
+Import published checkpoints, add and average own weights, and list and verify the models of this machine.
 
   lift3d weights import bevformer_tiny_epoch_24.pth --as bevformer-tiny
   lift3d weights add run/weights.safetensors --as lift3d-bev-tiny --name my-detector
+  lift3d weights average run1/weights.safetensors run2/weights.safetensors --out mean.safetensors
   lift3d weights list                          models, their licences, and where they are
   lift3d weights verify                        hashes, and tensors against the networks
 """
@@ -42,6 +44,15 @@ Add weights that 'lift3d train' wrote as a model, so that nodes, replay and eval
   lift3d replay BAG --model my-detector --out results
 
 The file must fit the network of the configuration exactly. It is copied into the folder of models.
+"""
+
+AVERAGE_DESCRIPTION = """\
+Write the mean of weights that 'lift3d train' wrote, such as those before and after a run with --init-from.
+
+  lift3d weights average start.safetensors run/weights.safetensors --out mean.safetensors
+  lift3d weights add mean.safetensors --as lift3d-bev-tiny --name my-detector
+
+Weights that share a start are often better in the middle than each by itself; measure it with 'lift3d evaluate'.
 """
 
 LIST_DESCRIPTION = """\
@@ -87,12 +98,30 @@ def add_parser(subparsers: Any) -> None:
     adding.add_argument("--overwrite", action="store_true", help="replace a model of the same name")
     adding.set_defaults(run=run_add)
 
+    averaging = _add(actions, "average", "write the mean of weights", AVERAGE_DESCRIPTION)
+    averaging.add_argument("weights", nargs="+", type=Path, metavar="FILE", help=".safetensors files of one network")
+    averaging.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="file to write")
+    averaging.set_defaults(run=run_average)
+
     listing = _add(actions, "list", "list models", LIST_DESCRIPTION)
     listing.set_defaults(run=run_list)
 
     verifying = _add(actions, "verify", "verify weights", VERIFY_DESCRIPTION)
     verifying.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
     verifying.set_defaults(run=run_verify)
+
+
+def run_average(args: argparse.Namespace) -> int:
+    """Average weights and say where the mean is."""
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.weights.averaging import average_weights
+
+    if args.out.suffix != ".safetensors":
+        raise ConfigError(f"--out {args.out}: expected a file name that ends in .safetensors")
+    check_file_place("--out", args.out)
+    count = average_weights(args.weights, args.out)
+    print(f"mean of {len(args.weights)} files, {count} tensors: {args.out}")
+    return 0
 
 
 _USE = {

@@ -215,7 +215,7 @@ def test_an_export_that_cannot_be_written_is_refused_at_once(
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "bev.onnx"
     assert lift3d(["export", "dfa3d", "--out", str(out)]) == 2
-    assert f"--out {out}: cannot be written" in capsys.readouterr().err
+    assert f"--out {out}: {out.parent} is a file and not a folder" in capsys.readouterr().err
 
 
 class OnePictureOfUnknownKind(Drive):
