@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.cli.train_start import start_weights
+from lift3d_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from lift3d_ros.training.i2p_mae.settings import I2pMaeTraining
@@ -22,6 +23,7 @@ _RECIPES = {
 
 def run_i2p_mae(args: argparse.Namespace) -> int:
     """Train and say what to do next."""
+    from lift3d_ros.pipelines.point_network import find_points
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.i2p_mae.settings import load_recipe
     from lift3d_ros.training.i2p_mae.teachers import find_teacher
@@ -44,7 +46,7 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
         args.val,
         args.out,
         teacher=None if args.teacher is None else find_teacher(args.teacher),
-        init_from=None if args.init_from is None else _start(args.init_from),
+        init_from=start_weights(args.init_from, find_points),
         resume=args.resume,
         is_half=args.half,
     )
@@ -75,13 +77,14 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
 
 
 def _run_parts(args: argparse.Namespace, recipe: I2pMaeTraining) -> int:
+    from lift3d_ros.pipelines.point_network import find_points
     from lift3d_ros.training.i2p_mae.train_parts import train_parts
 
     if args.data != [_MADE]:
         raise ConfigError(f"--data {' '.join(args.data)}: stage 'parts' makes its shapes; expected --data {_MADE}")
     if args.val or args.teacher is not None:
         raise ConfigError("--val and --teacher have no effect with stage 'parts'; leave them out")
-    start = None if args.init_from is None else _start(args.init_from)
+    start = start_weights(args.init_from, find_points)
     result = train_parts(recipe, args.out, init_from=start, resume=args.resume, is_half=args.half)
     if not result.run.is_first_process:
         return 130 if result.run.reason == "interrupted" else 0
@@ -92,16 +95,3 @@ def _run_parts(args: argparse.Namespace, recipe: I2pMaeTraining) -> int:
     best = "" if result.run.best_score is None else f"; best IoU of the validation {result.run.best_score:.3f}"
     print(f"finished at step {result.run.step}{best}")
     return 0
-
-
-def _start(name: str) -> Path:
-    """Return the file of weights that is named, or that of a model."""
-    from lift3d_ros.pipelines.point_network import find_points
-
-    path = Path(name)
-    if path.suffix or path.is_file():
-        return path
-    weights = find_points(name).weights
-    if weights is None:
-        raise WeightsError(f"--init-from {name}: is untrained; name a trained model, or a file of weights")
-    return weights

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lift3d_ros.cli.train_start import start_weights
 from lift3d_ros.errors import ConfigError
 
 
 def run_lfm(args: argparse.Namespace) -> int:
     """Train and say what to do next."""
     from lift3d_ros.evaluation.skeleton_calibration import calibrate_weights
+    from lift3d_ros.pipelines.skeleton_graph import find_lfm
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.lfm.settings import load_recipe
     from lift3d_ros.training.lfm.train import train
@@ -29,7 +31,7 @@ def run_lfm(args: argparse.Namespace) -> int:
         [Path(path) for path in args.data],
         args.val,
         args.out,
-        init_from=None if args.init_from is None else Path(args.init_from),
+        init_from=start_weights(args.init_from, find_lfm),
         resume=args.resume,
         is_half=args.half,
         has_non_commercial=args.non_commercial,

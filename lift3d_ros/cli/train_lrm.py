@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.cli.train_start import start_weights
+from lift3d_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from lift3d_ros.training.lrm.settings import LrmTraining
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def run_lrm(args: argparse.Namespace) -> int:
     """Prepare data, or train and say what to do next."""
+    from lift3d_ros.pipelines.object_engine import find_lrm
     from lift3d_ros.resources import find_resource
     from lift3d_ros.training.lrm.settings import load_recipe
     from lift3d_ros.training.lrm.train import train
@@ -31,7 +33,7 @@ def run_lrm(args: argparse.Namespace) -> int:
         [Path(path) for path in args.data],
         args.val,
         args.out,
-        init_from=None if args.init_from is None or args.resume else _start(args.init_from),
+        init_from=None if args.resume else start_weights(args.init_from, find_lrm),
         resume=args.resume,
         is_half=args.half,
     )
@@ -50,19 +52,6 @@ def run_lrm(args: argparse.Namespace) -> int:
     else:
         print(f"its network differs from the preset '{recipe.preset}', so models cannot name it yet")
     return 0
-
-
-def _start(name: str) -> Path:
-    """Return the file of weights that is named, or that of a model."""
-    from lift3d_ros.pipelines.object_engine import find_lrm
-
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    weights = find_lrm(name).weights
-    if weights is None:
-        raise WeightsError(f"--init-from {name}: is untrained; name a trained model, or a file of weights")
-    return weights
 
 
 def _pack(args: argparse.Namespace, recipe: LrmTraining) -> int:

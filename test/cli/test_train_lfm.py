@@ -35,6 +35,7 @@ def test_a_training_says_how_to_go_on_and_what_it_has_written(
         (["--data", "nowhere", "--out", "{out}"], "nowhere: no .npz file of a category"),
         (["--data", "{data}", "--out", "{out}", "--pack", "there"], "--pack and --classes are for dfa3d"),
         (["--data", "{data}", "--out", "{out}", "--set", "network.widht=64"], "did you mean 'width'"),
+        (["--data", "{data}", "--out", "{out}", "--init-from", "lift3d-lfn"], "did you mean 'lift3d-lfm'"),
         (["--data", "{data}", "--out", "{out}", "--set", "preset=huge"], "preset 'huge' is not known"),
     ],
 )
@@ -44,3 +45,10 @@ def test_wrong_use_is_explained(
     places = {"data": write_sets(tmp_path / "data"), "out": tmp_path / "run"}
     assert main(["train", "lfm", *(text.format(**places) for text in arguments)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_training_can_start_from_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = write_sets(tmp_path / "data"), tmp_path / "run"
+    command = ["train", "lfm", "--data", str(data), "--out", str(out), "--init-from", "lift3d-lfm"]
+    assert main([*command, "--set", "run.max_steps=1", "run.batch_size=1", "run.validation_interval=0"]) == 0
+    assert "finished at step 1" in capsys.readouterr().out
