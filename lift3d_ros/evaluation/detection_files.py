@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.types import Boxes3D
 
@@ -49,15 +50,10 @@ def write_detections(path: Path, scenes: SceneBoxes) -> None:
         "class_names": list(first.class_names),
         "scenes": [[scene, len(found)] for scene, found in scenes.items()],
     }
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(save(arrays, metadata={"detections": json.dumps(facts)}))
-        draft.replace(path)
+        write_atomically(path, save(arrays, metadata={"detections": json.dumps(facts)}))
     except OSError as error:
         raise DatasetError(f"{path}: cannot be written ({error.strerror}); name another folder") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read_detections(path: Path) -> dict[str, dict[int, Boxes3D]]:

@@ -54,9 +54,9 @@ class _RosLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        log = getattr(_OF_THREAD, "log", None)
-        if log not in self.logs:
-            log = self.logs[0] if len(self.logs) == 1 else None
+        log, logs = getattr(_OF_THREAD, "log", None), tuple(self.logs)  # a node may close meanwhile
+        if log not in logs:
+            log = logs[0] if len(logs) == 1 else None
         logger = log.ros_logger if log is not None else get_logger(lift3d_ros.__name__)
         # rclpy ties a severity to each calling line, so each severity needs a line of its own.
         if record.levelno >= logging.ERROR:

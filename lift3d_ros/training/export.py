@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import WeightsError
 
 _LARGEST_HALF = float(torch.finfo(torch.float16).max)
@@ -33,7 +34,4 @@ def write_weights(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, s
                 raise WeightsError(f"{path}: weight '{name}' reaches {largest}; nothing was written")
             values = values.to(torch.float16 if is_half else torch.float32)
         tensors[name] = values
-    draft = path.with_name(f".{path.name}.draft")
-    save_file(tensors, str(draft), metadata={"format": "pt", **facts})
-    draft.chmod(0o644)
-    draft.replace(path)
+    write_atomically(path, save(tensors, metadata={"format": "pt", **facts}))

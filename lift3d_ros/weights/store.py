@@ -19,6 +19,7 @@ import yaml
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.errors import WeightsError
 from lift3d_ros.weights.manifest import MANIFEST, ModelEntry, package_manifest, read_manifest, sha256_of
 
@@ -136,13 +137,7 @@ def _write_manifest(path: Path, models: Mapping[str, ModelEntry]) -> None:
         for name, entry in models.items()
     }
     text = yaml.safe_dump({"models": entries}, sort_keys=False, allow_unicode=True, width=120)
-    draft = _draft(path.parent, path.stem)
-    try:
-        draft.write_text(_HEADER + text, encoding="utf-8")
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(path, (_HEADER + text).encode())
 
 
 def _draft(folder: Path, name: str) -> Path:
