@@ -1,7 +1,8 @@
 """Posed pictures of single objects: folders with a NeRF-style ``transforms.json``, and those of OpenLRM.
 
 - ``transforms.json``: `frames` with `file_path` and `transform_matrix` (camera to world, axes of OpenGL), and the
-  focal length as `fl_x` (px) or `camera_angle_x` (rad), of all frames or of each. `cx` and `cy` count from the border.
+  focal length as `fl_x` (px) or `camera_angle_x` (rad), of all frames or of each. `cx` and `cy` count from the border;
+  pictures with `k1`, `k2`, `p1`, `p2`, `k3` are undistorted, those with `camera_model` OPENCV_FISHEYE by `k1` to `k4`.
 - OpenLRM: ``rgba/NNN.png``, ``pose/NNN.npy`` (3x4, camera to world, axes of OpenGL) and ``intrinsics.npy`` with the
   rows (fx, fy), (cx, cy), (width, height).
 
@@ -23,15 +24,17 @@ import numpy as np
 from lift3d_ros.array_files import read_array
 from lift3d_ros.datasets.object_pack import Named, PackSizes, write_object_pack
 from lift3d_ros.datasets.object_views import ObjectViews
-from lift3d_ros.errors import DatasetError
+from lift3d_ros.errors import CalibrationError, DatasetError
 from lift3d_ros.geometry.rigid import make_transform
+from lift3d_ros.images.rectify import Rectification
 from lift3d_ros.models.lrm.config import LrmConfig, ObjectImageConfig
 from lift3d_ros.models.lrm.object_image import foreground_box, pad_object
-from lift3d_ros.types import Float64Array, UInt8Array
+from lift3d_ros.types import CameraModel, DistortionModel, Float64Array, UInt8Array
 
 TRANSFORMS = "transforms.json"
 INTRINSICS = "intrinsics.npy"
 
+_CAMERA_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE")
 _OPTICAL_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
@@ -41,12 +44,15 @@ class PosedPicture:
 
     Args:
         angle_x: horizontal field of view, rad, which counts where `intrinsics` is None.
+        distortion_model, distortion: of the lens, as in :class:`CameraModel`.
     """
 
     path: Path
     pose: Float64Array
     intrinsics: Float64Array | None
     angle_x: float = 0.0
+    distortion_model: DistortionModel = "none"
+    distortion: tuple[float, ...] = ()
 
 
 def pack_captures(
@@ -157,14 +163,18 @@ def _framed(posed: PosedPicture, image: ObjectImageConfig) -> tuple[UInt8Array, 
     if stored.ndim != 3 or stored.shape[2] != 4 or stored.dtype != np.uint8:
         raise DatasetError(f"{posed.path}: has no alpha of 8 bits; expected a PNG whose background is transparent")
     rgba = np.ascontiguousarray(stored[..., [2, 1, 0, 3]])
-    box = foreground_box(rgba[..., 3])
-    if box is None:
+    if not rgba[..., 3].any():
         raise DatasetError(f"{posed.path}: is transparent all over; take it out of the folder")
     height, width = rgba.shape[:2]
     matrix = posed.intrinsics
     if matrix is None:
         focal = 0.5 * width / math.tan(0.5 * posed.angle_x)
         matrix = np.array([[focal, 0.0, 0.5 * width], [0.0, focal, 0.5 * height], [0.0, 0.0, 1.0]])
+    if posed.distortion_model != "none":
+        rgba, matrix = _undistorted(posed, rgba, matrix)
+    box = foreground_box(rgba[..., 3])
+    if box is None:
+        raise DatasetError(f"{posed.path}: the object is too far from the optical axis; take the picture out")
     padded = pad_object(rgba, box, image.fill)
     placed = foreground_box(padded[..., 3])
     assert placed is not None
@@ -179,6 +189,19 @@ def _framed(posed: PosedPicture, image: ObjectImageConfig) -> tuple[UInt8Array, 
     small = cv2.resize(np.concatenate([padded[..., :3] * (alpha / 255.0), alpha], axis=2), size, interpolation=method)
     small[..., :3] /= np.maximum(small[..., 3:] / 255.0, 1e-6)
     return np.rint(np.clip(small, 0.0, 255.0)).astype(np.uint8), moved
+
+
+def _undistorted(posed: PosedPicture, rgba: UInt8Array, from_border: Float64Array) -> tuple[UInt8Array, Float64Array]:
+    """Return a picture as a pinhole camera sees it, and that camera's intrinsics, counted from the border."""
+    height, width = rgba.shape[:2]
+    half_pixel = np.array([[0.0, 0.0, 0.5], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])
+    lens = np.array(posed.distortion)
+    try:
+        camera = CameraModel(posed.path.name, "", width, height, from_border - half_pixel, posed.distortion_model, lens)
+        rectification = Rectification.fit(camera, width, height, 0.0)
+    except CalibrationError as error:
+        raise DatasetError(f"{posed.path.parent}: {error}") from None
+    return rectification.apply(rgba), rectification.intrinsics + half_pixel
 
 
 def _distances(folder: Path, poses: Float64Array, intrinsics: Float64Array) -> Float64Array:
@@ -223,15 +246,33 @@ def _frame(folder: Path, fields: Mapping[str, Any]) -> PosedPicture:
     if not path.suffix:
         path = path.with_suffix(".png")
     pose = _pose(fields["transform_matrix"], folder / TRANSFORMS)
+    lens = _lens(fields, folder / TRANSFORMS)
     if "fl_x" not in fields:
         angle = float(fields["camera_angle_x"])
         if not 0.0 < angle < math.pi:
             raise ValueError(f"camera_angle_x is {angle}")
-        return PosedPicture(path, pose, None, angle)
+        return PosedPicture(path, pose, None, angle, *lens)
     fx, fy = float(fields["fl_x"]), float(fields.get("fl_y", fields["fl_x"]))
     cx = float(fields["cx"]) if "cx" in fields else 0.5 * float(fields["w"])
     cy = float(fields["cy"]) if "cy" in fields else 0.5 * float(fields["h"])
-    return PosedPicture(path, pose, _intrinsics(fx, fy, cx, cy))
+    return PosedPicture(path, pose, _intrinsics(fx, fy, cx, cy), 0.0, *lens)
+
+
+def _lens(fields: Mapping[str, Any], where: Path) -> tuple[DistortionModel, tuple[float, ...]]:
+    """Return the distortion that a frame tells of: "none" where all its coefficients are 0."""
+    name = str(fields.get("camera_model", "OPENCV"))
+    is_fisheye = name == "OPENCV_FISHEYE" or bool(fields.get("is_fisheye", False))
+    if name not in _CAMERA_MODELS:
+        raise DatasetError(
+            f"{where}: camera_model '{name}' is not known; known: {', '.join(_CAMERA_MODELS)}. Undistort the pictures"
+        )
+    names = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3")
+    coefficients = tuple(float(fields.get(one, 0.0)) for one in names)
+    if is_fisheye:
+        return "equidistant", coefficients
+    if float(fields.get("k4", 0.0)) != 0.0:
+        raise DatasetError(f"{where}: k4 is {fields['k4']}; only OPENCV_FISHEYE has it. Undistort the pictures")
+    return ("plumb_bob", coefficients) if any(coefficients) else ("none", ())
 
 
 def _openlrm(folder: Path) -> list[PosedPicture]:

@@ -16,8 +16,9 @@ from lift3d_ros.datasets.object_pack import ObjectPack
 from lift3d_ros.datasets.object_renders import Framing, Light, random_rotations, render_views
 from lift3d_ros.datasets.object_views import ObjectViews, model_frame
 from lift3d_ros.errors import DatasetError
+from lift3d_ros.geometry.camera import unproject
 from lift3d_ros.models.lrm.config import LrmConfig, ObjectImageConfig, preset
-from lift3d_ros.types import UInt8Array
+from lift3d_ros.types import CameraModel, DistortionModel, UInt8Array
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 IMAGE = ObjectImageConfig(side=48, fill=0.85)
@@ -32,10 +33,15 @@ def config() -> LrmConfig:
 
 @pytest.fixture(scope="module")
 def rendered() -> ObjectViews:
+    return render(SIDE, 0.5)
+
+
+def render(side: int, share: float) -> ObjectViews:
+    """Render views of a brick that fills a share of the picture."""
     mesh = brick()
-    with renderer_or_skip(SIDE) as renderer:
+    with renderer_or_skip(side) as renderer:
         rotations = random_rotations(np.random.default_rng(0), 4, mesh.positions)
-        return render_views(renderer, mesh, rotations, Framing(1.25, 0.5), Light())
+        return render_views(renderer, mesh, rotations, Framing(1.25, share), Light())
 
 
 def write_png(path: Path, rgba: UInt8Array) -> None:
@@ -48,7 +54,8 @@ def write_transforms(folder: Path, views: ObjectViews, *, by_angle: bool = False
     for number, pose in enumerate(views.T_object_cameras):
         write_png(folder / f"train/r_{number}.png", views.rgba[number])
         frames.append({"file_path": f"./train/r_{number}", "transform_matrix": (pose @ OPENGL).tolist()})
-    lens = {"fl_x": 1.25 * SIDE, "w": SIDE, "h": SIDE}
+    side = views.rgba.shape[1]
+    lens = {"fl_x": 1.25 * side, "w": side, "h": side}
     if by_angle:
         lens = {"camera_angle_x": 2.0 * np.arctan(0.5 / 1.25)}
     (folder / "transforms.json").write_text(json.dumps({**lens, "frames": frames}), encoding="utf-8")
@@ -186,3 +193,56 @@ def test_a_lens_that_no_camera_has_is_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), **lens}))
     with pytest.raises(DatasetError, match=rf"transforms\.json: expected 'frames' .*{message}"):
         read_capture(tmp_path, IMAGE, 4)
+
+
+@pytest.mark.parametrize(
+    ("camera_model", "distortion_model", "lens"),
+    [
+        ("OPENCV", "plumb_bob", {"k1": -0.9, "k2": 0.2, "p1": 0.01, "p2": -0.01}),
+        ("OPENCV_FISHEYE", "equidistant", {"k1": -0.5, "k2": 0.1, "k3": 0.0, "k4": 0.0}),
+    ],
+)
+def test_pictures_of_a_lens_that_bends_lines_are_undistorted(
+    tmp_path: Path, camera_model: str, distortion_model: DistortionModel, lens: dict[str, float]
+) -> None:
+    side = 320
+    rendered = render(side, 0.8)
+    coefficients = np.array([*lens.values(), *([0.0] if distortion_model == "plumb_bob" else [])])
+    middle = side / 2 - 0.5
+    straight = np.array([[1.25 * side, 0.0, middle], [0.0, 1.25 * side, middle], [0.0, 0.0, 1.0]])
+    bent = CameraModel("bent", "bent", side, side, straight, distortion_model, coefficients)
+    pixels = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
+    source = (unproject(bent, pixels) @ straight.T)[:, :2].reshape(side, side, 2).astype(np.float32)
+    expected = read_capture(write_transforms(tmp_path / "straight", rendered), IMAGE, 4)
+    folder = write_transforms(tmp_path / "bent", rendered)
+    for number, rgba in enumerate(rendered.rgba):
+        write_png(folder / f"train/r_{number}.png", cv2.remap(rgba, source, None, cv2.INTER_LINEAR))
+    content = json.loads((folder / "transforms.json").read_text())
+    (folder / "transforms.json").write_text(json.dumps({**content, "camera_model": camera_model, **lens}))
+    found = read_capture(folder, IMAGE, 4)
+    (folder / "transforms.json").write_text(json.dumps(content))
+    ignored = read_capture(folder, IMAGE, 4)
+    np.testing.assert_allclose(found.T_object_cameras, expected.T_object_cameras)
+    focal = expected.intrinsics[:, 0, 0]
+    assert np.abs(found.intrinsics[:, 0, 0] / focal - 1.0).max() < 0.03
+    assert np.abs(ignored.intrinsics[:, 0, 0] / focal - 1.0).min() > 0.04
+    assert np.abs(found.rgba.astype(int) - expected.rgba).mean() < 2.5
+
+
+@pytest.mark.parametrize(
+    ("lens", "message"),
+    [
+        ({"camera_model": "EQUIRECTANGULAR"}, "camera_model 'EQUIRECTANGULAR' is not known; known: PINHOLE"),
+        ({"k1": 0.1, "k4": 0.1}, "k4 is 0.1; only OPENCV_FISHEYE has it"),
+        ({"k1": float("nan")}, "coefficients are not finite"),
+        ({"k1": "strong"}, "could not convert string"),
+    ],
+)
+def test_a_lens_that_is_not_known_is_refused(
+    tmp_path: Path, rendered: ObjectViews, lens: dict[str, Any], message: str
+) -> None:
+    folder = write_transforms(tmp_path, rendered)
+    content = json.loads((folder / "transforms.json").read_text())
+    (folder / "transforms.json").write_text(json.dumps({**content, **lens}))
+    with pytest.raises(DatasetError, match=message):
+        read_capture(folder, IMAGE, 4)
