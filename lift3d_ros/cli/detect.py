@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
     from lift3d_ros.evaluation.run_report import PICTURES_FOLDER
     from lift3d_ros.geometry.rig import load_rig
     from lift3d_ros.replay.folder_frames import FolderFrames, SceneFrames
-    from lift3d_ros.replay.source import FrameSource
 
     detection_run.check_sources(args)
     if not 0.001 <= args.period <= 3600.0:
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             f"--out {args.out}: drawn pictures go to '{PICTURES_FOLDER}' in it, which is the input; give another folder"
         )
     config = detection_run.config_of(args)
-    source: FrameSource
+    source: FolderFrames | SceneFrames
     if args.rig is not None:
         rig = load_rig(args.rig)
         source = FolderFrames(args.folder, rig, args.period)
@@ -67,4 +66,5 @@ def run(args: argparse.Namespace) -> int:
             f"{args.folder}: has no meta.json, so the cameras are not known; give a rig file with --rig "
             "(to start from: config/rigs/nuscenes_like.yaml)"
         )
-    return detection_run.run_detection(source, config, args, rig, args.folder, {"period": args.period})
+    facts = {"period": args.period, **source.identity}
+    return detection_run.run_detection(source, config, args, rig, args.folder, facts)

@@ -139,7 +139,8 @@ def _folder_entry(path: Path) -> SceneEntry:
     @contextlib.contextmanager
     def open_scene() -> Iterator[OpenScene]:
         scene = read_scene(path, keeps_classes=True)
-        yield OpenScene(name, SceneFrames(scene), _label_facts(scene))
+        source = SceneFrames(scene)
+        yield OpenScene(name, source, _label_facts(scene), source.identity)
 
     return SceneEntry(name, open_scene)
 
@@ -186,7 +187,8 @@ def _nuscenes_scenes(root: Path, version: str, choice: DataChoice) -> list[Scene
     @contextlib.contextmanager
     def open_scene(name: str) -> Iterator[OpenScene]:
         scene = folder.scene(name)
-        yield OpenScene(name, SceneFrames(scene), _label_facts(scene), {"version": version})
+        source = SceneFrames(scene)
+        yield OpenScene(name, source, _label_facts(scene), {"version": version, **source.identity})
 
     for name in choice.scenes:
         if name not in names:

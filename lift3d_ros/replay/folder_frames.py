@@ -7,6 +7,9 @@ otherwise the sets are numbered in the order of their names (2 before 10) and `p
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -37,6 +40,17 @@ class SceneFrames:
         self.labels: Mapping[int, Labels] = {
             frame.stamp_ns: Labels(frame.boxes) for frame in self._scene.frames if frame.boxes is not None
         }
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What tells the pictures, their calibration and poses from others under the same names."""
+        trajectory = self._scene.trajectory()
+        numbers = [(camera.model.intrinsics, camera.model.distortion) for camera in self._scene.cameras.values()]
+        mounting = [camera.T_base_cam for camera in self._scene.cameras.values()]
+        poses = [trajectory.at(frame.stamp_ns) for frame in self._scene.frames]
+        calibration = [array.tolist() for array in (*itertools.chain(*numbers), *mounting, *poses)]
+        files = [image.path for frame in self._scene.frames for image in frame.images.values()]
+        return {"pictures": _digest(_names_and_sizes(files)), "calibration": _digest(calibration)}
 
     def frame_sets(self) -> Iterator[FrameSet]:
         """Yield one set for each frame."""
@@ -78,6 +92,11 @@ class FolderFrames:
         self._sets = _group_pictures(directory, self.cameras, period_s)
         self.expected_sets = len(self._sets)
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What tells the pictures from others under the same names."""
+        return {"pictures": _digest(_names_and_sizes(path for paths in self._sets.values() for path in paths.values()))}
+
     def frame_sets(self) -> Iterator[FrameSet]:
         """Yield one set for each picture name."""
         for stamp_ns, paths in self._sets.items():
@@ -96,6 +115,15 @@ class FolderFrames:
                 for name, path in self._sets.get(item.stamp_ns, {}).items()
             }
             yield item.with_images(_images_of(item, images, self.name))
+
+
+def _names_and_sizes(files: Iterable[Path]) -> list[tuple[str, int]]:
+    """Return what is known of files without reading them: other pictures seldom have the same numbers of bytes."""
+    return [(path.name, path.stat().st_size) for path in files]
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _group_pictures(directory: Path, cameras: tuple[str, ...], period_s: float) -> dict[int, dict[str, Path]]:

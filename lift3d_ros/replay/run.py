@@ -112,7 +112,7 @@ class ResultFolder:
         different = [key for key in facts if earlier.get(key) != json.loads(json.dumps(facts[key]))]
         if different:
             raise Lift3dError(
-                f"{run_path}: the results there were made with another {', '.join(different)}; "
+                f"{run_path}: the results there were made with different {', '.join(different)}; "
                 "resume with the same settings, or start again with --overwrite"
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,33 @@ def test_results_are_neither_replaced_nor_mixed_with_others(
     assert lift3d(command(data, reference)) == 2
     assert "already holds results; continue them with --resume" in capsys.readouterr().err
     assert lift3d(command(data, reference, "--resume", "--frames", "0:1")) == 2
-    assert "made with another frames" in capsys.readouterr().err
+    assert "made with different frames" in capsys.readouterr().err
     out = tmp_path / "out"
     assert lift3d(command(data, out, "--scenes", "first", "--frames", "0:1")) == 0
     assert document(out)["figures"]["num_frames"] == 1
     assert lift3d(command(data, out, "--scenes", "first", "--overwrite")) == 0
     assert document(out)["figures"]["num_frames"] == 2
+
+
+def test_results_of_other_pictures_or_another_calibration_are_not_gone_on_with(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    shutil.copytree(data, scenes)
+    command_of = [*command(scenes, out), "--scenes", "first", "--frames", "0:1"]
+    assert lift3d(command_of) == 0
+    assert lift3d([*command_of, "--resume"]) == 0
+    meta = scenes / "first" / "meta.json"
+    content = json.loads(meta.read_text())
+    content["cameras"][0]["K"][0][0] *= 1.01
+    meta.write_text(json.dumps(content))
+    assert lift3d([*command_of, "--resume"]) == 2
+    assert "made with different calibration" in capsys.readouterr().err
+    picture = next((scenes / "first" / "images").rglob("*.*"))
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert lift3d([*command_of, "--resume"]) == 2
+    assert "made with different pictures, calibration" in capsys.readouterr().err
+    assert lift3d([*command_of, "--overwrite"]) == 0
 
 
 def test_figures_come_again_from_the_detections_alone(data: Path, reference: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_run_with_other_settings_is_not_resumed(
 ) -> None:
     command = ["replay", str(bag), "--out", str(reference), "--resume", "--score-threshold", "0.5", *FAST]
     assert lift3d(command) == 2
-    assert "made with another settings" in capsys.readouterr().err
+    assert "made with different settings" in capsys.readouterr().err
 
 
 class LeftStampsAreLate(Drive):

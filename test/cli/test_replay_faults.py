@@ -192,9 +192,9 @@ def test_another_recording_of_the_same_name_is_not_resumed(
     assert lift3d(["replay", str(bag), "--out", str(out), "--frames", "0:1", *FAST]) == 0
     other = Drive(frames=3, start_ns=1_800_000_000_000_000_000).write(tmp_path / bag.name)
     assert lift3d(["replay", str(other), "--out", str(out), "--resume", *FAST]) == 2
-    assert "made with another recording" in capsys.readouterr().err
+    assert "made with different recording" in capsys.readouterr().err
     assert lift3d(["replay", str(bag), "--out", str(out), "--resume", "--mount-height", "2", *FAST]) == 2
-    assert "made with another mount height" in capsys.readouterr().err
+    assert "made with different mount height" in capsys.readouterr().err
 
 
 def test_pictures_are_not_drawn_over_the_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
