@@ -318,3 +318,19 @@ def test_the_published_sizes_are_exported_and_agree_with_torch(repository: Path,
     path = tmp_path / f"{name}.onnx"
     export_graph(name, entry, len(rig.cameras), path, rig_capacity(rig, model_config(name, entry)))
     assert open_bev_engine(str(path), ONNXRUNTIME, 6).num_cameras == 6
+
+
+def test_queries_are_compared_in_the_same_order_and_the_last_rank_may_be_another_one() -> None:
+    generator = np.random.default_rng(0)
+    expected = {"box_codes": generator.normal(size=(1, 20, 10)), "class_logits": generator.normal(size=(1, 20, 3))}
+    order = generator.permutation(20)
+    found = {name: array[:, order].copy() for name, array in expected.items()}
+    for name, array in bev_graph.align_queries(expected, found).items():
+        np.testing.assert_array_equal(array, expected[name])
+    for rank, is_equal in ((19, True), (10, False)):
+        exchanged = {name: array.copy() for name, array in found.items()}
+        exchanged["box_codes"][:, order == rank] += 30.0
+        aligned = bev_graph.align_queries(expected, exchanged)
+        assert np.array_equal(aligned["box_codes"], expected["box_codes"]) == is_equal
+    wrong = {**found, "class_logits": found["class_logits"] + (order == 19)[None, :, None]}
+    assert not np.array_equal(bev_graph.align_queries(expected, wrong)["class_logits"], expected["class_logits"])
