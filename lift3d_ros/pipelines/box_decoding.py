@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +52,7 @@ def decode_model_boxes(class_logits: NDArray[Any], box_codes: NDArray[Any], fact
     """Return the best class scores over all queries as boxes in the model frame, best first.
 
     One query may appear with several classes. Boxes whose centre lies outside of the configured range are left out, and
-    those that repeat a better one where the configuration says so.
+    those that repeat a better one where the configuration says so. With a motion head, boxes point where they move.
 
     Args:
         class_logits: (Q, classes).
@@ -75,11 +76,19 @@ def decode_model_boxes(class_logits: NDArray[Any], box_codes: NDArray[Any], fact
         scores=scores.reshape(-1)[order],
         labels=label,
     )
+    if facts.motion.channels and facts.motion.forward_mps:
+        boxes = dataclasses.replace(boxes, yaws=_forward(boxes.yaws, boxes.velocities, facts.motion.forward_mps))
     low, high = np.array(facts.center_range[:3]), np.array(facts.center_range[3:])
     boxes = boxes.select(((centers >= low) & (centers <= high)).all(axis=1))
     if facts.suppression_m:
         boxes = boxes.select(_unrepeated(boxes, facts.suppression_m)[: facts.max_detections])
     return boxes
+
+
+def _forward(yaws: Float64Array, velocities: Float64Array, least_mps: float) -> Float64Array:
+    """Return headings (M,), turned round where the object moves backwards faster than `least_mps`."""
+    along = velocities[:, 0] * np.cos(yaws) + velocities[:, 1] * np.sin(yaws)
+    return np.where(along < -least_mps, yaws - np.copysign(np.pi, yaws), yaws)
 
 
 def _unrepeated(boxes: Boxes3D, distance_m: float) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from dfa3d_configs import PUBLISHED, SMALL  # noqa: E402
 
-from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset  # noqa: E402
+from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, MotionConfig, preset  # noqa: E402
 from lift3d_ros.models.dfa3d.detector import Dfa3dDetector, build_detector  # noqa: E402
 from lift3d_ros.models.dfa3d.visibility import find_visible_pairs, join_pairs  # noqa: E402
 
@@ -256,6 +256,18 @@ def test_the_age_of_the_history_counts_only_where_there_is_one() -> None:
     assert largest_difference(run(aged, recent), run(aged, old)) > 1e-3
     without = [{**values, "history_valid": torch.zeros(1)} for values in (recent, old)]
     assert largest_difference(run(aged, without[0]), run(aged, without[1])) == 0.0
+
+
+def test_a_motion_head_replaces_the_velocities_where_there_is_a_history_and_nothing_else() -> None:
+    moving = build_detector(replace(SMALL, reads_history_age=True, motion=MotionConfig(channels=8)), seed=0)
+    values = {**inputs(), "history_age": torch.tensor([0.5])}
+    first = {**values, "history_valid": torch.zeros(1)}
+    found, at_first = run(moving, values), run(moving, first)
+    moving.motion = None
+    without = run(moving, values)
+    assert largest_difference([found[0], found[1][..., :8]], [without[0], without[1][..., :8]]) == 0.0
+    assert float((found[1] - without[1])[..., 8:].abs().max()) > 1e-3
+    assert largest_difference(at_first, run(moving, first)) == 0.0
 
 
 def test_samples_of_a_batch_with_heatmap_queries_are_those_of_single_calls() -> None:

@@ -25,6 +25,7 @@ from lift3d_ros.models.dfa3d.depth_labels import (  # noqa: E402
 from lift3d_ros.models.dfa3d.losses import (  # noqa: E402
     MatchWeights,
     SetPredictionLoss,
+    code_differences,
     match,
     matching_costs,
     sigmoid_focal_loss,
@@ -455,3 +456,18 @@ def test_the_last_of_many_points_on_a_pixel_counts() -> None:
 
 def test_no_points_draw_an_empty_map() -> None:
     assert torch.equal(depth_map_from_points(torch.zeros(0, 3), 2, 3), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(("turned_deg", "expected"), [(0.0, 0.0), (180.0, 0.2), (90.0, 1.0)])
+def test_a_share_of_the_heading_may_point_backwards(turned_deg: float, expected: float) -> None:
+    """In units of the difference of opposite headings: all of it without the share."""
+    yaw = math.radians(30.0)
+    wanted, found = torch.zeros(1, 10), torch.zeros(1, 10)
+    wanted[:, 6:8] = torch.tensor([math.sin(yaw), math.cos(yaw)])
+    turned = yaw + math.radians(turned_deg)
+    found[:, 6:8] = torch.tensor([math.sin(turned), math.cos(turned)])
+    found[:, 0] = 3.0
+    published, free = code_differences(found, wanted), code_differences(found, wanted, 0.8)
+    assert torch.equal(published, (found - wanted).abs())
+    torch.testing.assert_close(free[:, 6:8], published[:, 6:8] * expected)
+    assert torch.equal(free[:, :6], published[:, :6])

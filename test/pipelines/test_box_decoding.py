@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lift3d_ros.models.dfa3d.config import Dfa3dConfig, preset
+from lift3d_ros.models.dfa3d.config import Dfa3dConfig, MotionConfig, preset
 from lift3d_ros.pipelines.box_decoding import base_from_model, decode_boxes, decode_model_boxes
 
 TWO_CLASSES = Dfa3dConfig(class_names=("car", "bus"))
@@ -81,3 +81,16 @@ def test_a_box_near_a_better_one_of_its_class_is_left_out_where_the_configuratio
     assert best.labels.tolist() == [0, 1, 0]
     everything = decode_model_boxes(logits, codes, TWO_CLASSES)
     assert (everything.scores > 0.5).sum() == 4
+
+
+def test_a_box_that_would_drive_backwards_is_turned_round_where_velocities_are_measured() -> None:
+    def at(yaw: float, speed: float) -> list[float]:
+        velocity = [speed * np.cos(0.4), speed * np.sin(0.4)]
+        return [*CODE[:6], np.sin(yaw), np.cos(yaw), *velocity]
+
+    codes = outputs(at(0.4, 5.0), at(0.4, -5.0), at(0.4, -1.0), at(0.4 - np.pi, 5.0), at(0.4 + np.pi / 2 - 0.01, -5.0))
+    expected = [0.4, 0.4, 0.4, 0.4 - np.pi, 0.4 + np.pi / 2 - 0.01]
+    np.testing.assert_allclose(decode_boxes(codes, TWO_CLASSES, "base").yaws[:5], expected, atol=1e-6)
+    measured = replace(TWO_CLASSES, reads_history_age=True, motion=MotionConfig(channels=4))
+    expected[1], expected[3] = 0.4 - np.pi, 0.4
+    np.testing.assert_allclose(decode_boxes(codes, measured, "base").yaws[:5], expected, atol=1e-6)

@@ -109,4 +109,5 @@ def encode(
     config = detector.config
     empty = torch.zeros(samples, config.num_cells, config.embed_dims)
     is_valid = torch.full((samples,), float(history is not None))
-    return detector.encode(features, pairs, can_bus, is_valid, empty if history is None else history)
+    aligned = detector.align(empty if history is None else history, can_bus)
+    return detector.encode(features, pairs, can_bus, is_valid, aligned)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.config import group
+from lift3d_ros.errors import ConfigError
 from lift3d_ros.models.backbones.config import BackboneConfig
 
 NUSCENES_CLASSES = (
@@ -68,6 +69,25 @@ class DepthConfig:
 
 
 @dataclass(frozen=True)
+class MotionConfig:
+    """How velocities are read from the last BEV map and the current one.
+
+    Args:
+        channels: of the features that both maps are compared by; zero leaves velocities to the box codes alone, as the
+            published checkpoints do.
+        largest_mps: the velocities that are tried reach so far along x and y, m/s.
+        steps: velocities to each side of zero.
+        forward_mps: a box that would move backwards faster than this is turned round: vehicles seldom do, and their
+            fronts are harder to tell than their motion. Zero: none is.
+    """
+
+    channels: int = 0
+    largest_mps: float = 16.0
+    steps: int = 8
+    forward_mps: float = 1.5
+
+
+@dataclass(frozen=True)
 class Dfa3dConfig:
     """Configuration of :class:`lift3d_ros.models.dfa3d.detector.Dfa3dDetector`.
 
@@ -101,6 +121,7 @@ class Dfa3dConfig:
         crowded_classes: objects of these classes may stand in neighbouring cells: heatmap queries may, too.
         reads_history_age: the network is told how long ago the last frame was, so that it knows velocities at any
             frame rate.
+        motion: of the head that reads velocities from two maps; with `reads_history_age` and `ego_input` transform.
         ego_input: ``transform`` moves the history rigidly, with interpolation; ``can_bus`` (published habit) turns it
             to the nearest cell about `rotation_center`, shifts references by the rest, and adds an embedding of
             18 numbers, see :mod:`lift3d_ros.models.dfa3d.can_bus`.
@@ -151,6 +172,7 @@ class Dfa3dConfig:
     query_source: Literal["learned", "heatmap"] = "learned"
     crowded_classes: tuple[str, ...] = ("pedestrian", "traffic_cone", "barrier", "bicycle", "motorcycle")
     reads_history_age: bool = False
+    motion: MotionConfig = group(MotionConfig)
     ego_input: Literal["transform", "can_bus"] = "transform"
     repeats_quaternion_scalar: bool = False
     rotation_center: tuple[float, float] = (0.0, 0.0)
@@ -160,6 +182,14 @@ class Dfa3dConfig:
     suppression_m: float = 0.0
     max_detections: int = 200
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+
+    def __post_init__(self) -> None:
+        """Refuse a motion head without what it compares."""
+        if self.motion.channels and not (self.reads_history_age and self.ego_input == "transform"):
+            raise ConfigError(
+                f"network.motion.channels is {self.motion.channels}, but the network is not told how old its last map "
+                "is, or moves it by can_bus; set network.reads_history_age=true and network.ego_input=transform"
+            )
 
     @property
     def num_cells(self) -> int:
@@ -206,6 +236,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 num_decoder_layers=2,
                 query_source="heatmap",
                 reads_history_age=True,
+                motion=MotionConfig(channels=32),
                 suppression_m=1.3,
             )
         case "dfa3d-small":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
+from lift3d_ros.models.dfa3d.losses import code_differences
 from lift3d_ros.models.dfa3d.proposals import Proposals
 
 _ALPHA, _BETA = 2.0, 4.0
@@ -56,13 +57,18 @@ def heatmap_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def proposal_losses(
-    proposals: Proposals, target_codes: Sequence[Tensor], target_labels: Sequence[Tensor], config: Dfa3dConfig
+    proposals: Proposals,
+    target_codes: Sequence[Tensor],
+    target_labels: Sequence[Tensor],
+    config: Dfa3dConfig,
+    free_heading: float = 0.0,
 ) -> dict[str, Tensor]:
     """Return ``loss_heatmap`` and ``loss_dense_bbox`` of the proposals.
 
     Args:
         target_codes: (M, 10) box codes of each sample.
         target_labels: (M,) class indices of each sample.
+        free_heading: see :func:`~lift3d_ros.models.dfa3d.losses.code_differences`.
     """
     device = proposals.heatmap.device
     counts = torch.tensor([len(labels) for labels in target_labels], device=device)
@@ -80,7 +86,7 @@ def proposal_losses(
     found = proposals.codes.float()[sample, :, row, column]
     middle = low + (torch.stack([column, row], dim=-1) + 0.5) * cell
     wanted = torch.cat([codes[:, :2] - middle, codes[:, 2:]], dim=-1)
-    difference = (found - wanted.nan_to_num()).abs() * wanted.isfinite() * is_used[:, None]
+    difference = code_differences(found, wanted.nan_to_num(), free_heading) * wanted.isfinite() * is_used[:, None]
     weight = difference.new_tensor([1.0] * 8 + [0.2] * 2)
     return {
         "loss_heatmap": heatmap_loss(proposals.heatmap, target),

@@ -26,6 +26,7 @@ from lift3d_ros.models.dfa3d.fpn import FPN
 from lift3d_ros.models.dfa3d.history import BevGrid, History
 from lift3d_ros.models.dfa3d.image_input import ImageInput
 from lift3d_ros.models.dfa3d.lift_splat import RayCells, find_ray_cells
+from lift3d_ros.models.dfa3d.motion import MotionHead
 from lift3d_ros.models.dfa3d.reference_points import project_anchors
 from lift3d_ros.models.dfa3d.visibility import anchor_grid
 
@@ -59,6 +60,7 @@ class Dfa3dDetector(nn.Module):
         self.grid = BevGrid(config)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
         self.decoder = Decoder(config)
+        self.motion = MotionHead(config) if config.motion.channels else None
         self.register_buffer("anchors", torch.tensor(anchor_grid(config)), persistent=False)
         height, width = config.padded_size
         self.register_buffer("picture_scale", torch.tensor([[width], [height], [1.0]]), persistent=False)
@@ -100,9 +102,10 @@ class Dfa3dDetector(nn.Module):
         scores = self.depth_scores(maps, image_from_model, depth_maps)
         cameras = self.embed_cameras(maps, scores, image_from_model, camera_rows)
         places = self.place(image_from_model, pair_camera, pair_cell, pairs_of_cell, cameras.levels)
-        bev = self.encode(cameras, places, ego, history_valid, history, history_age)
+        aligned = self.align(history, ego)
+        bev = self.encode(cameras, places, ego, history_valid, aligned, history_age)
         class_logits, box_codes = self.decoder(bev)[-1]
-        return class_logits, box_codes, bev
+        return class_logits, self.with_velocities(box_codes, bev, aligned, history_valid, history_age), bev
 
     def extract(self, images: Tensor) -> list[Tensor]:
         """Return the pyramid of the pictures (N, 3, H, W), a map (N, C, h, w) for each level, finest first."""
@@ -196,11 +199,11 @@ class Dfa3dDetector(nn.Module):
         places: PillarPairs | RayCells,
         ego: Tensor,
         history_valid: Tensor,
-        history: Tensor,
+        aligned: Tensor,
         history_age: Tensor | None = None,
     ) -> Tensor:
-        """Return the BEV map (B, cells, C)."""
-        query = self.bev_embedding.weight[None].expand(history.shape[0], -1, -1)
+        """Return the BEV map (B, cells, C); `aligned` is the last one as :meth:`align` gives it."""
+        query = self.bev_embedding.weight[None].expand(aligned.shape[0], -1, -1)
         if self.can_bus_embedding is not None:
             query = query + self.can_bus_embedding(ego)[:, None]
         if self.age_embedding is not None:
@@ -209,20 +212,33 @@ class Dfa3dDetector(nn.Module):
             age = torch.where(history_valid > 0.5, history_age, torch.zeros_like(history_age))
             query = query + self.age_embedding(age[:, None])[:, None]
         position = self.cell_position()
-        memory = self._history(query, ego, history_valid, history)
+        memory = self._history(query, ego, history_valid, aligned)
         for layer in self.encoder:
             query = layer(query, position, memory, cameras, places)
         return query
 
-    def _history(self, query: Tensor, ego: Tensor, history_valid: Tensor, history: Tensor) -> History:
+    def with_velocities(
+        self, box_codes: Tensor, bev: Tensor, aligned: Tensor, history_valid: Tensor, history_age: Tensor | None
+    ) -> Tensor:
+        """Return box codes (B, Q, 10) with the velocities of the motion head, where there are one and a history."""
+        if self.motion is None or history_age is None:
+            return box_codes
+        velocities = self.motion(bev, aligned, box_codes[..., :2], history_age)
+        is_valid = (history_valid > 0.5).reshape(-1, 1, 1)
+        return torch.cat([box_codes[..., :8], torch.where(is_valid, velocities, box_codes[..., 8:])], dim=-1)
+
+    def align(self, history: Tensor, ego: Tensor) -> Tensor:
+        """Move the BEV map of the last frame (B, cells, C) to where the vehicle is now."""
+        if self.config.ego_input == "can_bus":
+            return self.grid.turn_to_nearest_cell(history, ego[:, 17])
+        return self.grid.align_rigidly(history, ego)
+
+    def _history(self, query: Tensor, ego: Tensor, history_valid: Tensor, aligned: Tensor) -> History:
         config = self.config
-        current = self.grid.references.expand(history.shape[0], -1, -1)
+        current = self.grid.references.expand(aligned.shape[0], -1, -1)
         before = current
         if config.ego_input == "can_bus":
-            aligned = self.grid.turn_to_nearest_cell(history, ego[:, 17])
             before = current + self.grid.shift_of_can_bus(ego)[:, None]
-        else:
-            aligned = self.grid.align_rigidly(history, ego)
         now = before if config.shifts_current_references else current
         return History(
             aligned,

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from lift3d_ros.errors import DatasetError, Lift3dError
 
+_HEADING = slice(6, 8)  # sine and cosine in a box code
+
 
 @dataclass(frozen=True)
 class MatchWeights:
@@ -82,6 +84,23 @@ def match(
     return _match_layers(logits[None], codes[None], target_codes, target_labels, weights)[0]
 
 
+def code_differences(found: Tensor, wanted: Tensor, free_heading: float = 0.0) -> Tensor:
+    """Return the absolute differences of box codes (..., 10).
+
+    Args:
+        free_heading: share of the heading that may as well point backwards. Which end of a vehicle is the front is hard
+            to see, and the best guess of one who cannot tell is no direction at all: the axis is then not learned
+            either.
+    """
+    differences = (found - wanted).abs()
+    if not free_heading:
+        return differences
+    forward, backward = differences[..., _HEADING], (found[..., _HEADING] + wanted[..., _HEADING]).abs()
+    is_turned = backward.sum(-1, keepdim=True) < forward.sum(-1, keepdim=True)
+    heading = (1.0 - free_heading) * forward + free_heading * torch.where(is_turned, backward, forward)
+    return torch.cat([differences[..., : _HEADING.start], heading, differences[..., _HEADING.stop :]], dim=-1)
+
+
 @dataclass(frozen=True)
 class SetPredictionLoss:
     """Class and box loss of every decoder layer against matched targets, all layers with equal weight.
@@ -92,6 +111,7 @@ class SetPredictionLoss:
         background_weight: what a query without target adds to the divisor of the class loss.
         drops_unknown: a target of unknown velocity has no box loss at all, as published; false leaves out its velocity
             alone.
+        free_heading: see :func:`code_differences`; zero in the published training.
     """
 
     matching: MatchWeights = field(default_factory=MatchWeights)
@@ -102,6 +122,7 @@ class SetPredictionLoss:
     code_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2)
     background_weight: float = 0.0
     drops_unknown: bool = True
+    free_heading: float = 0.0
 
     def __call__(
         self,
@@ -179,7 +200,8 @@ class SetPredictionLoss:
         wanted = torch.cat([target_codes[sample][target] for sample, (_, target) in enumerate(pairs)])
         is_known = self.is_learned(wanted)
         # The network's own number where none is known: a difference of 0, and no gradient of NaN.
-        difference = (predicted - torch.where(is_known, wanted.to(predicted.dtype), predicted.detach())).abs()
+        learned = torch.where(is_known, wanted.to(predicted.dtype), predicted.detach())
+        difference = code_differences(predicted, learned, self.free_heading)
         return (difference * difference.new_tensor(self.code_weights)).sum()
 
     def is_learned(self, wanted: Tensor) -> Tensor:

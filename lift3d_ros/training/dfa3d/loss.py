@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.errors import DatasetError, Lift3dError
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
-from lift3d_ros.models.dfa3d.losses import SetPredictionLoss, matching_costs, sigmoid_focal_loss
+from lift3d_ros.models.dfa3d.losses import SetPredictionLoss, code_differences, matching_costs, sigmoid_focal_loss
+
+_HUBER_MPS = 2.0  # differences above it count in proportion
 
 
 def match_batch(
@@ -99,9 +102,8 @@ def decoder_losses(
     wanted = all_codes.float().index_select(0, target)
     is_known = loss.is_learned(wanted)
     found = codes.reshape(-1, codes.shape[-1]).index_select(0, row)
-    distance = (found - torch.where(is_known, wanted, found.detach())).abs() * _on_device(
-        loss.code_weights, found.device
-    )
+    learned = torch.where(is_known, wanted, found.detach())
+    distance = code_differences(found, learned, loss.free_heading) * _on_device(loss.code_weights, found.device)
     by_layer = found.new_zeros(num_layers).index_add(0, layer, distance.sum(-1))
     losses = {}
     for number in [num_layers - 1, *range(num_layers - 1)]:
@@ -111,6 +113,37 @@ def decoder_losses(
         losses[f"{prefix}loss_cls"] = loss.class_weight * focal / class_average
         losses[f"{prefix}loss_bbox"] = loss.box_weight * by_layer[number] / average.clamp(min=1)
     return losses
+
+
+class PaddedTargets(NamedTuple):
+    """The objects of all samples, as many rows for each.
+
+    Args:
+        places: (B, M, 2) near their centres, metres in the model frame.
+        velocities: (B, M, 2) m/s, NaN where unknown and for rows without object.
+    """
+
+    places: Tensor
+    velocities: Tensor
+
+
+def padded_targets(target_codes: Sequence[Tensor], scatter_m: float) -> PaddedTargets:
+    """Return the objects of each sample, their places off by a standard deviation of `scatter_m`."""
+    codes = pad_sequence([part.float() for part in target_codes], batch_first=True, padding_value=torch.nan)
+    places = codes[..., :2].nan_to_num()
+    return PaddedTargets(places + scatter_m * torch.randn_like(places), codes[..., 8:])
+
+
+def motion_loss(found: Tensor, targets: PaddedTargets, history_valid: Tensor) -> Tensor:
+    """Return the mean Huber loss of velocities (B, M, 2) that are known, of samples with a history.
+
+    Most objects stand still. Of an absolute difference the median is the best guess for what is not understood yet,
+    which is zero whatever moves, and nothing is learned from there.
+    """
+    is_known = targets.velocities.isfinite().all(-1) & (history_valid > 0.5)[:, None]
+    wanted = torch.where(is_known[..., None], targets.velocities, found.detach())
+    total = F.huber_loss(found, wanted, reduction="sum", delta=_HUBER_MPS) / _HUBER_MPS
+    return total / is_known.sum().clamp(min=1)
 
 
 @functools.lru_cache(maxsize=8)

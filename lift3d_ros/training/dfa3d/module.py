@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lift3d_ros.datasets.cell_depths import CELL
@@ -21,11 +21,13 @@ from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
 from lift3d_ros.models.dfa3d.proposals import Proposals
 from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
 from lift3d_ros.training.dfa3d.folding import fold_stored_norms
-from lift3d_ros.training.dfa3d.loss import decoder_losses, predicted_depth_loss
+from lift3d_ros.training.dfa3d.loss import decoder_losses, motion_loss, padded_targets, predicted_depth_loss
 from lift3d_ros.training.dfa3d.network import TrainedDetector, frozen_parts
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 from lift3d_ros.training.dfa3d.validation import Validation
 from lift3d_ros.training.run import TrainedModule
+
+CENTER_SCATTER_M = 0.5  # how far off the centres of found boxes are, for which velocities will be asked
 
 
 class FrameOutputs(NamedTuple):
@@ -36,6 +38,7 @@ class FrameOutputs(NamedTuple):
         depth_codes: (N, K, h, w), None where depth is not predicted.
         proposals: None where queries are learned.
         perspective: (N, classes, h, w) logits, None where they are not trained.
+        bev, aligned: (B, cells, C) the map, and that of the frame before, moved to where the vehicle is now.
     """
 
     layers: list[tuple[Tensor, Tensor]]
@@ -43,6 +46,7 @@ class FrameOutputs(NamedTuple):
     proposals: Proposals | None
     perspective: Tensor | None
     bev: Tensor
+    aligned: Tensor
 
 
 class Dfa3dModule(TrainedModule):
@@ -55,7 +59,7 @@ class Dfa3dModule(TrainedModule):
         self.recipe = recipe
         self.figures: Mapping[str, Tensor] = {}
         # Labels made by hand often have no velocity; their places and sizes are learned all the same.
-        self._loss = SetPredictionLoss(drops_unknown=False)
+        self.set_loss = SetPredictionLoss(drops_unknown=False, free_heading=recipe.loss.free_heading)
         self._validation = Validation(recipe.network)
         for part in (network.backbone, network.neck, network.depth_head):
             if part is not None:
@@ -66,17 +70,19 @@ class Dfa3dModule(TrainedModule):
             _keep_less(network)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with a group for the backbone and one for the rest."""
-        run = self.recipe.run
-        backbone = [p for p in self.network.backbone.parameters() if p.requires_grad]
-        known = {id(p) for p in backbone}
-        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
-        rates = (run.learning_rate * self.recipe.loss.backbone_rate, run.learning_rate)
-        groups = [
-            {"params": parameters, "lr": rate, "initial_lr": rate}
-            for parameters, rate in zip((backbone, rest), rates, strict=True)
-            if parameters
-        ]
+        """Return AdamW with groups for the backbone, for the motion head, and for the rest."""
+        run, loss = self.recipe.run, self.recipe.loss
+        parts: list[tuple[nn.Module, float]] = [(self.network.backbone, loss.backbone_rate)]
+        if self.network.motion is not None:
+            parts.append((self.network.motion, loss.motion_rate))
+        known = {id(parameter) for part, _ in parts for parameter in part.parameters()}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        groups = []
+        for parameters, factor in (*((list(part.parameters()), factor) for part, factor in parts), (rest, 1.0)):
+            trained = [parameter for parameter in parameters if parameter.requires_grad]
+            if trained:
+                rate = run.learning_rate * factor
+                groups.append({"params": trained, "lr": rate, "initial_lr": rate})
         return torch.optim.AdamW(groups, weight_decay=run.weight_decay, fused=True)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -112,14 +118,14 @@ class Dfa3dModule(TrainedModule):
         codes, labels = batch.codes, batch.labels
         num_pairs = sum(min(len(part), outputs.layers[0][0].shape[1]) for part in codes)
         average = self._mean_over_processes(float(num_pairs))
-        losses = decoder_losses(outputs.layers, codes, labels, self._loss, average)
+        losses = decoder_losses(outputs.layers, codes, labels, self.set_loss, average)
         if outputs.depth_codes is not None:
             losses["loss_depth"] = predicted_depth_loss(
                 outputs.depth_codes, frame.cell_depths, self.recipe.network, self.recipe.loss.depth
             )
         weights = self.recipe.loss
         if outputs.proposals is not None:
-            dense = proposal_losses(outputs.proposals, codes, labels, self.recipe.network)
+            dense = proposal_losses(outputs.proposals, codes, labels, self.recipe.network, weights.free_heading)
             losses |= {name: weights.proposals * value for name, value in dense.items()}
         if outputs.perspective is not None:
             with _exact_products():
@@ -127,6 +133,10 @@ class Dfa3dModule(TrainedModule):
                     outputs.perspective, frame.image_from_model, frame.sample, codes, labels
                 )
             losses["loss_perspective"] = weights.perspective * seen
+        if self.network.motion is not None:
+            centers = padded_targets(codes, CENTER_SCATTER_M if self.training else 0.0)
+            found = self.network.motion(outputs.bev, outputs.aligned, centers.places, frame.history_age)
+            losses["loss_motion"] = weights.motion * motion_loss(found, centers, frame.history_valid)
         return losses
 
     def _mean_over_processes(self, value: float) -> Tensor:
@@ -171,12 +181,13 @@ class Dfa3dModule(TrainedModule):
         with _exact_products():
             pairs = frame.pairs
             places = network.place(frame.image_from_model, pairs.camera, pairs.cell, pairs.of_cell, cameras.levels)
-        bev = network.encode(cameras, places, frame.ego, frame.history_valid, history, frame.history_age)
+        aligned = network.align(history, frame.ego)
+        bev = network.encode(cameras, places, frame.ego, frame.history_valid, aligned, frame.history_age)
         if not has_boxes:
-            return FrameOutputs([], codes, None, None, bev)
+            return FrameOutputs([], codes, None, None, bev, aligned)
         proposals = None if network.decoder.proposals is None else network.decoder.proposals(bev)
         seen = network.perspective(maps[0]) if self.recipe.loss.perspective else None
-        return FrameOutputs(network.decoder(bev, proposals), codes, proposals, seen, bev)
+        return FrameOutputs(network.decoder(bev, proposals), codes, proposals, seen, bev, aligned)
 
     def _measured(self, frame: FrameInputs) -> Tensor | None:
         """Return depth maps (N, H, W) for a network that takes measured depth."""

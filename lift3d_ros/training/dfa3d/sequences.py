@@ -58,10 +58,15 @@ def _side_by_side(module: Dfa3dModule, frames: Frames, scenes: Sequence[SceneFra
         ]
         for batch, samples in frames.load(iter([windows])):
             ready = assemble(batch, samples, frames, module.recipe, is_training=False).to(module.device)
+            frame = apply_changes(ready.frames[-1])
             with torch.no_grad():
-                outputs = module.run_frame(apply_changes(ready.frames[-1]), history[rows])
+                outputs = module.run_frame(frame, history[rows])
+                class_logits, box_codes = outputs.layers[-1]
+                box_codes = module.network.with_velocities(
+                    box_codes, outputs.bev, outputs.aligned, frame.history_valid, frame.history_age
+                )
             history[rows] = outputs.bev
-            logits, codes = (part.float().cpu().numpy() for part in outputs.layers[-1])
+            logits, codes = (part.float().cpu().numpy() for part in (class_logits, box_codes))
             for place, row in enumerate(rows):
                 found = {"class_logits": logits[place : place + 1], "box_codes": codes[place : place + 1]}
                 boxes = decode_boxes(found, config, BASE_FRAME)

@@ -70,6 +70,14 @@ class LossSettings:
     depth: float = setting(0.5, "of the predicted depth", minimum=0.0, maximum=100.0)
     proposals: float = setting(1.0, "of the dense heatmap and boxes, with heatmap queries", minimum=0.0, maximum=100.0)
     perspective: float = setting(0.5, "of the centres in the pictures; 0: not trained", minimum=0.0, maximum=100.0)
+    free_heading: float = setting(
+        0.8,
+        "share of the heading that may point backwards, until the front is told from the back",
+        minimum=0,
+        maximum=1,
+    )
+    motion: float = setting(0.1, "of the velocities that a motion head reads", minimum=0.0, maximum=100.0)
+    motion_rate: float = setting(10.0, "learning rate of the motion head, as a factor", minimum=0.0, maximum=100.0)
     backbone_rate: float = setting(1.0, "learning rate of the backbone, as a share", minimum=0.0, maximum=10.0)
     frozen_stages: int = setting(
         0, "so many first stages of the backbone, and its stem, keep their weights and statistics", minimum=0, maximum=4

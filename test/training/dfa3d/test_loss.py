@@ -12,7 +12,14 @@ from lift3d_ros.errors import DatasetError
 from lift3d_ros.models.dfa3d.config import DepthConfig, Dfa3dConfig, preset
 from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
-from lift3d_ros.training.dfa3d.loss import check_targets, decoder_losses, level_depths, predicted_depth_loss
+from lift3d_ros.training.dfa3d.loss import (
+    check_targets,
+    decoder_losses,
+    level_depths,
+    motion_loss,
+    padded_targets,
+    predicted_depth_loss,
+)
 
 
 def predictions(
@@ -33,14 +40,14 @@ def predictions(
 
 @pytest.mark.parametrize("counts", [(5, 3), (0, 7), (0, 0), (20, 2)], ids=["both", "one empty", "empty", "too many"])
 @pytest.mark.parametrize("average", [None, 3.5])
-@pytest.mark.parametrize("drops_unknown", [True, False])
+@pytest.mark.parametrize(("drops_unknown", "free_heading"), [(True, 0.0), (False, 0.8)])
 def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
-    counts: tuple[int, ...], average: float | None, drops_unknown: bool
+    counts: tuple[int, ...], average: float | None, drops_unknown: bool, free_heading: float
 ) -> None:
     layers, codes, labels = predictions(counts)
     if counts[0] > 2:
         codes[0][1, 8:] = math.nan  # an unknown velocity
-    loss = SetPredictionLoss(drops_unknown=drops_unknown)
+    loss = SetPredictionLoss(drops_unknown=drops_unknown, free_heading=free_heading)
     grads, values = [], []
     for function in (loss, lambda *a: decoder_losses(*a[:3], loss, None if a[3] is None else torch.tensor(a[3]))):
         own = [(logits.clone().requires_grad_(), code.clone().requires_grad_()) for logits, code in layers]
@@ -90,3 +97,26 @@ def test_wrong_labels_and_boxes_are_refused_by_the_name_of_their_sample() -> Non
     codes[0, 3] = -math.inf
     with pytest.raises(DatasetError, match="not finite"):
         check_targets(codes, torch.tensor([0, 1]), 4, ["scene:3"])
+
+
+def test_velocities_are_trained_where_they_are_known_and_there_is_a_history() -> None:
+    codes = [torch.zeros(3, 10), torch.zeros(1, 10), torch.zeros(0, 10)]
+    codes[0][:, 8] = torch.tensor([1.0, math.nan, 4.0])
+    targets = padded_targets(codes, 0.0)
+    assert targets.places.shape == (3, 3, 2)
+    found = torch.zeros(3, 3, 2, requires_grad=True)
+    loss = motion_loss(found, targets, torch.tensor([1.0, 0.0, 1.0]))
+    # Two known ones: 0.5 * 1 / 2 below the bend of the loss at 2 m/s, 4 - 1 above it.
+    assert float(loss.detach()) == pytest.approx((0.25 + 3.0) / 2)
+    loss.backward()
+    assert found.grad is not None
+    assert found.grad[..., 0].nonzero().tolist() == [[0, 0], [0, 2]]
+    assert float(motion_loss(found.detach(), targets, torch.zeros(3))) == 0.0
+
+
+def test_places_scatter_about_the_centres() -> None:
+    torch.manual_seed(0)
+    codes = [torch.full((400, 10), 7.0)]
+    places = padded_targets(codes, 0.5).places
+    assert float(places.mean()) == pytest.approx(7.0, abs=0.1)
+    assert float(places.std()) == pytest.approx(0.5, abs=0.05)

@@ -42,7 +42,7 @@ def detect(pack: Path, recipe: Dfa3dTraining, batch_size: int = 8) -> dict[tuple
 
 
 def test_boxes_are_those_of_the_network_run_frame_by_frame(pack: Path) -> None:
-    recipe = small("network.reads_history_age=true")
+    recipe = small("network.reads_history_age=true", "network.motion.channels=4")
     network = build_trained_detector(recipe.network, 0).eval()
     found = detect(pack, recipe)
     samples = PackReader(pack).load("scene1")
