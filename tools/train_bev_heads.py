@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from lift3d_ros.errors import ConfigError, Lift3dError
-from lift3d_ros.training.dfa3d.heads import HeadSettings, facts_of, store_maps, train_heads
+from lift3d_ros.training.dfa3d.heads import HeadSettings, digest_of, facts_of, store_maps, train_heads
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.training.dfa3d.network import build_trained_detector, detector_weights
 from lift3d_ros.training.dfa3d.settings import load_recipe
@@ -75,7 +75,7 @@ def train(args: argparse.Namespace) -> int:
     print(report.describe())
     module = Dfa3dModule(network, recipe).to(device)
     frames = open_frames(args.data, recipe, device, None, grows=False, is_quiet=False)
-    source = f"{report.source}; {', '.join(path.name for path in args.data)}; {frames.count} frames"
+    source = f"{digest_of(network)}; {', '.join(path.name for path in args.data)}; {frames.count} frames"
     with tqdm(total=frames.count, desc="maps", unit="frame", disable=None) as bar:
         maps = store_maps(module, frames, args.out / "maps", source, lambda done, _: bar.update(done - bar.n))
     with tqdm(total=settings.steps, desc="heads", unit="step", disable=None) as bar:

@@ -7,10 +7,11 @@ their boxes; pictures cannot be changed any more. Letters: B samples, C channels
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from lift3d_ros.training.dfa3d.module import CENTER_SCATTER_M, Dfa3dModule
 from lift3d_ros.training.dfa3d.network import TrainedDetector
 from lift3d_ros.training.dfa3d.order import Window
 from lift3d_ros.training.dfa3d.samples import Frames
+from lift3d_ros.training.schedule import rate_factor
 
 _FACTS = "maps.json"
 _AVERAGED_STEPS = 200  # how many steps the averaged weights look back
@@ -55,7 +57,7 @@ class HeadSettings:
     """How the heads are trained.
 
     Args:
-        learning_rate: highest one, of AdamW under one cycle.
+        learning_rate: highest one, after a tenth of the steps.
     """
 
     steps: int = 3000
@@ -168,14 +170,16 @@ def train_heads(
     """Train the heads of the network in place, and return the averaged weights of the whole network.
 
     Raises:
-        ConfigError: the network moves its maps by can_bus, which stored maps do not have.
+        ConfigError: the network moves its maps by can_bus, which stored maps do not have, or codes headings otherwise.
         Lift3dError: the loss is not finite.
     """
     network, recipe = module.network, module.recipe
-    if recipe.network.ego_input != "transform":
-        raise ConfigError(
-            f"network.ego_input is '{recipe.network.ego_input}'; heads are trained alone where it is 'transform'"
-        )
+    for name, found, expected in (
+        ("ego_input", recipe.network.ego_input, "transform"),
+        ("yaw_code", recipe.network.yaw_code, "heading"),
+    ):
+        if found != expected:
+            raise ConfigError(f"network.{name} is '{found}'; heads are trained alone where it is '{expected}'")
     heads: list[tuple[nn.Module, float]] = [(network.decoder, 1.0)]
     if network.motion is not None:
         heads.append((network.motion, recipe.loss.motion_rate))
@@ -185,14 +189,14 @@ def train_heads(
         if isinstance(inner, nn.BatchNorm2d):
             inner.eval()  # a few maps say less of the statistics than the whole training did
     trained: list[nn.Parameter] = []
-    groups, rates = [], []
+    groups = []
     for head, factor in heads:
         head.requires_grad_(requires_grad=True)
         trained += list(head.parameters())
-        rates.append(settings.learning_rate * factor)
-        groups.append({"params": list(head.parameters()), "lr": rates[-1]})
+        groups.append({"params": list(head.parameters()), "lr": settings.learning_rate * factor})
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.run.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=settings.steps, pct_start=0.1)
+    run = replace(recipe.run, max_steps=settings.steps, max_minutes=0.0, warmup_steps=settings.steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(run, step, 0.0))
     averaged = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
@@ -247,6 +251,14 @@ def _flipped(sample: MapSample, rng: np.random.Generator, height: int, width: in
         codes[:, [0, 1, 6, 7, 8, 9]] = codes[:, [1, 0, 7, 6, 9, 8]]
     bev, aligned = pictures.reshape(2, height * width, -1)
     return sample._replace(bev=bev, aligned=aligned, codes=codes)
+
+
+def digest_of(network: TrainedDetector) -> str:
+    """Return what tells the weights of a network from others."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def facts_of(settings: HeadSettings) -> str:

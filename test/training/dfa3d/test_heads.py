@@ -14,7 +14,15 @@ from lift3d_ros.datasets.pack import PackReader
 from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.training.dfa3d.assembly import assemble
 from lift3d_ros.training.dfa3d.batch import apply_changes
-from lift3d_ros.training.dfa3d.heads import HeadSettings, MapSample, StoredMaps, _flipped, store_maps, train_heads
+from lift3d_ros.training.dfa3d.heads import (
+    HeadSettings,
+    MapSample,
+    StoredMaps,
+    _flipped,
+    digest_of,
+    store_maps,
+    train_heads,
+)
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.training.dfa3d.network import build_trained_detector
 from lift3d_ros.training.dfa3d.order import Window
@@ -62,6 +70,23 @@ def test_maps_are_those_of_the_network_with_its_memory(frames: PackedFrames, tmp
         torch.testing.assert_close(found.codes, batch.target_codes)
         history = outputs.bev
     assert maps[3].age == 0.0, "the first frame of the next scene has no frame before"
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_any_number_of_steps_can_be_asked_for(frames: PackedFrames, tmp_path: Path, steps: int) -> None:
+    module, done = new_module(), []
+    maps = stored(module, frames, tmp_path)
+    train_heads(module, maps, HeadSettings(steps=steps, batch_size=1), lambda step, figures: done.append(step))
+    assert done == list(range(1, steps + 1))
+
+
+def test_maps_belong_to_weights_and_not_to_a_name() -> None:
+    module = new_module()
+    before = digest_of(module.network)
+    assert digest_of(new_module().network) == before
+    with torch.no_grad():
+        module.network.level_embedding += 1e-3
+    assert digest_of(module.network) != before
 
 
 def test_only_heads_are_trained_and_they_learn(frames: PackedFrames, tmp_path: Path) -> None:
@@ -115,6 +140,8 @@ def test_maps_of_other_weights_and_unfit_networks_are_refused(frames: PackedFram
     published = new_module("network.motion.channels=0", "network.ego_input=can_bus")
     with pytest.raises(ConfigError, match="heads are trained alone where it is 'transform'"):
         train_heads(published, maps, HeadSettings(steps=1))
+    with pytest.raises(ConfigError, match="yaw_code is 'mmdet3d'; heads are trained alone where it is 'heading'"):
+        train_heads(new_module("network.yaw_code=mmdet3d"), maps, HeadSettings(steps=1))
 
 
 def test_the_motion_head_has_a_learning_rate_of_its_own() -> None:
