@@ -21,6 +21,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from lift3d_ros.errors import ConfigError, Lift3dError, TransformError
 from lift3d_ros.nodes.arguments import arguments_of
+from lift3d_ros.nodes.callbacks import surviving, unexpected
 from lift3d_ros.nodes.diagnostics import Diagnostics, Level, Status, steady_clock
 from lift3d_ros.nodes.inputs import Inputs
 from lift3d_ros.nodes.jobs import ItemT, Job, Pipeline, PreparedT, ResultT
@@ -123,6 +124,16 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
         """Report what is being done; called once a second while the node is active."""
 
     # For task nodes.
+
+    def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
+        """Subscribe; what the callback raises is reported."""
+        callback = surviving(callback, self.report_problem, f"topic '{self.resolve_topic_name(topic)}'")
+        return super().create_subscription(msg_type, topic, callback, *args, **kwargs)
+
+    def create_timer(self, timer_period_sec: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call regularly; what the callback raises is reported."""
+        callback = surviving(callback, self.report_problem, f"timer of {timer_period_sec:g} s")
+        return super().create_timer(timer_period_sec, callback, *args, **kwargs)
 
     def publish_timing(
         self, job: Job[ItemT], stamp_ns: int, stages_s: Mapping[str, float], newest_ns: int | None = None
@@ -299,7 +310,7 @@ class PipelineNode(LifecycleNode, ABC, Generic[ItemT, PreparedT, ResultT]):
             if self._is_destroyed:  # under a worker that did not end in time
                 return None
             logging.getLogger("lift3d_ros").exception("unexpected error in the worker")
-            sentence = f"unexpected {type(error).__name__}: {error}"
+            sentence = unexpected(error)
             self.diagnostics.set("pipeline", Status(Level.ERROR, sentence))
         self.give_up(job, sentence)
         return None

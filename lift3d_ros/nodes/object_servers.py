@@ -21,6 +21,7 @@ from rclpy.node import Node
 
 from lift3d_ros.action import ReconstructObject as ReconstructObjectAction
 from lift3d_ros.errors import Lift3dError
+from lift3d_ros.nodes.callbacks import unexpected
 from lift3d_ros.nodes.interrupts import end_spin_once
 from lift3d_ros.nodes.messages import header_msg
 from lift3d_ros.nodes.object_messages import pose_msg
@@ -145,8 +146,8 @@ class ObjectServers:
         """Hand on what a message asks for; one that cannot be used is answered at once."""
         try:
             request = self._read(message, source)
-        except Lift3dError as error:
-            on_done(None, str(error))
+        except Exception as error:  # the thread of the service must live on, and who asked be answered
+            on_done(None, str(error) if isinstance(error, Lift3dError) else f"{source}: {unexpected(error)}")
             return
         pending = PendingRequest(request, on_done, on_progress)
         if key:
