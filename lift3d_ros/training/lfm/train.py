@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from lift3d_ros.datasets.keypoint_layouts import layout_sets
 from lift3d_ros.datasets.keypoint_made import made_sets
 from lift3d_ros.datasets.keypoints import KeypointSet, read_keypoint_folder
-from lift3d_ros.errors import ConfigError, WeightsError, nearest_name_hint
-from lift3d_ros.models.lfm.network import LfmNetwork
+from lift3d_ros.errors import ConfigError, nearest_name_hint
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.export import write_weights
 from lift3d_ros.training.lfm.batches import LfmData
 from lift3d_ros.training.lfm.module import LfmModule, build_network
 from lift3d_ros.training.lfm.settings import LfmDataSettings, LfmTraining
+from lift3d_ros.training.lfm.start import start_from
 from lift3d_ros.training.run import RunResult, run
 
 METHOD = "lfm"
@@ -116,28 +113,3 @@ def collect_sets(
         raise ConfigError(f"data: {', '.join(twice)} found in several folders; name each set once")
     sets = [one for one in sets if one.name not in settings.leaves_out]
     return [one for one in sets if one.name in settings.only] if settings.only else sets
-
-
-def start_from(network: LfmNetwork, path: Path) -> None:
-    """Take the weights of a file over.
-
-    Raises:
-        WeightsError: it cannot be read, or belongs to another network.
-    """
-    if path.suffix in (".ckpt", ".json"):
-        state = dict(read_checkpoint(path).averaged)
-    else:
-        try:
-            state = dict(load_file(str(path)))
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path}: cannot be read as safetensors ({' '.join(str(error).split())})") from None
-    own = network.state_dict()
-    wrong = sorted(
-        name for name in {*own, *state} if name not in own or name not in state or own[name].shape != state[name].shape
-    )
-    if wrong:
-        raise WeightsError(
-            f"{path}: {len(wrong)} tensors do not fit this network, '{wrong[0]}' first; expected weights of the same "
-            "preset; change 'preset' of the recipe"
-        )
-    network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})

@@ -17,9 +17,11 @@ from lfm_sets import SMALL, write_sets
 from safetensors import safe_open
 
 from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.training.lfm.batches import LfmData
 from lift3d_ros.training.lfm.module import build_network
 from lift3d_ros.training.lfm.settings import LfmTraining, load_recipe
-from lift3d_ros.training.lfm.train import collect_sets, start_from, train
+from lift3d_ros.training.lfm.start import start_from
+from lift3d_ros.training.lfm.train import collect_sets, train
 
 
 def _recipe(repository: Path, *changes: str) -> LfmTraining:
@@ -76,6 +78,27 @@ def test_weights_can_be_started_from_and_those_of_another_network_are_refused(re
     torch.testing.assert_close(network.embedding.weight.detach(), averaged, atol=1e-3, rtol=1e-3)
     with pytest.raises(WeightsError, match="do not fit this network"):
         start_from(build_network(_recipe(repository, "network.width=32")), result.weights)
+
+
+def test_a_deeper_network_starts_as_the_shallower_and_learns_in_all_blocks(repository: Path, tmp_path: Path) -> None:
+    data = write_sets(tmp_path / "data")
+    small = _recipe(repository, "run.max_steps=2", "network.num_layers=2")
+    result = train(small, [data], [], tmp_path / "run", is_quiet=True)
+    assert result.weights is not None
+    shallow = build_network(small)
+    start_from(shallow, result.weights)
+    deeper = _recipe(repository, "run.max_steps=2", "network.num_layers=5")
+    network = build_network(deeper)
+    start_from(network, result.weights)
+    sets = collect_sets([data], deeper.data)
+    batch = LfmData(sets, sets, deeper).make(0)[0]
+    arguments = (batch.points, batch.exists, batch.is_visible, batch.side, batch.adjacency)
+    with torch.no_grad():
+        torch.testing.assert_close(network(*arguments).shape, shallow(*arguments).shape, atol=1e-5, rtol=1e-5)
+    further = train(deeper, [data], [], tmp_path / "deeper", init_from=result.weights, is_quiet=True)
+    for number, block in enumerate(network.blocks):
+        before = block.perceptron[2].weight.detach()
+        assert not torch.equal(before, further.run.averaged[f"blocks.{number}.perceptron.2.weight"])
 
 
 def test_sets_that_are_left_out_are_named_or_refused(repository: Path, tmp_path: Path) -> None:
