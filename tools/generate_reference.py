@@ -55,7 +55,7 @@ def generated_files() -> dict[Path, str]:
         ),
     }
     documents = (
-        (ROOT / "README.md", bev_topics(), BevDetectionNodeConfig),
+        (ROOT / "docs" / "bev_node.md", bev_topics(), BevDetectionNodeConfig),
         (ROOT / "docs" / "skeleton_node.md", skeleton_topics(), SkeletonLiftingNodeConfig),
         (ROOT / "docs" / "point_node.md", point_topics(), PointFeaturesNodeConfig),
         (ROOT / "docs" / "object_node.md", object_topics(), ObjectReconstructionNodeConfig),
