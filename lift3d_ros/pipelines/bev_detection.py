@@ -108,9 +108,8 @@ class BevDetector:
         self._rig = rig or Rig()
         self._calibration = CalibrationWatch()
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="prepare")
-        self._memory = BevMemory(config.max_gap_s)
+        self._memory = BevMemory(bev_engine.engine.new_state, config.max_gap_s, facts.history_s)
         self._tracker = BoxTracker(tracking) if tracking is not None and tracking.enabled else None
-        self._state = bev_engine.engine.new_state()
 
     @property
     def identity(self) -> ModelIdentity:
@@ -125,18 +124,16 @@ class BevDetector:
     def reset(self) -> None:
         """Forget BEV memory and tracks, after a clock jump or at the start of another recording."""
         self._memory.reset()
-        self._state.reset()
         if self._tracker is not None:
             self._tracker.reset()
 
     def snapshot(self) -> Arrays:
         """Copy BEV memory and tracks, so that a run can be resumed after this frame."""
         tracks = {} if self._tracker is None else self._tracker.snapshot()
-        return {**self._state.snapshot(), **self._memory.snapshot(), **tracks}
+        return {**self._memory.snapshot(), **tracks}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Set BEV memory and tracks from a snapshot."""
-        self._state.restore(arrays)
         self._memory.restore(arrays)
         if self._tracker is not None:
             self._tracker.restore(arrays)
@@ -220,12 +217,13 @@ class BevDetector:
         if self._bev_engine.model_config.reads_history_age:
             motion["history_age"] = np.array([memory.age_s], dtype=np.float32)
         try:
-            outputs = self._bev_engine.engine.run({**prepared.inputs, **motion}, self._state)
+            state = self._memory.take(frame_set)
+            outputs = self._bev_engine.engine.run({**prepared.inputs, **motion}, state)
             _refuse_non_finite(outputs)
         except Exception:
-            self.reset()  # the state may be of this frame, of the last one or of neither
+            self.reset()  # the state may be of this frame, of an earlier one or of neither
             raise
-        self._memory.remember(frame_set)
+        self._memory.remember(frame_set, state)
         inferred = time.perf_counter()
         boxes = decode_boxes(outputs, self._bev_engine.model_config, frame_set.base_frame)
         decoded = time.perf_counter()
@@ -250,7 +248,7 @@ class BevDetector:
         return boxes.select(np.argsort(-boxes.scores, kind="stable")[: self.config.max_boxes])
 
     def _ego_input(self, memory: MemoryUse) -> NDArray[np.float32]:
-        """Return the motion since the last frame in the form that the network takes."""
+        """Return the motion since the frame of the memory in the form that the network takes."""
         facts = self._bev_engine.model_config
         if facts.ego_input == "can_bus":
             current = self._can_bus(memory.current)

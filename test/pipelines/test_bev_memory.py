@@ -1,10 +1,14 @@
-"""BEV memory is used only where the motion since the last frame is known."""
+"""BEV memory is used only where the motion since then is known, and is about as old as in training."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lift3d_ros.engines.protocol import Arrays
 from lift3d_ros.pipelines.bev_memory import BevMemory, MemoryUse
 from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, FrameSet
 
@@ -21,19 +25,49 @@ def frame(stamp_s: float, x: float | None) -> FrameSet:
     return FrameSet(int(stamp_s * 1e9), {"front": VIEW}, ego=ego)
 
 
+class Written:
+    """State that holds the stamp of the frame that was run on it last; counts what is copied."""
+
+    copies = 0
+
+    def __init__(self) -> None:
+        self.stamp_ns = -1
+
+    def reset(self) -> None:
+        self.stamp_ns = -1
+
+    def snapshot(self) -> Arrays:
+        return {"history": np.array(self.stamp_ns)}
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        self.stamp_ns = int(arrays["history"])
+        Written.copies += 1
+
+
+def new_memory(history_s: float = 0.0) -> BevMemory:
+    Written.copies = 0
+    return BevMemory(Written, max_gap_s=1.0, history_s=history_s)
+
+
 def advance(memory: BevMemory, item: FrameSet) -> MemoryUse:
+    """Run one frame; the map that it is given is the one that was promised."""
     use = memory.compare(item)
-    memory.remember(item)
+    state = memory.take(item)
+    assert isinstance(state, Written)
+    if use.is_used:
+        assert item.stamp_ns - state.stamp_ns == round(use.age_s * 1e9)
+    state.stamp_ns = item.stamp_ns
+    memory.remember(item, state)
     return use
 
 
 def states(*frames: FrameSet) -> list[str]:
-    memory = BevMemory(max_gap_s=1.0)
+    memory = new_memory()
     return [advance(memory, item).temporal_state for item in frames]
 
 
 def test_consecutive_frames_with_ego_motion_are_fused() -> None:
-    memory = BevMemory(max_gap_s=1.0)
+    memory = new_memory()
     assert advance(memory, frame(0, 10.0)).temporal_state == "first_frame"
     use = advance(memory, frame(0.5, 13.0))
     assert use.is_used
@@ -42,7 +76,7 @@ def test_consecutive_frames_with_ego_motion_are_fused() -> None:
 
 
 def test_a_frame_that_was_not_remembered_leaves_the_motion_since_the_last_one() -> None:
-    memory = BevMemory(max_gap_s=1.0)
+    memory = new_memory()
     advance(memory, frame(0, 10.0))
     memory.compare(frame(0.3, 12.0))
     assert (memory.compare(frame(0.5, 13.0)).T_history_current @ [0, 0, 0, 1])[0] == pytest.approx(3.0)
@@ -67,7 +101,7 @@ def test_memory_is_left_out_and_the_reason_is_given(frames: list[FrameSet], expe
 
 
 def test_reset_forgets_and_a_snapshot_restores() -> None:
-    memory = BevMemory(max_gap_s=1.0)
+    memory = new_memory()
     advance(memory, frame(0, 1.0))
     snapshot = memory.snapshot()
     memory.reset()
@@ -75,3 +109,36 @@ def test_reset_forgets_and_a_snapshot_restores() -> None:
     assert advance(memory, frame(0.5, 2.0)).temporal_state == "first_frame"
     memory.restore(snapshot)
     assert advance(memory, frame(0.5, 2.0)).temporal_state == "fused"
+
+
+@pytest.mark.parametrize("rate_hz", [2, 3, 10, 12.5, 30, 100])
+def test_maps_are_as_old_as_in_training_at_any_frame_rate(rate_hz: float) -> None:
+    memory, ages = new_memory(0.5), list[float]()
+    for number in range(int(3 * rate_hz)):
+        use = advance(memory, frame(number / rate_hz, 5.0 * number / rate_hz))
+        ages.append(use.age_s)
+        if use.is_used:
+            assert (use.T_history_current @ [0, 0, 0, 1])[0] == pytest.approx(5.0 * use.age_s)
+    settled = np.array(ages[int(rate_hz) + 1 :])
+    assert np.abs(settled - 0.5).max() <= max(0.5 / rate_hz, 0.5 / 8) + 1e-6
+    # A snapshot has an array for the map, its stamp and its pose.
+    assert len(memory.snapshot()) / 3 <= 10
+    # The first maps are used again and again, until one is old enough; at a usual rate nothing is copied later.
+    assert Written.copies <= (0 if rate_hz <= 3 else 0.5 * rate_hz if rate_hz <= 12.5 else len(ages))
+
+
+def test_without_an_age_the_last_map_is_used_and_nothing_is_copied() -> None:
+    memory = new_memory()
+    uses = [advance(memory, frame(0.1 * number, 0.0)) for number in range(5)]
+    assert [use.age_s for use in uses] == pytest.approx([0, 0.1, 0.1, 0.1, 0.1])
+    assert Written.copies == 0
+
+
+def test_a_snapshot_goes_on_with_the_same_maps() -> None:
+    memory, resumed = new_memory(0.5), new_memory(0.5)
+    for number in range(8):
+        advance(memory, frame(0.1 * number, float(number)))
+    resumed.restore(memory.snapshot())
+    for number in range(8, 16):
+        item = frame(0.1 * number, float(number))
+        assert advance(resumed, item).age_s == advance(memory, item).age_s

@@ -119,8 +119,9 @@ class Dfa3dConfig:
         query_source: ``learned`` queries are the same for every frame; ``heatmap`` queries start at the peaks of a
             dense class heatmap of the BEV map.
         crowded_classes: objects of these classes may stand in neighbouring cells: heatmap queries may, too.
-        reads_history_age: the network is told how long ago the last frame was, so that it knows velocities at any
-            frame rate.
+        reads_history_age: the network is told how old the map of its memory is.
+        history_s: age of the map that a frame uses, as near as frames allow; it is what the weights were trained with,
+            as nothing seems to move between two frames of a fast camera. 0: the map of the last frame.
         motion: of the head that reads velocities from two maps; with `reads_history_age` and `ego_input` transform.
         ego_input: ``transform`` moves the history rigidly, with interpolation; ``can_bus`` (published habit) turns it
             to the nearest cell about `rotation_center`, shifts references by the rest, and adds an embedding of
@@ -172,6 +173,7 @@ class Dfa3dConfig:
     query_source: Literal["learned", "heatmap"] = "learned"
     crowded_classes: tuple[str, ...] = ("pedestrian", "traffic_cone", "barrier", "bicycle", "motorcycle")
     reads_history_age: bool = False
+    history_s: float = 0.0
     motion: MotionConfig = group(MotionConfig)
     ego_input: Literal["transform", "can_bus"] = "transform"
     repeats_quaternion_scalar: bool = False
@@ -236,6 +238,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 num_decoder_layers=2,
                 query_source="heatmap",
                 reads_history_age=True,
+                history_s=0.5,
                 motion=MotionConfig(channels=32),
                 suppression_m=1.3,
             )
