@@ -23,7 +23,7 @@ from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, Float64Array, K
 
 _JOINTS_PER_RUN = 4096
 # No picture is so large: joints farther away count as not seen, before numbers overflow.
-_FARTHEST_PX = 1e7
+FARTHEST_PX = 1e7
 _PADDED_SIZES = (8, 12, 16, 20, 26, 34, 48, 72, 104, 144)
 
 
@@ -214,7 +214,7 @@ def _prepare_batch(
 def _sources(frame: KeypointFrame) -> list[Float64Array]:
     """Return the points of each instance in pixels or, with a camera, at z = 1; NaN where the lens has no ray."""
     points = [
-        np.where(np.abs(instance.points) <= _FARTHEST_PX, instance.points, np.nan) for instance in frame.instances
+        np.where(np.abs(instance.points) <= FARTHEST_PX, instance.points, np.nan) for instance in frame.instances
     ]
     if frame.camera is None or not points:
         return points

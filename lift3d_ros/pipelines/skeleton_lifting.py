@@ -19,6 +19,7 @@ from lift3d_ros.geometry.skeleton import SkeletonFacts
 from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.skeleton_batches import (
+    FARTHEST_PX,
     KeypointFrame,
     LifterConfig,
     PreparedBatch,
@@ -121,7 +122,7 @@ class SkeletonLifter:
         frame = prepared.frame
         outputs = [self._run(batch) for batch in prepared.batches]
         inferred = time.perf_counter()
-        centers = _box_centers(frame)
+        centers = _box_centers(frame, self.config.lifter.min_confidence)
         problems = list(prepared.problems)
         lifted: dict[int, Skeleton3D] = {}
         for batch, output in zip(prepared.batches, outputs, strict=True):
@@ -216,7 +217,7 @@ class SkeletonLifter:
             joints = joints * np.array([scale.factor for scale in scales])[:, None, None]
         if self.config.smoothing.enabled and instance.track_id >= 0:
             size = float(lifted.placed.size[row]) * factor
-            smooth = self._smoother.update(instance.track_id, frame.stamp_ns, joints[0], size)
+            smooth = self._smoother.update(instance.track_id, frame.stamp_ns, joints[0], size, scales is not None)
             joints = np.stack([smooth, joints[1]])
         assert instance.confidence is not None
         return Skeleton3D(
@@ -282,12 +283,16 @@ def open_skeleton_lifter(config: SkeletonLiftingConfig) -> SkeletonLifter:
     return SkeletonLifter(open_lfm_engine(config.model, config.engine), config)
 
 
-def _box_centers(frame: KeypointFrame) -> dict[int, Float64Array]:
+def _box_centers(frame: KeypointFrame, min_confidence: float) -> dict[int, Float64Array]:
     """Return the centres of detected boxes by instance, in the optical frame."""
     if frame.boxes is None or frame.camera is None:
         return {}
-    seen = {number: instance.points[instance.seen()] for number, instance in enumerate(frame.instances)}
-    seen = {number: points for number, points in seen.items() if len(points)}
+    seen = {}
+    for number, instance in enumerate(frame.instances):
+        # Detectors put joints that they do not see anywhere, with a low confidence: their boxes would be others'.
+        is_seen = instance.seen(min_confidence) & (np.abs(instance.points) <= FARTHEST_PX).all(axis=1)
+        if is_seen.any():
+            seen[number] = instance.points[is_seen]
     extents = np.array([[*points.min(axis=0), *points.max(axis=0)] for points in seen.values()]).reshape(-1, 4)
     centers = match_boxes(frame.boxes, frame.T_cam_boxes, frame.camera, extents)
     return {number: center for number, center in zip(seen, centers, strict=True) if center is not None}

@@ -30,6 +30,7 @@ class _Track:
     stamp_ns: int
     values: Float64Array
     speed: Float64Array
+    is_metric: bool
 
 
 class SkeletonSmoother:
@@ -47,19 +48,27 @@ class SkeletonSmoother:
         """Forget all tracks."""
         self._tracks.clear()
 
-    def update(self, track_id: int, stamp_ns: int, joints: Float64Array, size: float) -> Float64Array:
+    def update(
+        self, track_id: int, stamp_ns: int, joints: Float64Array, size: float, is_metric: bool
+    ) -> Float64Array:
         """Return the filtered joints (J, 3) of one track.
 
         Args:
-            joints: in any unit; not finite values pass through and start afresh afterwards.
+            joints: metres where `is_metric`, else normalised; not finite values pass through and start afresh afterwards.
             size: of the skeleton in that unit, so that speeds compare between units.
 
-        A stamp that is not later than the last one, a gap, or another number of joints starts the track afresh.
+        A stamp that is not later than the last one, a gap, another number of joints or another unit starts the track
+        afresh.
         """
         track = self._tracks.get(track_id)
         period_s = 0.0 if track is None else (stamp_ns - track.stamp_ns) * 1e-9
-        if track is None or not 0.0 < period_s <= self.config.max_gap_s or track.values.shape != joints.shape:
-            self._tracks[track_id] = _Track(stamp_ns, joints.copy(), np.zeros_like(joints))
+        if (
+            track is None
+            or not 0.0 < period_s <= self.config.max_gap_s
+            or track.values.shape != joints.shape
+            or track.is_metric != is_metric
+        ):
+            self._tracks[track_id] = _Track(stamp_ns, joints.copy(), np.zeros_like(joints), is_metric)
             return joints
         last = np.where(np.isfinite(track.values), track.values, joints)
         raw_speed = (joints - last) / (period_s * max(size, 1e-9))
@@ -68,7 +77,7 @@ class SkeletonSmoother:
         magnitude = np.linalg.norm(speed, axis=1, keepdims=True)
         weight = _weight(self.config.cutoff_hz + self.config.speed_gain * magnitude, period_s)
         values = last + weight * (joints - last)
-        self._tracks[track_id] = _Track(stamp_ns, values, speed)
+        self._tracks[track_id] = _Track(stamp_ns, values, speed, is_metric)
         return np.asarray(values)
 
     def drop_older(self, stamp_ns: int) -> None:

@@ -44,6 +44,8 @@ def test_a_message_holds_both_hypotheses_and_what_was_seen() -> None:
     assert sum(found.probabilities) == pytest.approx(1.0)
     assert list(found.is_valid) == visible.tolist()
     assert (found.is_metric, found.skeleton, found.category) == (True, "coco17", "person")
+    assert (found.scale_source, found.mirror_cue) == (skeleton.scale_source, skeleton.mirror_cue)
+    assert found.scale_std == pytest.approx(skeleton.scale_std)
     assert (found.track_id, found.instance_id, len(found.edges)) == (2**40 + 3, 5, 38)
     assert len(found.uncertainty) == len(found.joint_names) == 17
     assert (message.header.frame_id, message.model, message.is_trained) == ("front_optical", "known", True)
