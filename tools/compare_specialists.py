@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from lift3d_ros.bench.report import write_report
+from lift3d_ros.datasets.keypoints import KeypointSet
 from lift3d_ros.errors import DatasetError, Lift3dError
 from lift3d_ros.evaluation.lifter_comparison import CONDITIONS
 from lift3d_ros.evaluation.skeleton_files import FileChoice, SkeletonFile, read_skeleton_files
@@ -56,9 +57,12 @@ def main() -> int:
 def compare(args: argparse.Namespace) -> int:
     """Score all lifters on all sets."""
     files, problems = read_skeleton_files(args.data, FileChoice(tuple(args.categories), most=args.frames))
-    files = [file for file in files if not file.is_non_commercial]
+    files = [file for file in files if not file.is_non_commercial and isinstance(file.content, KeypointSet)]
     if not files:
         raise DatasetError(f"{args.data}: no point set to compare on; expected .npz files as docs/skeletons.md says")
+    for file in files:
+        assert isinstance(file.content, KeypointSet)
+        ShapeBasis.of(file.content)  # refuses too few frames, before anything is trained
     config = SkeletonLiftingConfig(model=args.model)
     conditions = [condition for condition in CONDITIONS if condition.name in SCORED]
     general = evaluate_skeletons(open_lfm_engine(config.model, config.engine), config, files, problems, conditions)
@@ -103,7 +107,7 @@ def compare(args: argparse.Namespace) -> int:
 
 
 def _specialists(file: SkeletonFile, args: argparse.Namespace) -> dict[str, list[ShapeBasis | PerceptronLifter]]:
-    assert not isinstance(file.content, tuple)
+    assert isinstance(file.content, KeypointSet)
     settings = LfmAugmentationSettings()
     perceptrons: list[ShapeBasis | PerceptronLifter] = [
         train_perceptron(file.content, settings, steps=args.steps, seed=seed) for seed in args.seeds
@@ -112,7 +116,7 @@ def _specialists(file: SkeletonFile, args: argparse.Namespace) -> dict[str, list
 
 
 def _ratio(file: SkeletonFile, lifter: ShapeBasis | PerceptronLifter, condition: str) -> float:
-    assert not isinstance(file.content, tuple)
+    assert isinstance(file.content, KeypointSet)
     views = views_of(file.content, file.frames)
     if condition == "damaged":
         views = damaged(views, missing=0.3, noise=0.02)

@@ -107,9 +107,9 @@ def _add_lfm_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         nargs="+",
-        default=["lift3d-lfm-small"],
+        default=["lift3d-lfm-medium"],
         metavar="NAME",
-        help="configurations (default lift3d-lfm-small, the shipped one)",
+        help="configurations (default lift3d-lfm-medium, the shipped one)",
     )
     parser.add_argument(
         "--instances", type=int, nargs="+", default=[1, 5, 20, 100], metavar="N", help="objects in one picture"

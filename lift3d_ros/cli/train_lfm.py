@@ -37,16 +37,18 @@ def run_lfm(args: argparse.Namespace) -> int:
         has_non_commercial=args.non_commercial,
     )
     if not result.run.is_first_process:
-        return 0
+        return 130 if result.run.reason == "interrupted" else 0
     print(f"trained on {len(result.categories)} sets: {', '.join(result.categories)}")
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
         print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
-        return 0
+        return 130 if result.run.reason == "interrupted" else 0
     for weights in (result.weights, result.best):
         if weights is not None and (fit := calibrate_weights(weights, args.val or [Path(path) for path in args.data])):
             print(f"{weights.name}: stated errors raised to {fit.factor:.2f} x error^{fit.exponent:.2f}, as found")
     print(f"finished at step {result.run.step}")
-    if not recipe.is_plain_preset:
-        print(f"its network differs from the preset '{recipe.preset}', so models cannot name it yet")
+    if recipe.is_plain_preset:
+        print(f"to use it by name: lift3d weights add {result.weights} --as {recipe.preset} --name my-lifter")
+    else:
+        print(f"its network differs from the preset '{recipe.preset}', so no name can be given to it; use its path")
     return 0

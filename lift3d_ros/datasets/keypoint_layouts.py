@@ -1,4 +1,4 @@
-"""The joint sets that detectors deliver, made from the measured sets: COCO-17, MediaPipe, Human3.6M, AP-10K.
+"""The joint sets that detectors deliver, made from the measured sets: COCO-17, MediaPipe, BODY_25, Halpe-26, AP-10K.
 
 Points that no motion capture has (nose, eyes, ears, heels, fingers) are put where a body has them, relative to the
 joints that were measured; a head turns a little at random, as nothing measured says how it is held.
@@ -82,6 +82,24 @@ _HUMAN36M = _Layout(
     ((0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10), (8, 11), (11, 12), (12, 13),
      (8, 14), (14, 15), (15, 16)),
 )  # fmt: skip
+_BODY25 = _Layout(
+    "layout_body25",
+    ("nose", "neck_base", "shoulder_right", "elbow_right", "wrist_right", "shoulder_left", "elbow_left", "wrist_left",
+     "mid_hip", "hip_right", "knee_right", "ankle_right", "hip_left", "knee_left", "ankle_left", "eye_right", "eye_left",
+     "ear_right", "ear_left", "big_toe_left", "small_toe_left", "heel_left", "big_toe_right", "small_toe_right",
+     "heel_right"),
+    ((1, 8), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
+     (1, 0), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24)),
+)  # fmt: skip
+_HALPE26 = _Layout(
+    "layout_halpe26",
+    ("nose", *_pairs("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"), "head", "neck_base", "mid_hip",
+     *_pairs("big_toe", "small_toe", "heel")),
+    ((15, 13), (13, 11), (11, 19), (16, 14), (14, 12), (12, 19), (17, 18), (18, 19), (18, 5), (5, 7), (7, 9), (18, 6),
+     (6, 8), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (15, 20), (15, 22), (15, 24), (16, 21),
+     (16, 23), (16, 25)),
+)  # fmt: skip
+_OF_PEOPLE = (_COCO, _MEDIAPIPE, _HUMAN36M, _BODY25, _HALPE26)
 _AP10K = _Layout(
     "layout_ap10k17",
     ("eye_left", "eye_right", "nose", "neck", "tail_base", "shoulder_left", "elbow_left", "paw_front_left",
@@ -97,7 +115,7 @@ def layout_sets(sets: Sequence[KeypointSet], seed: int = 0) -> list[KeypointSet]
     found = {one.name: one for one in sets}
     humans = [found[name] for name in _HUMANS if name in found]
     animals = [found[name] for name in _QUADRUPEDS if name in found]
-    made = [_arrange(layout, humans, _human_points, seed) for layout in (_COCO, _MEDIAPIPE, _HUMAN36M) if humans]
+    made = [_arrange(layout, humans, _human_points, seed) for layout in _OF_PEOPLE if humans]
     if animals:
         made.append(_arrange(_AP10K, animals, _animal_points, seed))
     if _HAND in found:
@@ -154,6 +172,8 @@ def _human_points(source: KeypointSet, rng: np.random.Generator) -> Points:
             points[f"{name}_{side}" if side else name] = place
     # The top of the head, as Human3.6M has it.
     points["head"] = neck + scale * (0.27 * up + 0.01 * forward)
+    points["mid_hip"] = (points["hip_left"] + points["hip_right"]) / 2.0
+    points["neck_base"] = (points["shoulder_left"] + points["shoulder_right"]) / 2.0
     for side in ("left", "right"):
         points |= _hand_and_foot(points, side, scale, forward)
     return points
@@ -179,10 +199,14 @@ def _hand_and_foot(points: Points, side: str, scale: Float64Array, forward: Floa
     aside = _unit(forward - (forward * along).sum(1, keepdims=True) * along)
     shank = _unit(ankle - points[f"knee_{side}"])
     ahead = _unit(toe - ankle)
+    across = points[f"hip_{side}"] - points["mid_hip"]
+    outward = _unit(across - (across * ahead).sum(1, keepdims=True) * ahead)
     return {
         f"index_{side}": wrist + scale * (0.085 * along + 0.025 * aside),
         f"pinky_{side}": wrist + scale * (0.08 * along - 0.035 * aside),
         f"thumb_{side}": wrist + scale * (0.045 * along + 0.04 * aside),
+        f"big_toe_{side}": toe - scale * 0.015 * outward,
+        f"small_toe_{side}": toe + scale * (0.05 * outward - 0.035 * ahead),
         f"heel_{side}": ankle + scale * (0.05 * shank - 0.05 * ahead),
     }
 

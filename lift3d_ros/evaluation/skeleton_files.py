@@ -166,7 +166,7 @@ def _is_pairs(path: Path) -> bool:
 def _read_pairs(path: Path, most: int) -> tuple[LabelledViews, ...]:
     """Read detections in several cameras with the joints that they belong to, one entry for each camera."""
     names = ("keypoints2d", "valid2d", "joints3d", "valid3d", "K", "R", "t", "image_size", "edges", "names")
-    content = read_arrays(path, names, ["distortion"])
+    content = read_arrays(path, names, ["distortion", "side"])
     distortion = content.get("distortion")
     frames, cameras, joints = content["keypoints2d"].shape[:3]
     for name, shape in (
@@ -181,7 +181,10 @@ def _read_pairs(path: Path, most: int) -> tuple[LabelledViews, ...]:
         if content[name].shape != shape:
             raise DatasetError(f"{path}: '{name}' has shape {content[name].shape}; expected {shape}; correct the file")
     joint_names = tuple(str(name) for name in content["names"])
-    skeleton = Skeleton(path.stem, joint_names, content["edges"].astype(np.int64), sides_from_names(joint_names))
+    side = content.get("side")
+    if side is None:  # a guess: a name may say left without another that says right
+        side = sides_from_names(joint_names)
+    skeleton = Skeleton(path.stem, joint_names, content["edges"].astype(np.int64), side)
     chosen = np.arange(frames)
     if most and most < frames:
         chosen = np.linspace(0, frames - 1, most).round().astype(np.int64)

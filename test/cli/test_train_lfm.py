@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ pytest.importorskip("lightning")
 from lfm_sets import SMALL, write_sets
 
 from lift3d_ros.cli.main import main
+from lift3d_ros.training.bookkeeping import Bookkeeping
 
 
 def test_a_training_says_how_to_go_on_and_what_it_has_written(
@@ -47,8 +51,30 @@ def test_wrong_use_is_explained(
     assert message in capsys.readouterr().err
 
 
-def test_a_training_can_start_from_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_can_start_from_a_model_and_names_its_preset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data, out = write_sets(tmp_path / "data"), tmp_path / "run"
     command = ["train", "lfm", "--data", str(data), "--out", str(out), "--init-from", "lift3d-lfm"]
-    assert main([*command, "--set", "run.max_steps=1", "run.batch_size=1", "run.validation_interval=0"]) == 0
-    assert "finished at step 1" in capsys.readouterr().out
+    short = ["--set", "run.max_steps=1", "run.batch_size=1", "run.validation_interval=0"]
+    assert main([*command, *short]) == 2
+    assert "--set preset=lift3d-lfm-medium" in capsys.readouterr().err
+    assert main([*command, *short, "preset=lift3d-lfm-medium"]) == 0
+    text = capsys.readouterr().out
+    assert "finished at step 1" in text
+    assert f"lift3d weights add {out / 'weights.safetensors'} --as lift3d-lfm-medium --name my-lifter" in text
+
+
+def test_an_interrupted_training_has_the_exit_status_of_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_sets(tmp_path / "data"), tmp_path / "run"
+    stop = Bookkeeping.on_train_batch_end
+
+    def interrupted(self: Bookkeeping, *arguments: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop(self, *arguments)
+
+    monkeypatch.setattr(Bookkeeping, "on_train_batch_end", interrupted)
+    assert main(["train", "lfm", "--data", str(data), "--out", str(out), "--set", *SMALL, "run.max_steps=50"]) == 130
+    assert (out / "checkpoints" / "last.ckpt").is_file()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lift3d_ros.datasets.keypoint_layouts import layout_sets
 from lift3d_ros.datasets.keypoints import KeypointSet, read_keypoint_folder
+from lift3d_ros.geometry.skeleton import load_skeleton
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,8 @@ def layouts(shared_dir: Path) -> dict[str, KeypointSet]:
 
 
 def test_all_layouts_have_their_number_of_points(layouts: dict[str, KeypointSet]) -> None:
-    expected = {"coco17": 17, "mediapipe33": 33, "human36m17": 17, "ap10k17": 17, "hand21_left": 21, "hand21_right": 21}
+    people = {"coco17": 17, "mediapipe33": 33, "human36m17": 17, "body25": 25, "halpe26": 26}
+    expected = {**people, "ap10k17": 17, "hand21_left": 21, "hand21_right": 21}
     assert {name.removeprefix("layout_"): one.num_joints for name, one in layouts.items()} == expected
 
 
@@ -27,6 +30,28 @@ def test_a_nose_points_where_the_toes_do(layouts: dict[str, KeypointSet]) -> Non
     for side in ("left", "right"):
         toes = points[f"toe_{side}"] - points[f"heel_{side}"]
         assert ((nose * toes).sum(1) > 0).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", ["coco17", "body25", "halpe26", "ap10k17"])
+def test_a_layout_has_the_edges_that_the_skeleton_of_this_name_gives_to_its_users(
+    name: str, layouts: dict[str, KeypointSet]
+) -> None:
+    skeleton = load_skeleton(name).skeleton
+    layout = layouts[f"layout_{name}"]
+    assert np.array_equal(layout.side, skeleton.sides)
+    assert np.array_equal(layout.adjacency, skeleton.adjacency)
+
+
+def test_small_toes_lie_outside_of_big_ones(layouts: dict[str, KeypointSet]) -> None:
+    for name in ("layout_body25", "layout_halpe26"):
+        body = layouts[name]
+        points = dict(zip(body.joint_names, body.joints.transpose(1, 0, 2), strict=True))
+        for side in ("left", "right"):
+            outward = points[f"hip_{side}"] - points["mid_hip"]
+            apart = points[f"small_toe_{side}"] - points[f"big_toe_{side}"]
+            ahead = points[f"big_toe_{side}"] - points[f"heel_{side}"]
+            assert ((apart * outward).sum(1) > 0).mean() > 0.99
+            assert ((apart * ahead).sum(1) < 0).mean() > 0.99
 
 
 def test_the_left_eye_is_on_the_side_of_the_left_shoulder(layouts: dict[str, KeypointSet]) -> None:

@@ -41,6 +41,13 @@ def test_pairs_give_the_views_of_each_camera(tmp_path: Path) -> None:
         np.testing.assert_allclose(one.joints.mean(axis=1), 0.0, atol=1e-9)
 
 
+def test_sides_of_pairs_are_those_of_the_file_before_those_of_names(tmp_path: Path) -> None:
+    (named,), _ = read(write_pairs(tmp_path / "named.npz"))
+    assert set(named.content[0].skeleton.sides.tolist()) == {-1, 0, 1}
+    (given,), _ = read(write_pairs(tmp_path / "given.npz", side=np.zeros(20, np.int8)))
+    assert not given.content[0].skeleton.sides.any()
+
+
 def test_h3wb_gives_whole_bodies_and_leaves_missing_joints_unseen(tmp_path: Path) -> None:
     (file,), _ = read(write_h3wb(tmp_path / "2Dto3D_test_3d.json"))
     (views,) = file.content

@@ -36,8 +36,8 @@ def write_set(path: Path, **changes: Any) -> Path:
     return path
 
 
-def write_pairs(path: Path) -> Path:
-    """Write a bird that two cameras see exactly, one of them with a lens."""
+def write_pairs(path: Path, **arrays: Any) -> Path:
+    """Write a bird that two cameras see exactly, one of them with a lens; `arrays` are added."""
     bird = small_sets()[0]
     joints = bird.joints[:6].astype(np.float64)
     turns = [np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]), np.array([[0.0, 1, 0], [0, 0, -1], [-1, 0, 0]])]
@@ -61,6 +61,7 @@ def write_pairs(path: Path) -> Path:
         image_size=np.array([[1280, 720]] * 2),
         edges=bird.edges,
         names=np.array(bird.joint_names),
+        **arrays,
     )
     return path
 

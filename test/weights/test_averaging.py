@@ -39,8 +39,8 @@ def test_the_mean_has_type_and_facts_of_the_first_file(tmp_path: Path, capsys: p
 
 def test_weights_of_other_networks_are_refused_by_what_differs(tmp_path: Path) -> None:
     first, out = write(tmp_path / "a.safetensors", 1.0), tmp_path / "mean.safetensors"
-    other = write(tmp_path / "b.safetensors", 1.0, {**FACTS, "preset": "lift3d-lfm"})
-    with pytest.raises(WeightsError, match=r"b\.safetensors: preset is lift3d-lfm, that of .*a\.safetensors "):
+    other = write(tmp_path / "b.safetensors", 1.0, {**FACTS, "preset": "lift3d-lfm-medium"})
+    with pytest.raises(WeightsError, match=r"b\.safetensors: preset is lift3d-lfm-medium, that of .*a\.safetensors "):
         average_weights([first, other], out)
     larger = write(tmp_path / "c.safetensors", 1.0, extra=np.zeros(4, np.float32))
     with pytest.raises(WeightsError, match=r"c\.safetensors: 'extra' has the shape \(4,\), in .* of nothing"):

@@ -47,7 +47,7 @@ class LfmConfig:
             )
 
 
-PRESETS = ("lift3d-lfm-small", "lift3d-lfm")
+PRESETS = ("lift3d-lfm-small", "lift3d-lfm-medium", "lift3d-lfm-large")
 
 
 def preset(name: str) -> LfmConfig | None:
@@ -55,7 +55,9 @@ def preset(name: str) -> LfmConfig | None:
     match name:
         case "lift3d-lfm-small":
             return LfmConfig()
-        case "lift3d-lfm":
+        case "lift3d-lfm-medium":
+            return LfmConfig(num_layers=6)
+        case "lift3d-lfm-large":
             return LfmConfig(width=224, num_layers=6, num_heads=8, block="figure")
         case _:
             return None

@@ -171,40 +171,20 @@ def draw_views(
     return views._replace(points=points, is_visible=is_visible, side=side, category=category)
 
 
-def validation_batch(
-    keypoints: KeypointSet,
-    category: int,
-    most: int,
-    *,
-    seed: int = 0,
-    has_sides: bool = True,
-    skeleton: ChangedSkeleton | None = None,
-    distance: float = float("inf"),
-    missing: float = 0.0,
-    noise: float = 0.0,
-) -> LiftingBatch:
-    """Return validation frames of a set, evenly spread, each with one random view.
+def validation_batch(keypoints: KeypointSet, category: int, most: int) -> LiftingBatch:
+    """Return validation frames of a set, evenly spread, each with one random view from far away.
 
     Args:
         most: number of frames; 0 for all.
-        skeleton: another one than that of the set.
-        distance: of the camera, in RMS sizes doubled; infinite for weak perspective.
-        missing: share of points that are not visible.
-        noise: of the points, share of the half extent.
     """
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((0, 1))
     frames = keypoints.frames(is_validation=True)
     if most and most < len(frames):
         frames = frames[np.linspace(0, len(frames) - 1, most).round().astype(int)]
     rotations = random_views(rng, len(frames), keypoints.view_range)
-    used = skeleton or unchanged(keypoints)
-    views = _seen(keypoints, frames, keypoints.joints[frames], used, rotations, np.full(len(frames), distance))
-    half = np.abs(views.points).max((1, 2), keepdims=True)
-    points = views.points + (noise * half * rng.standard_normal(views.points.shape)).astype(np.float32)
-    is_visible = views.is_visible & (rng.random(views.is_visible.shape) >= missing)
-    if not has_sides:
-        views = views._replace(side=np.zeros_like(views.side))
-    return _join([views._replace(points=points, is_visible=is_visible, category=category)])
+    distance = np.full(len(frames), np.inf)
+    views = _seen(keypoints, frames, keypoints.joints[frames], unchanged(keypoints), rotations, distance)
+    return _join([views._replace(category=category)])
 
 
 def _seen(

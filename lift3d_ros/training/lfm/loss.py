@@ -19,8 +19,8 @@ def lifting_losses(output: LfmOutput, batch: LiftingBatch, settings: LfmLossSett
 
     The shape is compared with the truth up to rotation, scale and place, in RMS sizes of the instance. Where its mirror
     image may be right, too, the better of both is trained, and the sign logit learns which of the two it is, the more
-    the more it matters (fact sheet 13.6). ``sides`` allows this for instances without sides only: there the view does
-    not decide, and an average of both would be flat.
+    the more it matters (fact sheet 13.6). ``sides`` trains the better of both for instances without sides only: there
+    the view does not decide, and an average of both would be flat. The sign is learned for all: sides may be hidden.
     """
     weights = batch.is_valid.to(output.shape.dtype)
     if not settings.has_procrustes:
@@ -32,15 +32,13 @@ def lifting_losses(output: LfmOutput, batch: LiftingBatch, settings: LfmLossSett
     if settings.alignment == "proper":
         return _weighted(distances, output, weights, settings)
     free = similarity_alignment(output.shape, batch.target, weights, allows_reflection=True)
-    best, chirality = _distances(free.apply(output.shape), batch.target), free.chirality
+    best = _distances(free.apply(output.shape), batch.target)
     if settings.alignment == "sides":
-        is_known = (batch.side != 0).any(1)
-        best = torch.where(is_known[:, None], distances, best)
-        chirality = torch.where(is_known, chirality.abs(), chirality)
+        best = torch.where((batch.side != 0).any(1)[:, None], distances, best)
     losses = _weighted(best, output, weights, settings)
-    is_right = (chirality > 0).to(output.sign_logit.dtype)
+    is_right = (free.chirality > 0).to(output.sign_logit.dtype)
     wrong = F.binary_cross_entropy_with_logits(output.sign_logit, is_right, reduction="none")
-    losses["loss_sign"] = settings.sign * (wrong * (2.0 * chirality.abs()).clamp(max=1.0)).mean()
+    losses["loss_sign"] = settings.sign * (wrong * (2.0 * free.chirality.abs()).clamp(max=1.0)).mean()
     return losses
 
 

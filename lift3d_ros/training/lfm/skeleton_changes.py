@@ -32,15 +32,6 @@ def unchanged(keypoints: KeypointSet) -> ChangedSkeleton:
     return ChangedSkeleton(np.eye(keypoints.num_joints, dtype=np.float32), keypoints.adjacency, keypoints.side)
 
 
-def without_leaves(keypoints: KeypointSet) -> ChangedSkeleton:
-    """Return the skeleton without its end points, the test of fact sheet 13.11."""
-    adjacency = keypoints.adjacency
-    kept = np.flatnonzero(adjacency.sum(1) > 1)
-    return ChangedSkeleton(
-        np.eye(keypoints.num_joints, dtype=np.float32)[kept], adjacency[np.ix_(kept, kept)], keypoints.side[kept]
-    )
-
-
 def changed_skeleton(
     rng: np.random.Generator, keypoints: KeypointSet, settings: LfmAugmentationSettings
 ) -> ChangedSkeleton:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -41,9 +41,17 @@ def start_from(network: LfmNetwork, path: Path) -> None:
     if wrong:
         raise WeightsError(
             f"{path}: {len(wrong)} tensors do not fit this network, '{wrong[0]}' first; expected weights of the same "
-            "preset, or with fewer network.num_layers where the block is 'sums'; change 'preset' of the recipe"
+            f"preset, or with fewer network.num_layers where the block is 'sums'; {_remedy(path)}"
         )
     network.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()})
+
+
+def _remedy(path: Path) -> str:
+    if path.suffix == ".safetensors":
+        with safe_open(str(path), "pt") as file:
+            if name := (file.metadata() or {}).get("preset"):
+                return f"the file is of preset '{name}': --set preset={name}"
+    return "change 'preset' of the recipe"
 
 
 def _num_blocks(state: Mapping[str, Tensor]) -> int:

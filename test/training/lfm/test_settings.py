@@ -12,7 +12,7 @@ from lift3d_ros.errors import ConfigError
 from lift3d_ros.training.lfm.settings import load_recipe
 
 
-@pytest.mark.parametrize(("name", "preset"), [("lfm_cpu", "lift3d-lfm-small"), ("lfm_gpu", "lift3d-lfm")])
+@pytest.mark.parametrize(("name", "preset"), [("lfm_cpu", "lift3d-lfm-small"), ("lfm_gpu", "lift3d-lfm-large")])
 def test_the_shipped_recipes_train_a_preset(name: str, preset: str, repository: Path) -> None:
     recipe = load_recipe(repository / "config" / "training" / f"{name}.yaml")
     assert recipe.preset == preset

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from lfm_sets import small_sets
 
 from lift3d_ros.training.lfm.settings import LfmAugmentationSettings
-from lift3d_ros.training.lfm.skeleton_changes import changed_skeleton, unchanged, without_leaves
+from lift3d_ros.training.lfm.skeleton_changes import changed_skeleton, unchanged
 
 ALWAYS = LfmAugmentationSettings(changes_skeleton=1.0, drops_edges=0.0, contracted=0.4, fewest_points=8)
 
@@ -51,10 +51,3 @@ def test_without_changes_the_skeleton_is_that_of_the_set() -> None:
     changed = changed_skeleton(np.random.default_rng(0), bird, settings)
     np.testing.assert_array_equal(changed.mixture, np.eye(20))
     np.testing.assert_array_equal(changed.adjacency, unchanged(bird).adjacency)
-
-
-def test_a_bird_without_leaves_has_lost_beak_tail_wing_tips_and_feet() -> None:
-    bird = small_sets()[0]
-    kept = without_leaves(bird).mixture.argmax(1)
-    lost = {name for number, name in enumerate(bird.joint_names) if number not in kept}
-    assert lost == {"beak", "tail_tip", "wing_tip_left", "wing_tip_right", "foot_left", "foot_right"}
