@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
+from lift3d_ros.training.loss_log import LossLog
 from lift3d_ros.training.run import RunResult, TrainedModule, run
 from lift3d_ros.training.schedule import rate_factor
 from lift3d_ros.training.settings import RunSettings
@@ -104,6 +105,31 @@ def test_a_slice_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
     first = go(tmp_path, slice_minutes=1e-9)
     assert (first.step, first.reason) == (1, "slice")
     assert go(tmp_path, resume=True).step == 20
+
+
+def test_a_torn_row_of_the_losses_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    whole = "step,name,value\n2,loss,0.5\n"
+    for torn in ("4,lo", "4,loss,", "4,loss,0.2", "\0\0\0", "4\n4,loss,x\n"):
+        path = tmp_path / "losses.csv"
+        path.write_text(whole + torn)
+        LossLog(path, 5).add(6, {"loss": 0.25})
+        assert path.read_text() == whole + "6,loss,0.25\n", torn
+
+
+def test_a_record_of_losses_is_not_lost_where_it_cannot_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "losses.csv"
+    LossLog(path, 0).add(2, {"loss": 0.5})
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        LossLog(path, 5)
+    assert path.read_bytes() == before
+
+
+def fail(descriptor: int) -> None:
+    raise OSError("no space")
 
 
 def test_a_run_may_be_limited_by_time(tmp_path: Path) -> None:
