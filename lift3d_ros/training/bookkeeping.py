@@ -127,7 +127,7 @@ class Bookkeeping(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count, average, record, and end the run where it is time."""
+        """Count, average, record, let the step be validated, and end the run where it is time."""
         self._sum_up(outputs)
         if (batch_idx + 1) % self._settings.accumulation:
             return
@@ -142,8 +142,9 @@ class Bookkeeping(pl.Callback):
             self._save(trainer, "last")
         if is_over:
             trainer.should_stop = True
-            if self.reason != "finished":
-                trainer.limit_val_batches = 0  # the validation of a slice would come after its time
+        # Lightning would count from the start of a slice, and validate wherever a slice ends.
+        interval, is_last = settings.validation_interval, is_over and self.reason == "finished"
+        trainer.limit_val_batches = 1.0 if interval and (is_last or self.step % interval == 0) else 0
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate the averaged weights."""

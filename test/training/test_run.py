@@ -107,6 +107,29 @@ def test_a_slice_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
     assert go(tmp_path, resume=True).step == 20
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_run_in_slices_is_validated_at_the_steps_of_one_go(tmp_path: Path, accumulation: int) -> None:
+    changes = {"validation_interval": 4, "max_steps": 10, "accumulation": accumulation}
+    assert validated_steps(tmp_path / "whole", **changes) == [4, 8, 10]
+    out = tmp_path / "parts"
+    for end in (3, 5, 7, 8):
+        module = Line(stops_at=(end - last_step(out)) * accumulation)
+        assert go(out, module=module, resume=end > 3, **changes).step == end
+    assert validated_steps(out, resume=True, **changes) == [4, 8, 10]
+
+
+def validated_steps(out: Path, **changes: Any) -> list[int]:
+    """Run to the end and return at which steps it was validated since it began."""
+    assert go(out, **changes).reason == "finished"
+    rows = [line.split(",") for line in (out / "losses.csv").read_text().splitlines()]
+    return [int(step) for step, name, _ in rows if name == "validation score"]
+
+
+def last_step(out: Path) -> int:
+    path = find_checkpoint(out / "checkpoints", "last")
+    return 0 if path is None else read_checkpoint(path).step
+
+
 def test_a_torn_row_of_the_losses_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
     whole = "step,name,value\n2,loss,0.5\n"
     for torn in ("4,lo", "4,loss,", "4,loss,0.2", "\0\0\0", "4\n4,loss,x\n"):
