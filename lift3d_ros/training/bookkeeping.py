@@ -140,6 +140,7 @@ class Bookkeeping(pl.Callback):
         is_over = self._must_stop(trainer)
         if self.step % settings.checkpoint_interval == 0 or is_over:
             self._save(trainer, "last")
+            self._draw()
         if is_over:
             trainer.should_stop = True
         # Lightning would count from the start of a slice, and validate wherever a slice ends.
@@ -160,6 +161,7 @@ class Bookkeeping(pl.Callback):
         self.averaged.swap()
         if self._log is not None:
             self._log.add(self.step, {f"validation {name}": value for name, value in figures.items()})
+            self._draw()
         score = figures.get("score")
         if score is not None and math.isfinite(score) and (self.best_score is None or score > self.best_score):
             self.best_score = score
@@ -231,8 +233,11 @@ class Bookkeeping(pl.Callback):
             best_score=self.best_score,
         )
         write_checkpoint(self._out / "checkpoints", name, checkpoint, is_split=self._settings.has_split_checkpoint)
+
+    def _draw(self) -> None:
         if self._log is not None:
-            self._log.draw(self._out / "losses.png", ("loss", *self._module.figures, "validation score"))
+            names = ("loss", "validation loss", *self._module.figures, "validation score")
+            self._log.draw(self._out / "losses.png", names)
 
     def _note_interrupt(self, number: int, frame: Any) -> None:
         if self._is_interrupted:

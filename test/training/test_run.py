@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
+from lift3d_ros.training import loss_log
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.loss_log import LossLog
 from lift3d_ros.training.run import RunResult, TrainedModule, run
@@ -128,6 +130,17 @@ def validated_steps(out: Path, **changes: Any) -> list[int]:
 def last_step(out: Path) -> int:
     path = find_checkpoint(out / "checkpoints", "last")
     return 0 if path is None else read_checkpoint(path).step
+
+
+def test_training_and_validation_loss_are_drawn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(loss_log, "draw_curves", lambda curves: drawn.append(curves) or np.zeros((9, 9, 3), np.uint8))
+    module = Line()
+    scores = iter((2.0, 1.0))  # the last validation is no best one, of which weights are kept
+    module.validation_figures = lambda: {"score": next(scores), "loss": 0.5}  # type: ignore[method-assign]
+    go(tmp_path, module=module, validation_interval=10)
+    assert drawn[-1]["validation loss"] == [(10, 0.5), (20, 0.5)]
+    assert drawn[-1]["loss"][-1][0] == 20
 
 
 def test_a_torn_row_of_the_losses_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
