@@ -72,6 +72,16 @@ def test_maps_are_those_of_the_network_with_its_memory(frames: PackedFrames, tmp
     assert maps[3].age == 0.0, "the first frame of the next scene has no frame before"
 
 
+def test_maps_are_moved_where_the_network_is(frames: PackedFrames, tmp_path: Path) -> None:
+    module = new_module()
+    maps = stored(module, frames, tmp_path)
+    module.network.to("meta")  # like a GPU, it takes no tensors of the CPU
+    config = module.recipe.network
+    for number in (0, 1):
+        sample = _flipped(maps[number], np.random.default_rng(0), config.bev_height, config.bev_width)
+        assert (sample.bev.device.type, sample.aligned.device.type) == ("meta", "meta")
+
+
 @pytest.mark.parametrize("steps", [1, 10])
 def test_any_number_of_steps_can_be_asked_for(frames: PackedFrames, tmp_path: Path, steps: int) -> None:
     module, done = new_module(), []
