@@ -234,7 +234,7 @@ def _losses(module: Dfa3dModule, drawn: Sequence[MapSample]) -> dict[str, Tensor
     if network.motion is not None:
         targets = padded_targets(codes, CENTER_SCATTER_M)
         found = network.motion(bev, aligned, targets.places, age)
-        losses["loss_motion"] = motion_loss(found, targets, (age > 0.0).float())
+        losses["loss_motion"] = recipe.loss.motion * motion_loss(found, targets, (age > 0.0).float())
     return losses
 
 
