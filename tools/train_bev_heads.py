@@ -49,7 +49,9 @@ def parse() -> argparse.Namespace:
     defaults = HeadSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="PACK", help="packs to train on")
-    parser.add_argument("--init-from", required=True, metavar="MODEL", help="model of 'lift3d weights list', or a file")
+    parser.add_argument(
+        "--init-from", required=True, metavar="MODEL", help="a detector: of 'lift3d weights list', or a file"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for weights.safetensors and the maps")
     parser.add_argument("--config", type=Path, default=RECIPE, help="recipe of the network (default: that for a CPU)")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="replace settings of the recipe")
@@ -73,6 +75,13 @@ def train(args: argparse.Namespace) -> int:
     network = build_trained_detector(recipe.network, recipe.run.seed).to(device)
     report = start_from(network, args.init_from)
     print(report.describe())
+    if report.is_backbone:
+        raise ConfigError(
+            f"--init-from {args.init_from}: holds a picture backbone alone, and heads would learn the maps of a random "
+            "encoder; expected weights of a whole detector, as of 'lift3d train dfa3d'"
+        )
+    if report.warning is not None:
+        print(f"train_bev_heads: warning: {report.warning}", file=sys.stderr)
     module = Dfa3dModule(network, recipe).to(device)
     frames = open_frames(args.data, recipe, device, None, grows=False, is_quiet=False)
     source = f"{digest_of(network)}; {', '.join(path.name for path in args.data)}; {frames.count} frames"

@@ -127,7 +127,7 @@ class Bookkeeping(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count, average, record, and end the run where it is time."""
+        """Count, average, record, let the step be validated, and end the run where it is time."""
         self._sum_up(outputs)
         if (batch_idx + 1) % self._settings.accumulation:
             return
@@ -140,10 +140,12 @@ class Bookkeeping(pl.Callback):
         is_over = self._must_stop(trainer)
         if self.step % settings.checkpoint_interval == 0 or is_over:
             self._save(trainer, "last")
+            self._draw()
         if is_over:
             trainer.should_stop = True
-            if self.reason != "finished":
-                trainer.limit_val_batches = 0  # the validation of a slice would come after its time
+        # Lightning would count from the start of a slice, and validate wherever a slice ends.
+        interval, is_last = settings.validation_interval, is_over and self.reason == "finished"
+        trainer.limit_val_batches = 1.0 if interval and (is_last or self.step % interval == 0) else 0
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate the averaged weights."""
@@ -159,6 +161,7 @@ class Bookkeeping(pl.Callback):
         self.averaged.swap()
         if self._log is not None:
             self._log.add(self.step, {f"validation {name}": value for name, value in figures.items()})
+            self._draw()
         score = figures.get("score")
         if score is not None and math.isfinite(score) and (self.best_score is None or score > self.best_score):
             self.best_score = score
@@ -230,8 +233,11 @@ class Bookkeeping(pl.Callback):
             best_score=self.best_score,
         )
         write_checkpoint(self._out / "checkpoints", name, checkpoint, is_split=self._settings.has_split_checkpoint)
+
+    def _draw(self) -> None:
         if self._log is not None:
-            self._log.draw(self._out / "losses.png", ("loss", *self._module.figures, "validation score"))
+            names = ("loss", "validation loss", *self._module.figures, "validation score")
+            self._log.draw(self._out / "losses.png", names)
 
     def _note_interrupt(self, number: int, frame: Any) -> None:
         if self._is_interrupted:

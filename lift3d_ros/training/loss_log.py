@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import cv2
 import numpy as np
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.types import UInt8Array
 
 _COLORS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75), (90, 90, 90))
@@ -25,18 +28,17 @@ class LossLog:
         self._rows: list[tuple[int, str, float]] = []
         if last_step > 0 and path.is_file():
             self._rows = [row for row in _read(path) if row[0] <= last_step]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("step", "name", "value"))
-            writer.writerows((step, name, f"{value:.9g}") for step, name, value in self._rows)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerow(("step", "name", "value"))
+        _write(text, self._rows)
+        write_atomically(path, text.getvalue().encode())
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append the figures of one step."""
         rows = [(step, name, float(value)) for name, value in values.items()]
         self._rows += rows
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows((step, name, f"{value:.9g}") for step, name, value in rows)
+            _write(file, rows)
 
     def draw(self, path: Path, names: Sequence[str]) -> None:
         """Draw the course of the figures called `names`, losses on a logarithmic scale."""
@@ -79,6 +81,18 @@ def _text(picture: UInt8Array, text: str, place: tuple[int, int], color: tuple[i
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)
 
 
+def _write(file: TextIO, rows: Iterable[tuple[int, str, float]]) -> None:
+    csv.writer(file).writerows((step, name, f"{value:.9g}") for step, name, value in rows)
+
+
 def _read(path: Path) -> list[tuple[int, str, float]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [(int(row["step"]), row["name"], float(row["value"])) for row in csv.DictReader(file)]
+    """Return the whole rows; a machine that was switched off may have torn the last one, even to another number."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            ((step, name, value),) = csv.reader([line])
+            if line.endswith("\n"):
+                rows.append((int(step), name, float(value)))
+        except (ValueError, csv.Error):  # the header is none either
+            continue
+    return rows

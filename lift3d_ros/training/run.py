@@ -222,9 +222,8 @@ def _trainer(settings: RunSettings, num_ranks: int, start: Checkpoint | None, ou
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulation,
         gradient_clip_val=settings.clip or None,
-        val_check_interval=settings.validation_interval * settings.accumulation or None,
+        val_check_interval=settings.accumulation,  # after every step, of which the callback picks
         check_val_every_n_epoch=None,
-        limit_val_batches=None if settings.validation_interval else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         sync_batchnorm=settings.has_synchronised_norms,

@@ -37,6 +37,23 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(module.main())
 
 
+def test_a_start_that_leaves_the_maps_at_random_is_refused_or_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = build_trained_detector(load_recipe(RECIPE, CHANGES).network, 3).state_dict()
+    for part in ("backbone", "neck"):
+        own = {name: tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
+        write_weights(tmp_path / f"{part}.safetensors", own, {"method": "dfa3d"}, is_half=False)
+    where = ["--data", str(tmp_path / "absent"), "--out", str(tmp_path), "--config", str(RECIPE), "--set", *CHANGES]
+    assert run(monkeypatch, *where, "--init-from", str(tmp_path / "backbone.safetensors")) == 2
+    assert "backbone.safetensors: holds a picture backbone alone" in capsys.readouterr().err
+    assert run(monkeypatch, *where, "--init-from", str(tmp_path / "neck.safetensors")) == 2
+    warning, error = capsys.readouterr().err.strip().splitlines()
+    assert "warning" in warning
+    assert "tensors of the network were found in it" in warning
+    assert "absent" in error
+
+
 def test_heads_of_a_detector_are_trained_on_a_pack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
+from lift3d_ros.training import loss_log
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
+from lift3d_ros.training.loss_log import LossLog
 from lift3d_ros.training.run import RunResult, TrainedModule, run
 from lift3d_ros.training.schedule import rate_factor
 from lift3d_ros.training.settings import RunSettings
@@ -104,6 +107,65 @@ def test_a_slice_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
     first = go(tmp_path, slice_minutes=1e-9)
     assert (first.step, first.reason) == (1, "slice")
     assert go(tmp_path, resume=True).step == 20
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_run_in_slices_is_validated_at_the_steps_of_one_go(tmp_path: Path, accumulation: int) -> None:
+    changes = {"validation_interval": 4, "max_steps": 10, "accumulation": accumulation}
+    assert validated_steps(tmp_path / "whole", **changes) == [4, 8, 10]
+    out = tmp_path / "parts"
+    for end in (3, 5, 7, 8):
+        module = Line(stops_at=(end - last_step(out)) * accumulation)
+        assert go(out, module=module, resume=end > 3, **changes).step == end
+    assert validated_steps(out, resume=True, **changes) == [4, 8, 10]
+
+
+def validated_steps(out: Path, **changes: Any) -> list[int]:
+    """Run to the end and return at which steps it was validated since it began."""
+    assert go(out, **changes).reason == "finished"
+    rows = [line.split(",") for line in (out / "losses.csv").read_text().splitlines()]
+    return [int(step) for step, name, _ in rows if name == "validation score"]
+
+
+def last_step(out: Path) -> int:
+    path = find_checkpoint(out / "checkpoints", "last")
+    return 0 if path is None else read_checkpoint(path).step
+
+
+def test_training_and_validation_loss_are_drawn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(loss_log, "draw_curves", lambda curves: drawn.append(curves) or np.zeros((9, 9, 3), np.uint8))
+    module = Line()
+    scores = iter((2.0, 1.0))  # the last validation is no best one, of which weights are kept
+    module.validation_figures = lambda: {"score": next(scores), "loss": 0.5}  # type: ignore[method-assign]
+    go(tmp_path, module=module, validation_interval=10)
+    assert drawn[-1]["validation loss"] == [(10, 0.5), (20, 0.5)]
+    assert drawn[-1]["loss"][-1][0] == 20
+
+
+def test_a_torn_row_of_the_losses_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    whole = "step,name,value\n2,loss,0.5\n"
+    for torn in ("4,lo", "4,loss,", "4,loss,0.2", "\0\0\0", "4\n4,loss,x\n"):
+        path = tmp_path / "losses.csv"
+        path.write_text(whole + torn)
+        LossLog(path, 5).add(6, {"loss": 0.25})
+        assert path.read_text() == whole + "6,loss,0.25\n", torn
+
+
+def test_a_record_of_losses_is_not_lost_where_it_cannot_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "losses.csv"
+    LossLog(path, 0).add(2, {"loss": 0.5})
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        LossLog(path, 5)
+    assert path.read_bytes() == before
+
+
+def fail(descriptor: int) -> None:
+    raise OSError("no space")
 
 
 def test_a_run_may_be_limited_by_time(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class StoredMaps:
         Raises:
             DatasetError: the folder is not complete.
         """
-        self._align = network.align
+        self._network = network
         try:
             with np.load(folder / "targets.npz") as file:
                 self._arrays: dict[str, NDArray[Any]] = dict(file)
@@ -93,13 +93,13 @@ class StoredMaps:
         aligned = torch.zeros_like(bev)
         if age > 0.0:
             ego = torch.from_numpy(self._arrays["ego"][index])
-            aligned = self._align(self._map(index - 1)[None], ego[None])[0]
+            aligned = self._network.align(self._map(index - 1)[None], ego[None].to(bev.device))[0]
         part = slice(self._starts[index], self._starts[index + 1])
         codes, labels = (torch.from_numpy(self._arrays[name][part]) for name in ("codes", "labels"))
         return MapSample(bev, aligned, age, codes, labels)
 
     def _map(self, index: int) -> Tensor:
-        return torch.from_numpy(np.asarray(self._maps[index], dtype=np.float32))
+        return torch.from_numpy(np.asarray(self._maps[index], dtype=np.float32)).to(self._network.grid.low.device)
 
 
 def store_maps(
@@ -234,7 +234,7 @@ def _losses(module: Dfa3dModule, drawn: Sequence[MapSample]) -> dict[str, Tensor
     if network.motion is not None:
         targets = padded_targets(codes, CENTER_SCATTER_M)
         found = network.motion(bev, aligned, targets.places, age)
-        losses["loss_motion"] = motion_loss(found, targets, (age > 0.0).float())
+        losses["loss_motion"] = recipe.loss.motion * motion_loss(found, targets, (age > 0.0).float())
     return losses
 
 

@@ -71,7 +71,7 @@ class LossSettings:
     proposals: float = setting(1.0, "of the dense heatmap and boxes, with heatmap queries", minimum=0.0, maximum=100.0)
     perspective: float = setting(0.5, "of the centres in the pictures; 0: not trained", minimum=0.0, maximum=100.0)
     free_heading: float = setting(
-        0.8,
+        0.0,
         "share of the heading that may point backwards, until the front is told from the back",
         minimum=0,
         maximum=1,

@@ -72,6 +72,28 @@ def test_maps_are_those_of_the_network_with_its_memory(frames: PackedFrames, tmp
     assert maps[3].age == 0.0, "the first frame of the next scene has no frame before"
 
 
+def test_maps_are_moved_where_the_network_is(frames: PackedFrames, tmp_path: Path) -> None:
+    module = new_module()
+    maps = stored(module, frames, tmp_path)
+    module.network.to("meta")  # like a GPU, it takes no tensors of the CPU
+    config = module.recipe.network
+    for number in (0, 1):
+        sample = _flipped(maps[number], np.random.default_rng(0), config.bev_height, config.bev_width)
+        assert (sample.bev.device.type, sample.aligned.device.type) == ("meta", "meta")
+
+
+def test_the_loss_of_velocities_has_the_weight_of_the_recipe(frames: PackedFrames, tmp_path: Path) -> None:
+    losses: list[dict[str, float]] = []
+    for weight in (0.1, 0.2):
+        module = new_module(f"loss.motion={weight}")
+        settings = HeadSettings(steps=1, batch_size=6)
+        train_heads(module, stored(module, frames, tmp_path), settings, lambda step, figures: losses.append(figures))
+    lighter, heavier = losses
+    assert lighter["loss_motion"] > 0.0
+    assert heavier["loss_motion"] == pytest.approx(2.0 * lighter["loss_motion"], rel=1e-4)
+    assert heavier["loss_cls"] == pytest.approx(lighter["loss_cls"], rel=1e-4)
+
+
 @pytest.mark.parametrize("steps", [1, 10])
 def test_any_number_of_steps_can_be_asked_for(frames: PackedFrames, tmp_path: Path, steps: int) -> None:
     module, done = new_module(), []

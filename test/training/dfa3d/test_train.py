@@ -132,17 +132,20 @@ def test_a_wrong_setting_is_refused_with_the_nearest_name(change: str, message: 
 
 
 @pytest.mark.parametrize(
-    ("name", "preset", "frozen"),
+    ("name", "preset", "frozen", "free_heading"),
     [
-        ("dfa3d_cpu.yaml", "lift3d-bev-tiny", 2),
-        ("dfa3d_gpu.yaml", "lift3d-bev-tiny", 2),
-        ("dfa3d_finetune.yaml", "dfa3d-small", 1),
+        ("dfa3d_cpu.yaml", "lift3d-bev-tiny", 2, 0.8),
+        ("dfa3d_gpu.yaml", "lift3d-bev-tiny", 2, 0.8),
+        ("dfa3d_finetune.yaml", "dfa3d-small", 1, 0.0),  # published weights know fronts, and nothing turns their boxes
     ],
 )
-def test_recipes_can_be_read_and_train_a_preset_that_can_be_named(name: str, preset: str, frozen: int) -> None:
+def test_recipes_can_be_read_and_train_a_preset_that_can_be_named(
+    name: str, preset: str, frozen: int, free_heading: float
+) -> None:
     recipe = load_recipe(RECIPE.parent / name)
     assert recipe.is_plain_preset
     assert (recipe.preset, recipe.loss.frozen_stages) == (preset, frozen)
+    assert recipe.loss.free_heading == free_heading
 
 
 @pytest.mark.parametrize("depth", ["none", "lidar"])
