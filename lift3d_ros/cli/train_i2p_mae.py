@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.cli.train_options import how_to_go_on
 from lift3d_ros.cli.train_start import start_weights
 from lift3d_ros.errors import ConfigError
 
@@ -58,7 +59,7 @@ def run_i2p_mae(args: argparse.Namespace) -> int:
         print(f"started from {result.num_loaded} weights in {args.init_from}")
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
-        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        print(f"stopped at step {result.run.step} ({result.run.reason}); {how_to_go_on(args)}")
         return 130 if result.run.reason == "interrupted" else 0
     print(f"finished at step {result.run.step}")
     if recipe.stage == "teacher":
@@ -90,7 +91,7 @@ def _run_parts(args: argparse.Namespace, recipe: I2pMaeTraining) -> int:
         return 130 if result.run.reason == "interrupted" else 0
     print(f"weights: {result.weights}")
     if result.run.reason != "finished":
-        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        print(f"stopped at step {result.run.step} ({result.run.reason}); {how_to_go_on(args)}")
         return 130 if result.run.reason == "interrupted" else 0
     best = "" if result.run.best_score is None else f"; best IoU of the validation {result.run.best_score:.3f}"
     print(f"finished at step {result.run.step}{best}")

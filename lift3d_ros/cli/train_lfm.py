@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lift3d_ros.cli.train_options import how_to_go_on
 from lift3d_ros.cli.train_start import start_weights
 from lift3d_ros.errors import ConfigError
 
@@ -41,7 +42,7 @@ def run_lfm(args: argparse.Namespace) -> int:
     print(f"trained on {len(result.categories)} sets: {', '.join(result.categories)}")
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
-        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        print(f"stopped at step {result.run.step} ({result.run.reason}); {how_to_go_on(args)}")
         return 130 if result.run.reason == "interrupted" else 0
     for weights in (result.weights, result.best):
         if weights is not None and (fit := calibrate_weights(weights, args.val or [Path(path) for path in args.data])):

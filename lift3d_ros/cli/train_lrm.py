@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lift3d_ros.cli.train_options import how_to_go_on
 from lift3d_ros.cli.train_start import start_weights
 from lift3d_ros.errors import ConfigError
 
@@ -26,6 +27,8 @@ def run_lrm(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.config or find_resource("config/training/lrm_cpu.yaml"), args.changes)
     if args.pack is not None:
         return _pack(args, recipe)
+    if args.split is not None:
+        raise ConfigError(f"--split {args.split}: is of meshes that --pack renders; leave it out")
     if args.out is None:
         raise ConfigError("--out is missing; name the folder of the run (or prepare data with --pack)")
     result = train(
@@ -33,7 +36,7 @@ def run_lrm(args: argparse.Namespace) -> int:
         [Path(path) for path in args.data],
         args.val,
         args.out,
-        init_from=None if args.resume else start_weights(args.init_from, find_lrm),
+        init_from=start_weights(args.init_from, find_lrm),
         resume=args.resume,
         is_half=args.half,
     )
@@ -42,7 +45,7 @@ def run_lrm(args: argparse.Namespace) -> int:
     print(f"trained on {result.num_objects} objects")
     print(f"weights: {result.weights}" + (f"; of the best validation: {result.best}" if result.best else ""))
     if result.run.reason != "finished":
-        print(f"stopped at step {result.run.step} ({result.run.reason}); go on with the same command and --resume")
+        print(f"stopped at step {result.run.step} ({result.run.reason}); {how_to_go_on(args)}")
         return 130 if result.run.reason == "interrupted" else 0
     print(f"finished at step {result.run.step}")
     print(f"measure: lift3d evaluate object_reconstruction --data MESHES --weights {result.weights} --out DIR")
@@ -70,8 +73,12 @@ def _pack(args: argparse.Namespace, recipe: LrmTraining) -> int:
             bar.update(done - bar.n)
 
         if (folders[0] / MANIFEST).is_file():
-            entries = [entry for folder in folders for entry in read_mesh_folder(folder, args.split)]
+            entries = [entry for folder in folders for entry in read_mesh_folder(folder, args.split or "train")]
             count = pack_meshes(entries, args.pack, recipe.network, recipe.render, show)
+        elif args.split is not None:
+            raise ConfigError(
+                f"--split {args.split}: is of folders of meshes, and {folders[0]} holds no {MANIFEST}; leave it out"
+            )
         else:
             count = pack_captures(folders, args.pack, recipe.network, recipe.render.views, show)
     size_mb = sum(path.stat().st_size for path in args.pack.iterdir()) / 1e6

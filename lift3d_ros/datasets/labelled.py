@@ -6,13 +6,14 @@ A frame set is what the pipeline takes on the vehicle; the labels hold at its re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.errors import DatasetError
+from lift3d_ros.geometry.rig import Polygon, Rig
 from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, FrameSet
 
 
@@ -27,6 +28,7 @@ class LabelledSet:
         points: (P, 3) LiDAR points in the base frame at the stamp of the set; None without a LiDAR.
         depth_maps: camera -> (H, W) metres along the optical axis for the picture as it was taken, distorted where
             the camera is, 0 where unknown; known of simulated pictures only.
+        own_vehicle: camera -> polygons of the own body in its picture, which the detector makes black.
     """
 
     scene: str
@@ -36,6 +38,7 @@ class LabelledSet:
     num_points: NDArray[np.int64] | None = None
     points: Float32Array | None = None
     depth_maps: Mapping[str, Float32Array] | None = None
+    own_vehicle: Mapping[str, Sequence[Polygon]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -65,3 +68,29 @@ class LabelledData(Protocol):
         Raises:
             DatasetError: a file is missing or damaged.
         """
+
+
+class WithOwnVehicle:
+    """Labelled data whose sets know where a rig's cameras see the own vehicle."""
+
+    def __init__(self, data: LabelledData, rig: Rig) -> None:
+        self._data = data
+        self._own_vehicle = {name: camera.own_vehicle for name, camera in rig.cameras.items() if camera.own_vehicle}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes of the labels, after any mapping."""
+        return self._data.class_names
+
+    @property
+    def scenes(self) -> Sequence[str]:
+        """Names of the scenes."""
+        return self._data.scenes
+
+    def num_frames(self, scene: str) -> int:
+        """Return how many labelled frame sets a scene has."""
+        return self._data.num_frames(scene)
+
+    def load(self, scene: str, index: int) -> LabelledSet:
+        """Return one frame set; raises DatasetError for a file that is missing or damaged."""
+        return replace(self._data.load(scene, index), own_vehicle=self._own_vehicle)

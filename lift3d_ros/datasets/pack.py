@@ -39,6 +39,7 @@ class PackFacts:
         class_names: classes that labels count through.
         source: where the samples come from, in words or as a path.
         seed: first seed of simulated data; None for recorded data.
+        rig: file whose masks of the own vehicle were applied, with its SHA-256; None without one.
     """
 
     width: int
@@ -46,6 +47,7 @@ class PackFacts:
     class_names: tuple[str, ...]
     source: str = ""
     seed: int | None = None
+    rig: str | None = None
 
     @property
     def spec(self) -> InputSpec:
@@ -86,13 +88,14 @@ def read_facts(folder: Path) -> PackFacts:
             raise DatasetError(
                 f"{path}: format {version} with cells of {cell} px; expected {FORMAT}, {CELL}. Prepare the data again"
             )
-        seed = document["seed"]
+        seed, rig = document["seed"], document.get("rig")  # packs of older releases know no rig
         return PackFacts(
             int(document["width"]),
             int(document["height"]),
             tuple(map(str, document["class_names"])),
             str(document["source"]),
             None if seed is None else int(seed),
+            None if rig is None else str(rig),
         )
     except FileNotFoundError:
         raise DatasetError(f"{path}: not found; expected a folder made by 'lift3d train ... --pack'") from None

@@ -14,7 +14,6 @@ from lift3d_ros.datasets.label_checks import check_labels
 from lift3d_ros.datasets.labelled import LabelledSet
 from lift3d_ros.errors import DatasetError, ImageError, nearest_name_hint
 from lift3d_ros.geometry.project import image_from_base
-from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.images.preprocess import ImagePreprocessor, InputSpec
 from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, UInt8Array
 
@@ -64,7 +63,7 @@ class PreparedSample:
 
 
 def prepare_sample(
-    labelled: LabelledSet, spec: InputSpec, class_names: Sequence[str], *, index: int = 0, rig: Rig | None = None
+    labelled: LabelledSet, spec: InputSpec, class_names: Sequence[str], *, index: int = 0
 ) -> PreparedSample:
     """Decode, rectify, resize and crop the pictures of a set, and bring its labels into arrays.
 
@@ -72,7 +71,6 @@ def prepare_sample(
         spec: size of the network input.
         class_names: classes of the network, in its order.
         index: place of the set in its scene.
-        rig: names masks of the own vehicle, as for the detector.
 
     Raises:
         DatasetError: a picture is damaged, a label has no class of the network, is not finite or has no size.
@@ -90,9 +88,8 @@ def prepare_sample(
     depths = np.full((count, *grid_shape(spec)), np.inf, dtype=np.float16)
     depth_maps: Mapping[str, Float32Array] = labelled.depth_maps or {}
     for i, (name, view) in enumerate(frame_set.views.items()):
-        masks = rig.cameras[name].own_vehicle if rig is not None and name in rig.cameras else ()
         try:
-            prepared = preprocessor.to_array(view.image, view.model, masks)
+            prepared = preprocessor.to_array(view.image, view.model, labelled.own_vehicle.get(name, ()))
         except ImageError as error:
             raise DatasetError(f"{where}, camera '{name}': {error}") from None
         images[i] = prepared.pixels

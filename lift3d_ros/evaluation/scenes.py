@@ -22,7 +22,7 @@ from lift3d_ros.errors import DatasetError, nearest_name_hint
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.pipelines.frame_sets import SyncConfig
 from lift3d_ros.replay.folder_frames import SceneFrames
-from lift3d_ros.replay.labelled_data import EXPECTED_DATA, chosen_paths, recordings, scene_folders
+from lift3d_ros.replay.labelled_data import EXPECTED_DATA, chosen_paths, nuscenes_versions, recordings, scene_folders
 from lift3d_ros.replay.source import FrameSource
 from lift3d_ros.types import Float64Array
 
@@ -92,7 +92,7 @@ def find_scenes(path: Path, choice: DataChoice) -> list[SceneEntry]:
     """
     if not path.exists():
         raise DatasetError(f"--data {path}: does not exist; {EXPECTED_DATA}")
-    versions = sorted(item.name for item in path.glob("v1.0-*") if item.is_dir()) if path.is_dir() else []
+    versions = nuscenes_versions(path)
     if choice.nuscenes_version is not None or versions:
         if choice.nuscenes_version is None and len(versions) > 1:
             raise DatasetError(f"--data {path}: holds {', '.join(versions)}; name one with --nuscenes-version")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lift3d_ros.datasets.class_map import ClassMap
-from lift3d_ros.datasets.labelled import LabelledData
+from lift3d_ros.datasets.labelled import LabelledData, WithOwnVehicle
 from lift3d_ros.datasets.scene_data import NuScenesData, SceneFolders, some
 from lift3d_ros.errors import DatasetError, nearest_name_hint
 from lift3d_ros.geometry.rig import Rig
 from lift3d_ros.natural_order import natural_order
-from lift3d_ros.pipelines.frame_sets import SyncConfig
 
 _BAG_FILES = (".mcap", ".db3", ".bag")
 EXPECTED_DATA = (
@@ -20,37 +20,56 @@ EXPECTED_DATA = (
 )
 
 
+@dataclass(frozen=True)
+class LabelledChoice:
+    """Which of the data at a path are taken, and what is known of the vehicle.
+
+    Args:
+        nuscenes_version: folder of the tables; needed where there are several.
+        split: official split of nuScenes; None for all scenes of the version.
+        rig: its masks of the own vehicle hold for data of any kind; the rest is as for a replay, for recordings.
+        scenes: their names; all where none are given.
+    """
+
+    nuscenes_version: str | None = None
+    split: str | None = None
+    rig: Rig | None = None
+    scenes: tuple[str, ...] = ()
+
+
 def open_labelled_data(
-    path: Path,
-    class_map: ClassMap | None = None,
-    *,
-    scenes: Sequence[str] = (),
-    nuscenes_version: str | None = None,
-    split: str | None = None,
-    rig: Rig | None = None,
-    sync: SyncConfig | None = None,
-    mount_height_m: float | None = None,
+    path: Path, class_map: ClassMap | None = None, choice: LabelledChoice | None = None
 ) -> LabelledData:
     """Recognise what lies at `path`, check it, and return its labelled frame sets.
 
     Args:
         class_map: from the classes of the data to those of the network; None for the nuScenes classes by name.
-        scenes: names of scenes; all where none are given.
-        nuscenes_version: folder of the tables; needed where there are several.
-        split: official split of nuScenes; None for all scenes of the version.
-        sync, rig, mount_height_m: as for a replay, for recordings.
 
     Raises:
         DatasetError: nothing that is known, with what was expected; or the data are incomplete or wrong.
         BagError, CalibrationError: a recording or a calibration cannot be used.
     """
+    choice = choice or LabelledChoice()
+    data = _open(path, class_map, choice)
+    return data if choice.rig is None else WithOwnVehicle(data, choice.rig)
+
+
+def nuscenes_versions(path: Path) -> list[str]:
+    """Return the folders of nuScenes tables at a path."""
+    return sorted(item.name for item in path.glob("v1.0-*") if item.is_dir()) if path.is_dir() else []
+
+
+def _open(path: Path, class_map: ClassMap | None, choice: LabelledChoice) -> LabelledData:
     if not path.exists():
         raise DatasetError(f"{path}: does not exist; {EXPECTED_DATA}")
-    versions = sorted(item.name for item in path.glob("v1.0-*") if item.is_dir()) if path.is_dir() else []
-    if versions or nuscenes_version is not None:
-        if nuscenes_version is None and len(versions) > 1:
-            raise DatasetError(f"{path}: holds the nuScenes versions {', '.join(versions)}; name one of them")
-        return NuScenesData(path, nuscenes_version or versions[0], split, scenes, class_map)
+    versions = nuscenes_versions(path)
+    version, split, scenes = choice.nuscenes_version, choice.split, choice.scenes
+    if versions or version is not None:
+        if version is None and len(versions) > 1:
+            raise DatasetError(
+                f"{path}: holds the nuScenes versions {', '.join(versions)}; name one with --nuscenes-version"
+            )
+        return NuScenesData(path, version or versions[0], split, scenes, class_map)
     if split is not None:
         raise DatasetError(f"{path}: split '{split}' is asked for, but this is no nuScenes folder; leave the split out")
     folders, bags = scene_folders(path), recordings(path)
@@ -66,7 +85,7 @@ def open_labelled_data(
         from lift3d_ros.replay.labelled_bag import LabelledBags
 
         chosen = chosen_paths(bags, scenes, path)
-        return LabelledBags(chosen, class_map, sync=sync, rig=rig, mount_height_m=mount_height_m)
+        return LabelledBags(chosen, class_map, rig=choice.rig)
     found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) if path.is_dir() else f"a file {path.suffix}"
     raise DatasetError(f"{path}: no labelled data (found: {found or 'nothing'}); {EXPECTED_DATA}")
 

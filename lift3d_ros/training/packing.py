@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lift3d_ros.datasets.prepared import PreparedSample, prepare_sample
 from lift3d_ros.datasets.simulated import SimulatedData, scene_name
 from lift3d_ros.errors import ConfigError, DatasetError, Lift3dError
 from lift3d_ros.images.preprocess import InputSpec
-from lift3d_ros.replay.labelled_data import open_labelled_data
+from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
 from lift3d_ros.simulation.settings import load_settings
 from lift3d_ros.simulation.worker_pool import worker_pool
 
@@ -28,20 +28,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordedSource:
-    """Labelled data of any kind that the package reads; `classes` is a table of classes, or None."""
+    """Labelled data of any kind that the package reads; `classes` is a table of classes, or None for its own names."""
 
     path: Path
     classes: Path | None = None
+    choice: LabelledChoice = field(default_factory=LabelledChoice)
 
     @property
     def description(self) -> str:
         """Words for the facts of the pack."""
-        return self.path.resolve().name
+        taken = (self.path.resolve().name, self.choice.nuscenes_version, self.choice.split)
+        return ", ".join(name for name in taken if name is not None)
 
     def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
         """Open the data in this process."""
         table = ClassMap(class_names) if self.classes is None else load_class_map(self.classes, class_names)
-        return open_labelled_data(self.path, table)
+        return open_labelled_data(self.path, table, self.choice)
 
     def scenes(self, class_names: Sequence[str]) -> Sequence[str]:
         """Return the names of all scenes."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import runpy
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from painted_street import painted_pack
 from safetensors.torch import save_file
 
 from lift3d_ros.cli.main import main
+from lift3d_ros.datasets.pack import PackReader
 from lift3d_ros.models.dfa3d.config import preset
 from lift3d_ros.models.dfa3d.detector import build_detector
 from lift3d_ros.pipelines.bev_graph import load_network
@@ -40,10 +44,12 @@ def test_a_training_says_how_to_go_on_and_what_it_has_written(
     text = capsys.readouterr().out
     assert "finished at step 2" in text
     assert "differs from the preset 'tiny'" in text
-    again = [*command, "run.max_steps=1"]
+    again = [*command, "run.max_steps=2", "run.slice_minutes=1e-9"]
     again[again.index(str(out))] = str(tmp_path / "tuned")
     assert main([*again, "--init-from", str(out / "weights.safetensors")]) == 0
-    assert "tensors taken" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "tensors taken" in text
+    assert "go on with the same command and --resume in place of --init-from" in text
 
 
 def test_ctrl_c_ends_after_a_step_that_is_saved(
@@ -96,6 +102,26 @@ def test_ctrl_c_twice_ends_at_once_without_traceback(
         (["--data", "{pack}", "--out", "{out}", "--meshes", "m"], "--meshes is for --data simulator"),
         (["--data", "nowhere", "--out", "{out}", "--resume"], "no checkpoint to go on from"),
         (["--data", "simulator", "--pack", "{out}", "--seeds", "9000:9002"], "9000"),
+        (
+            ["--data", "simulator", "--out", "{out}", "--workers", "8"],
+            "--workers is for --pack; add --set run.workers=8",
+        ),
+        (["--data", "{pack}", "--out", "{out}", "--quality", "0"], "--quality is for --pack; leave it out"),
+        (["--data", "simulator", "--pack", "{out}", "--out", "run"], "--out has no effect with --pack"),
+        (["--data", "simulator", "--pack", "{out}", "--val", "{pack}"], "--val has no effect with --pack"),
+        (["--data", "simulator", "--pack", "{out}", "--val-split", "val"], "--val-split has no effect with --pack"),
+        (["--data", "simulator", "--pack", "{out}", "--init-from", "w"], "--init-from has no effect with --pack"),
+        (["--data", "simulator", "--pack", "{out}", "--resume"], "--resume has no effect with --pack"),
+        (["--data", "simulator", "--pack", "{out}", "--half"], "--half has no effect with --pack"),
+        (["--data", "{pack}", "--out", "{out}", "--non-commercial"], "--non-commercial is for lfm; leave it out"),
+        (["--data", "{pack}", "--out", "{out}", "--resume", "--init-from", "w"], "leave it out beside --resume"),
+        (["--data", "{pack}", "--out", "{out}", "--split", "train"], "--split train: is of a nuScenes folder"),
+        (["--data", "simulator", "--out", "{out}", "--split", "val"], "--split val: is of a nuScenes folder"),
+        (["--data", "{pack}", "--out", "{out}", "--val-split", "val"], "--val-split val: is of a nuScenes folder"),
+        (["--data", "{pack}", "--out", "{out}", "--nuscenes-version", "v"], "--nuscenes-version v: is of a nuScenes"),
+        (["--data", "{pack}", "--out", "{out}", "--rig", "car.yaml"], "--rig car.yaml: has no effect on packs"),
+        (["--data", "simulator", "--pack", "{out}", "--rig", "car.yaml"], "write 'rig: FILE' into the settings"),
+        (["--data", "{pack}", "--out", "{out}", "--classes", "c.yaml"], "--classes c.yaml: has no effect on packs"),
     ],
 )
 def test_wrong_use_is_explained(
@@ -106,6 +132,59 @@ def test_wrong_use_is_explained(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.fixture
+def nuscenes(repository: Path, tmp_path: Path) -> Path:
+    """A folder with two versions of the tables, whose only scene is of the split mini_val."""
+    pytest.importorskip("nuscenes", reason="nuscenes-devkit is not installed")
+    runpy.run_path(str(repository / "test" / "datasets" / "nuscenes_mini.py"))["write_nuscenes"](tmp_path / "nuscenes")
+    shutil.copytree(tmp_path / "nuscenes" / "v1.0-mini", tmp_path / "nuscenes" / "v1.0-trainval")
+    return tmp_path / "nuscenes"
+
+
+def test_scenes_of_a_split_of_nuscenes_are_packed(
+    nuscenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = tmp_path / "pack"
+    command = ["train", "dfa3d", "--data", str(nuscenes), "--pack", str(pack), "--set", *SMALL]
+    assert main(command) == 2
+    assert "name one with --nuscenes-version" in capsys.readouterr().err
+    command += ["--nuscenes-version", "v1.0-mini", "--split"]
+    assert main([*command, "mini_train"]) == 2
+    assert "none of the 8 scenes of split 'mini_train' is in it" in capsys.readouterr().err
+    assert main([*command, "mini_val"]) == 0
+    reader = PackReader(pack)
+    assert (reader.scenes, reader.facts.source) == (("scene-0103",), "nuscenes, v1.0-mini, mini_val")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "{data}", "--split", "mini_train"], "none of the 8 scenes of split 'mini_train'"),
+        (["--data", "{pack}", "--val", "{data}", "--val-split", "mini_train"], "none of the 8 scenes of split"),
+        (["--data", "{data}", "--val", "{data}", "--split", "mini_val"], "add --val-split"),
+        (["--data", "{data}", "--val", "{data}", "--val-split", "mini_val"], "add --split"),
+    ],
+)
+def test_splits_of_nuscenes_reach_training_and_validation(
+    options: list[str], message: str, nuscenes: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [text.format(data=nuscenes, pack=pack) for text in options]
+    out = ["--out", str(tmp_path / "run"), "--nuscenes-version", "v1.0-mini"]
+    assert main(["train", "dfa3d", *given, *out, "--set", *SMALL]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_pack_says_whose_masks_of_the_own_vehicle_it_has(repository: Path, tmp_path: Path) -> None:
+    rig, pack = tmp_path / "car.yaml", tmp_path / "pack"
+    rig.write_text("cameras: {back: {own_vehicle: [[[0, 0], [704, 0], [704, 396], [0, 396]]]}}\n")
+    street = str(repository / "demo" / "street")
+    assert main(["train", "dfa3d", "--data", street, "--pack", str(pack), "--rig", str(rig), "--set", *SMALL]) == 0
+    reader = PackReader(pack)
+    assert reader.facts.rig == f"car.yaml {hashlib.sha256(rig.read_bytes()).hexdigest()}"
+    sample = reader.load(reader.scenes[0])[0]
+    assert not sample.images[sample.cameras.index("back")].any()
 
 
 def test_trained_weights_become_a_model_with_a_name(

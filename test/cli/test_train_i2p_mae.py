@@ -129,6 +129,29 @@ def test_wrong_use_of_the_training_is_explained(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["lfm", "i2p_mae"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "0:3"], "--seeds is for dfa3d; leave it out"),
+        (["--simulation", "s.yaml"], "--simulation is for dfa3d; leave it out"),
+        (["--meshes", "m"], "--meshes is for dfa3d; leave it out"),
+        (["--split", "val"], "--split is for dfa3d and lrm; leave it out"),
+        (["--val-split", "val"], "--val-split is for dfa3d; leave it out"),
+        (["--nuscenes-version", "v1.0-mini"], "--nuscenes-version is for dfa3d; leave it out"),
+        (["--rig", "car.yaml"], "--rig is for dfa3d; leave it out"),
+        (["--quality", "0"], "--quality is for dfa3d; leave it out"),
+        (["--workers", "3"], "--workers is for dfa3d; add --set run.workers=3 in its place"),
+        (["--resume", "--init-from", "w"], "leave it out beside --resume"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    method: str, options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", method, "--data", str(tmp_path), "--out", str(tmp_path), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("method", ["dfa3d", "lfm"])
 def test_options_of_the_point_encoder_are_refused_for_other_methods(
     method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,13 @@ def test_meshes_become_a_pack_and_a_pack_becomes_weights(tmp_path: Path, capsys:
         (["--stage", "teacher"], "--stage, --teacher and --classes are for other methods"),
         (["--out", "x", "--set", "loss.suprevision=rays"], "did you mean"),
         (["--pack", "x"], "manifest.json"),
+        (["--pack", "x", "--split", "val"], "--split val: is of folders of meshes"),
+        (["--out", "x", "--split", "val"], "--split val: is of meshes that --pack renders"),
+        (["--pack", "x", "--half"], "--half has no effect with --pack"),
+        (["--pack", "x", "--workers", "2"], "--workers is for dfa3d; leave it out"),
+        (["--out", "x", "--workers", "2"], "--workers is for dfa3d; add --set run.workers=2 in its place"),
+        (["--out", "x", "--resume", "--init-from", "w"], "leave it out beside --resume"),
+        (["--out", "x", "--non-commercial"], "--non-commercial is for lfm"),
         (["--out", "x", "--init-from", "lift3d-lrm-tinny"], "did you mean 'lift3d-lrm-tiny'"),
     ],
 )

@@ -100,7 +100,16 @@ def test_a_pack_for_another_network_is_refused(pack: Path) -> None:
         PackReader(pack, class_names=("car",))
     with pytest.raises(DatasetError, match=r"field 'seed' is 3; expected 4"):
         create_pack(pack, dataclasses.replace(FACTS, seed=4))
+    with pytest.raises(DatasetError, match=r"field 'rig' is None; expected 'car.yaml 12ab'"):
+        create_pack(pack, dataclasses.replace(FACTS, rig="car.yaml 12ab"))
     create_pack(pack, FACTS)
+
+
+def test_a_pack_of_an_older_release_which_knew_no_rig_is_read(pack: Path) -> None:
+    facts = json.loads((pack / "pack.json").read_text())
+    del facts["rig"]
+    (pack / "pack.json").write_text(json.dumps(facts))
+    assert read_facts(pack) == FACTS
 
 
 def test_what_is_no_pack_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lift3d_ros.datasets.frames import frame_set, read_scene
 from lift3d_ros.datasets.labelled import LabelledSet
 from lift3d_ros.datasets.prepared import PreparedSample, prepare_sample
 from lift3d_ros.errors import DatasetError
-from lift3d_ros.geometry.rig import Rig, RigCamera
+from lift3d_ros.geometry.rig import Polygon
 from lift3d_ros.geometry.rigid import invert, make_transform
 from lift3d_ros.images.preprocess import ImagePreprocessor, InputSpec
 from lift3d_ros.types import (
@@ -65,11 +65,13 @@ def labelled(
     labels: Boxes3D | None = None,
     points: Float32Array | None = None,
     depth_maps: dict[str, Float32Array] | None = None,
+    own_vehicle: dict[str, tuple[Polygon, ...]] | None = None,
     has_ego: bool = True,
 ) -> LabelledSet:
     ego = EgoMotion(2000, make_transform(np.eye(3), [7.0, 8.0, 0.0]), "map") if has_ego else None
     frames = FrameSet(2000, {entry.model.name: entry for entry in views or (view(),)}, ego=ego)
-    return LabelledSet("street", frames, boxes() if labels is None else labels, points=points, depth_maps=depth_maps)
+    known = boxes() if labels is None else labels
+    return LabelledSet("street", frames, known, points=points, depth_maps=depth_maps, own_vehicle=own_vehicle or {})
 
 
 def prepare(*views: CameraView, **contents: object) -> PreparedSample:
@@ -94,8 +96,8 @@ def test_pixels_and_projections_are_those_of_inference(scene_folder: Path) -> No
 
 
 def test_own_vehicle_is_black_as_for_the_detector() -> None:
-    rig = Rig(cameras={"front": RigCamera(own_vehicle=(((0.0, 80.0), (200.0, 80.0), (200.0, 100.0), (0.0, 100.0)),))})
-    sample = prepare_sample(labelled(view()), SPEC, CLASSES, rig=rig)
+    body = ((0.0, 80.0), (200.0, 80.0), (200.0, 100.0), (0.0, 100.0))
+    sample = prepare(view(), own_vehicle={"front": (body,)})
     assert (sample.images[0, :, -8:] == 0).all()
     assert (prepare(view()).images[0, :, -8:] > 0).any()
 

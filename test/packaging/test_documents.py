@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lift3d_ros.cli import train
 from lift3d_ros.cli.main import build_parser
+from lift3d_ros.cli.train_options import check_options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "lift3d_ros"
@@ -90,3 +92,20 @@ def test_commands_of_the_documents_are_understood(capsys: pytest.CaptureFixture[
         except SystemExit:
             misunderstood.append(f"{document}: {line}: {capsys.readouterr().err.splitlines()[-1]}")
     assert misunderstood == []
+
+
+def test_trainings_of_the_documents_begin_before_they_go_on_and_have_no_option_without_effect() -> None:
+    help_lines = re.findall(r"^  (lift3d .*)$", train.DESCRIPTION, re.MULTILINE)
+    commands = documented_commands() + [("train --help", re.split(r" {2,}", line)[0]) for line in help_lines]
+    begun, gone_on = set(), 0
+    for document, line in commands:
+        if not line.startswith("lift3d train "):
+            continue
+        args = build_parser().parse_args(shlex.split(line)[1:])
+        check_options(args)
+        run = (document, args.method, args.config, args.out)
+        if args.resume:
+            gone_on += 1
+            assert run in begun, f"{document}: {line}"
+        begun.add(run)
+    assert gone_on >= 4

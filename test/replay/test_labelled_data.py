@@ -11,7 +11,7 @@ from labelled_drive import Labelled
 from lift3d_ros.datasets.scene_data import SceneFolders
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.replay.labelled_bag import LabelledBags
-from lift3d_ros.replay.labelled_data import open_labelled_data
+from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def test_a_scene_folder_and_a_folder_of_them_are_recognised(street: Path, tmp_pa
     for name in ("scene_10", "scene_2"):
         shutil.copytree(street, tmp_path / name)
     assert open_labelled_data(tmp_path).scenes == ("scene_2", "scene_10")
-    assert open_labelled_data(tmp_path, scenes=["scene_10"]).scenes == ("scene_10",)
+    assert open_labelled_data(tmp_path, choice=LabelledChoice(scenes=("scene_10",))).scenes == ("scene_10",)
     with pytest.raises(DatasetError, match=r"scene 'scene_1' is not in it; did you mean 'scene_10'"):
-        open_labelled_data(tmp_path, scenes=["scene_1"])
+        open_labelled_data(tmp_path, choice=LabelledChoice(scenes=("scene_1",)))
 
 
 def test_a_recording_and_a_folder_of_them_are_recognised(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_what_is_no_labelled_data_is_told_what_was_expected(street: Path, tmp_pa
     with pytest.raises(DatasetError, match=r"found: a file .txt"):
         open_labelled_data(tmp_path / "notes.txt")
     with pytest.raises(DatasetError, match=r"split 'train' is asked for, but this is no nuScenes folder"):
-        open_labelled_data(street, split="train")
+        open_labelled_data(street, choice=LabelledChoice(split="train"))
     for version in ("v1.0-mini", "v1.0-test"):
         (tmp_path / version).mkdir()
-    with pytest.raises(DatasetError, match=r"versions v1.0-mini, v1.0-test; name one"):
+    with pytest.raises(DatasetError, match=r"versions v1.0-mini, v1.0-test; name one with --nuscenes-version"):
         open_labelled_data(tmp_path)

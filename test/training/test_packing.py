@@ -11,7 +11,9 @@ from painted_street import HEIGHT, WIDTH
 
 from lift3d_ros.datasets.pack import PackFacts, PackReader
 from lift3d_ros.errors import ConfigError, DatasetError
+from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.models.dfa3d.config import NUSCENES_CLASSES
+from lift3d_ros.replay.labelled_data import LabelledChoice
 from lift3d_ros.training.packing import RecordedSource, SimulatorSource, pack_scenes
 
 FACTS = PackFacts(96, 64, NUSCENES_CLASSES, "folders")
@@ -48,6 +50,22 @@ def test_scenes_are_prepared_once_by_any_number_of_processes(folders: Path, tmp_
     assert [sample.index for sample in reader.load(reader.scenes[0])] == [0, 1, 2]
     next(pack.glob("*.safetensors")).unlink()
     assert pack_scenes(source, pack, FACTS, quality=80, workers=workers) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_own_vehicle_is_black_in_a_pack_as_for_the_detector(folders: Path, tmp_path: Path, workers: int) -> None:
+    whole = ((0.0, 0.0), (48.0, 0.0), (48.0, 32.0), (0.0, 32.0))
+    choice = LabelledChoice(rig=Rig(cameras={"left": RigCamera(own_vehicle=(whole,)), "front": RigCamera()}))
+    pack_scenes(
+        RecordedSource(folders, tmp_path / "classes.yaml", choice),
+        tmp_path / "pack",
+        FACTS,
+        quality=None,
+        workers=workers,
+    )
+    (sample, *_) = PackReader(tmp_path / "pack").load("second")
+    is_black = [not pixels.any() for pixels in sample.images]
+    assert dict(zip(sample.cameras, is_black, strict=True)) == {"front": False, "left": True, "back": False}
 
 
 def test_a_scene_that_is_wrong_is_named(folders: Path, tmp_path: Path) -> None:

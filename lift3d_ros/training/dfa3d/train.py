@@ -16,7 +16,7 @@ from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.datasets.pack import FACTS, PackReader
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.images.preprocess import InputSpec
-from lift3d_ros.replay.labelled_data import open_labelled_data
+from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.dfa3d.data import Dfa3dData
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
@@ -61,6 +61,8 @@ def train(
     resume: bool = False,
     is_half: bool = False,
     class_map: ClassMap | None = None,
+    choice: LabelledChoice | None = None,
+    validation_choice: LabelledChoice | None = None,
     is_quiet: bool = False,
 ) -> TrainResult:
     """Train until the run or the slice ends.
@@ -70,6 +72,7 @@ def train(
             from a simulator while the network trains, and their order is then not repeatable.
         init_from: see :func:`start_from`; not looked at when a run goes on.
         is_half: write the weights as float16.
+        choice, validation_choice: what is taken of labelled data; of packs all is taken.
 
     Raises:
         Lift3dError: of data, configuration, weights, or a loss that is not finite.
@@ -91,7 +94,7 @@ def train(
             logger.warning("%s", report.warning)
     held_out = None
     if validation:
-        held_out = open_frames(validation, recipe, device, class_map, grows=False, is_quiet=is_quiet)
+        held_out = open_frames(validation, recipe, device, class_map, validation_choice, grows=False, is_quiet=is_quiet)
     module = Dfa3dModule(network, recipe)
     with ExitStack() as stack:
         batches: Dfa3dData
@@ -99,7 +102,8 @@ def train(
             stream = stack.enter_context(_open_stream(data, recipe, out))
             batches = StreamingData(stream, held_out, recipe, device, is_quiet=is_quiet)
         else:
-            training = open_frames(data, recipe, device, class_map, grows=recipe.data.follows, is_quiet=is_quiet)
+            grows = recipe.data.follows
+            training = open_frames(data, recipe, device, class_map, choice, grows=grows, is_quiet=is_quiet)
             batches = Dfa3dData(training, held_out, recipe, device)
         result = run(
             module, batches, recipe.run, out, method=METHOD, facts=recipe.facts, resume=resume, is_quiet=is_quiet
@@ -121,6 +125,7 @@ def open_frames(
     recipe: Dfa3dTraining,
     device: torch.device,
     class_map: ClassMap | None,
+    choice: LabelledChoice | None = None,
     *,
     grows: bool,
     is_quiet: bool,
@@ -138,7 +143,7 @@ def open_frames(
         return PackedFrames(readers, recipe.data.memory_gb, keep, grows=grows, is_quiet=is_quiet)
     if len(paths) != 1:
         raise ConfigError(f"{paths[1]}: several paths are accepted only of packs; prepare the data with --pack first")
-    data = open_labelled_data(paths[0], class_map or ClassMap(class_names=names))
+    data = open_labelled_data(paths[0], class_map or ClassMap(class_names=names), choice)
     return StreamedFrames(data, spec, names, recipe.run.workers)
 
 

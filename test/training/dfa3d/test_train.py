@@ -20,15 +20,18 @@ from safetensors.torch import load_file, save_file
 from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.datasets.pack import PackReader
 from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.models.dfa3d.detector import build_detector
+from lift3d_ros.replay.labelled_data import LabelledChoice
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.dfa3d.data import Dfa3dData
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.training.dfa3d.network import build_trained_detector
+from lift3d_ros.training.dfa3d.order import Window
 from lift3d_ros.training.dfa3d.samples import PackedFrames
 from lift3d_ros.training.dfa3d.settings import load_recipe
 from lift3d_ros.training.dfa3d.start import start_from
-from lift3d_ros.training.dfa3d.train import TrainResult, train
+from lift3d_ros.training.dfa3d.train import TrainResult, open_frames, train
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +176,17 @@ def test_data_that_is_not_packed_is_prepared_on_the_fly(shared_dir: Path, tmp_pa
     recipe = small_recipe("run.max_steps=2", "run.workers=1")
     result = train(recipe, [folder], [], tmp_path, class_map=table, is_quiet=True)
     assert np.isfinite(result.run.losses).all()
+
+
+def test_the_own_vehicle_is_black_in_pictures_that_are_prepared_on_the_fly(repository: Path) -> None:
+    whole = ((0.0, 0.0), (704.0, 0.0), (704.0, 396.0), (0.0, 396.0))
+    choice = LabelledChoice(rig=Rig(cameras={"back": RigCamera(own_vehicle=(whole,))}))
+    recipe, cpu = small_recipe("run.workers=0"), torch.device("cpu")
+    frames = open_frames([repository / "demo" / "street"], recipe, cpu, None, choice, grows=False, is_quiet=True)
+    _, samples = next(iter(frames.load(iter([[Window((0,), 0)]]))))
+    assert [name for name, pixels in zip(samples[0].cameras, samples[0].images, strict=True) if not pixels.any()] == [
+        "back"
+    ]
 
 
 def test_gradient_checkpoints_change_no_loss(pack: Path, tmp_path: Path) -> None:
