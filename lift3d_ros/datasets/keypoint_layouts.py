@@ -85,16 +85,16 @@ _HUMAN36M = _Layout(
 _BODY25 = _Layout(
     "layout_body25",
     ("nose", "neck_base", "shoulder_right", "elbow_right", "wrist_right", "shoulder_left", "elbow_left", "wrist_left",
-     "mid_hip", "hip_right", "knee_right", "ankle_right", "hip_left", "knee_left", "ankle_left", "eye_right", "eye_left",
-     "ear_right", "ear_left", "big_toe_left", "small_toe_left", "heel_left", "big_toe_right", "small_toe_right",
-     "heel_right"),
+     "mid_hip", "hip_right", "knee_right", "ankle_right", "hip_left", "knee_left", "ankle_left", "eye_right",
+     "eye_left", "ear_right", "ear_left", "big_toe_left", "small_toe_left", "heel_left", "big_toe_right",
+     "small_toe_right", "heel_right"),
     ((1, 8), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (10, 11), (8, 12), (12, 13), (13, 14),
      (1, 0), (0, 15), (15, 17), (0, 16), (16, 18), (14, 19), (19, 20), (14, 21), (11, 22), (22, 23), (11, 24)),
 )  # fmt: skip
 _HALPE26 = _Layout(
     "layout_halpe26",
-    ("nose", *_pairs("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"), "head", "neck_base", "mid_hip",
-     *_pairs("big_toe", "small_toe", "heel")),
+    ("nose", *_pairs("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"), "head", "neck_base",
+     "mid_hip", *_pairs("big_toe", "small_toe", "heel")),
     ((15, 13), (13, 11), (11, 19), (16, 14), (14, 12), (12, 19), (17, 18), (18, 19), (18, 5), (5, 7), (7, 9), (18, 6),
      (6, 8), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (15, 20), (15, 22), (15, 24), (16, 21),
      (16, 23), (16, 25)),

@@ -213,9 +213,7 @@ def _prepare_batch(
 
 def _sources(frame: KeypointFrame) -> list[Float64Array]:
     """Return the points of each instance in pixels or, with a camera, at z = 1; NaN where the lens has no ray."""
-    points = [
-        np.where(np.abs(instance.points) <= FARTHEST_PX, instance.points, np.nan) for instance in frame.instances
-    ]
+    points = [np.where(np.abs(instance.points) <= FARTHEST_PX, instance.points, np.nan) for instance in frame.instances]
     if frame.camera is None or not points:
         return points
     rays = unproject(frame.camera, np.concatenate(points))[:, :2]

@@ -48,13 +48,12 @@ class SkeletonSmoother:
         """Forget all tracks."""
         self._tracks.clear()
 
-    def update(
-        self, track_id: int, stamp_ns: int, joints: Float64Array, size: float, is_metric: bool
-    ) -> Float64Array:
+    def update(self, track_id: int, stamp_ns: int, joints: Float64Array, size: float, is_metric: bool) -> Float64Array:
         """Return the filtered joints (J, 3) of one track.
 
         Args:
-            joints: metres where `is_metric`, else normalised; not finite values pass through and start afresh afterwards.
+            joints: metres where `is_metric`, else normalised; not finite values pass through and start afresh
+                afterwards.
             size: of the skeleton in that unit, so that speeds compare between units.
 
         A stamp that is not later than the last one, a gap, another number of joints or another unit starts the track

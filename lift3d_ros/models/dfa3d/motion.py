@@ -3,7 +3,8 @@
 For each of a grid of velocities, the place is looked up where an object at the centre of a box was when the last frame
 was taken, if it has that velocity. The mean velocity, weighted by how alike both places are, is the first answer, and a
 small perceptron says how far to trust it and what to add. The grid is one of velocities and not of distances, so that
-maps of different ages give the same picture; of one that is too young, nothing has moved (`history_s`). Correlation of features as a layer: FlowNet (arXiv 1504.06852), section 3.
+maps of different ages give the same picture; in one that is too young nothing has moved (`history_s`). Correlation of
+features as a layer: FlowNet (arXiv 1504.06852), section 3.
 Letters: B samples, Q boxes, C channels of the features, V velocities of the grid.
 """
 
