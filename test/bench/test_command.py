@@ -72,7 +72,7 @@ def run_lfm(*arguments: str) -> int:
         (["--out", "x.txt"], "--out 'x.txt': expected a file name that ends in .json"),
         (["--out", "x.json", "--instances", "5", "0"], "--instances 0: expected 1 to 10000"),
         (["--out", "x.json", "--joints", "3"], "--joints 3: expected 4 to 2048"),
-        (["--out", "x.json", "--config", "lift3d-lmf"], "did you mean 'lift3d-lfm'"),
+        (["--out", "x.json", "--config", "lift3d-lfm-meduim"], "did you mean 'lift3d-lfm-medium'"),
     ],
 )
 def test_wrong_use_of_the_lifter_is_named(arguments: list[str], message: str) -> None:
