@@ -36,9 +36,10 @@ def test_folded_norms_change_the_features_by_rounding_only(size: tuple[int, int]
 
 
 def test_blocks_that_are_trained_update_statistics_and_have_the_same_gradients() -> None:
-    plain, folded = backbone().train(), backbone().train()
+    # In float64, as norms over few pixels make much of rounding, and how much depends on the processor.
+    plain, folded = backbone().double().train(), backbone().double().train()
     fold_stored_norms(folded, is_short=False)
-    pictures = torch.randn(2, 3, 64, 96)
+    pictures = torch.randn(2, 3, 64, 96, dtype=torch.float64)
     for network in (plain, folded):
         for block in network.blocks[:5]:  # type: ignore[union-attr]
             block.requires_grad_(requires_grad=False).eval()
@@ -48,10 +49,9 @@ def test_blocks_that_are_trained_update_statistics_and_have_the_same_gradients()
     for name, parameter in folded.named_parameters():
         other = plain.get_parameter(name)
         if parameter.grad is not None and other.grad is not None and name.startswith("blocks.1"):
-            # Norms over few pixels make much of rounding, so the whole gradient is compared.
-            assert (parameter.grad - other.grad).norm() <= 0.02 * other.grad.norm() + 1e-6, name
+            assert (parameter.grad - other.grad).norm() <= 1e-6 * other.grad.norm() + 1e-9, name
     torch.testing.assert_close(
-        folded.blocks[7].bn1.running_mean, plain.blocks[7].bn1.running_mean, rtol=1e-3, atol=1e-4
+        folded.blocks[7].bn1.running_mean, plain.blocks[7].bn1.running_mean, rtol=1e-9, atol=1e-9
     )
     assert not torch.equal(plain.blocks[7].bn1.running_mean, backbone().blocks[7].bn1.running_mean)
 
