@@ -195,6 +195,6 @@ def test_added_weights_of_the_lifter_name_its_command(
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     weights = repository / "models" / "lift3d-lfm.safetensors"
-    assert run("add", weights, "--as", "lift3d-lfm-small", "--name", "my-lifter") == 0
+    assert run("add", weights, "--as", "lift3d-lfm-medium", "--name", "my-lifter") == 0
     assert "lift3d lift KEYPOINTS.json --model my-lifter" in capsys.readouterr().out
     assert find_model("my-lifter").method == "lfm"
