@@ -125,7 +125,7 @@ class BevMemory:
             self._maps.append(_Map(stamp_ns, None if pose is None else EgoMotion(stamp_ns, pose), state))
 
     def _temporal_state(self, frame_set: FrameSet) -> TemporalState:
-        if not self._maps or frame_set.stamp_ns <= self._maps[-1].stamp_ns:
+        if not self._maps or frame_set.stamp_ns <= self._last_ns:
             return "first_frame"
         if frame_set.ego is None or self._maps[-1].ego is None:
             return "no_ego_motion"

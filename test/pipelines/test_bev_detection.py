@@ -59,6 +59,19 @@ def test_backends_give_the_same_boxes_over_frames_with_memory(
         assert_all_found(second.boxes.select(best), first.boxes, 1e-4)
 
 
+@pytest.mark.parametrize("engine", ["torch_engine", "onnxruntime_engine"])
+def test_fast_cameras_use_the_map_that_a_slow_one_would(
+    engine: str, vehicle: Any, request: pytest.FixtureRequest
+) -> None:
+    bev_engine = request.getfixturevalue(engine)
+    facts = dataclasses.replace(bev_engine.model_config, history_s=0.5)
+    bev_engine = dataclasses.replace(bev_engine, model_config=facts)
+    config = DetectorConfig(score_threshold=0.0, max_boxes=60)
+    slow = run(BevDetector(bev_engine, config), *(vehicle.frame(t) for t in (0.0, 0.5)))
+    fast = run(BevDetector(bev_engine, config), *(vehicle.frame(0.1 * number) for number in range(6)))
+    assert_same(fast[-1], slow[-1])
+
+
 def test_every_output_says_which_weights_made_it_and_that_they_are_untrained(
     any_detector: DetectorFactory, torch_engine: Any, vehicle: Any
 ) -> None:

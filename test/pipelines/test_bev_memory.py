@@ -134,6 +134,13 @@ def test_without_an_age_the_last_map_is_used_and_nothing_is_copied() -> None:
     assert Written.copies == 0
 
 
+def test_a_clock_that_goes_back_to_a_frame_whose_map_was_not_kept_starts_afresh() -> None:
+    memory = new_memory(0.5)
+    for number in range(4):  # of these the first alone is kept
+        advance(memory, frame(0.01 * number, 0.0))
+    assert memory.compare(frame(0.02, 0.0)).temporal_state == "first_frame"
+
+
 def test_a_snapshot_goes_on_with_the_same_maps() -> None:
     memory, resumed = new_memory(0.5), new_memory(0.5)
     for number in range(8):
