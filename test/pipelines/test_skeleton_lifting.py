@@ -109,6 +109,24 @@ def test_the_box_around_a_person_gives_the_distance() -> None:
     np.testing.assert_allclose(skeleton.joints, joints, atol=0.05)
 
 
+def test_a_joint_of_low_confidence_far_away_does_not_take_the_box_of_another() -> None:
+    joints, keypoints = seen_person((0.0, 0.0, 20.0))
+    assert keypoints.confidence is not None
+    confidence, points = keypoints.confidence.copy(), keypoints.points.copy()
+    confidence[9], points[9] = 0.05, (2.0, 2.0)
+    center = 0.5 * (joints.min(axis=0) + joints.max(axis=0))
+    between = np.array([-1.7, -1.0, 5.0])  # seen in the middle between the person and the joint
+    boxes = Boxes3D(
+        "front_optical", ("person",), np.array([center, between]), np.ones((2, 3)), np.zeros(2), np.zeros((2, 2)),
+        np.ones(2), np.zeros(2),
+    )  # fmt: skip
+    (skeleton,) = lift(
+        frame_of(dataclasses.replace(keypoints, points=points, confidence=confidence), boxes=boxes)
+    ).skeletons
+    assert skeleton.scale_source == "box"
+    assert skeleton.joints[:, 2].mean() == pytest.approx(20.0, abs=0.5)
+
+
 def test_without_calibration_the_result_is_normalised_and_says_so() -> None:
     joints, keypoints = seen_person((0.0, 0.0, 100.0))
     result = lift(frame_of(keypoints, camera=None))

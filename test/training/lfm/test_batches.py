@@ -55,6 +55,12 @@ def test_the_truth_has_mean_zero_and_size_one_in_every_batch() -> None:
         torch.testing.assert_close((batch.target**2 * weights).sum((1, 2)) / number, torch.ones(len(number)))
 
 
+def test_batches_come_in_few_shapes() -> None:
+    many = [part.exists.shape for part in _batches(_recipe(changes_skeleton=1.0), 40)]
+    assert {joints for _, joints in many} <= {8, 16, 24, 32}
+    assert len(set(many)) < len(many) / 3
+
+
 def test_padding_has_no_edges_and_is_never_visible() -> None:
     for batch in _batches(_recipe()):
         padding = ~batch.exists

@@ -45,6 +45,14 @@ def test_the_sign_learns_whether_the_shape_is_mirrored(mirror: torch.Tensor, sig
     assert (-output.sign_logit.grad * sign > 0).all()
 
 
+def test_the_sign_is_learned_with_sides_too() -> None:
+    for mirror, sign in ((torch.ones(3), 1), (MIRROR, -1)):
+        output = _output(BATCH.target * mirror)
+        lifting_losses(output, BATCH, LfmLossSettings(alignment="sides"))["loss_sign"].backward()
+        assert output.sign_logit.grad is not None
+        assert (-output.sign_logit.grad * sign > 0).all()
+
+
 def test_without_procrustes_the_axes_are_those_of_the_camera() -> None:
     settings = LfmLossSettings(alignment="proper", has_procrustes=False)
     turned = BATCH.target @ torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
