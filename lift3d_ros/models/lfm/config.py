@@ -46,6 +46,11 @@ class LfmConfig:
                 f"2 x {self.num_heads} divides; change network.width or network.num_heads"
             )
 
+    @property
+    def branch_names(self) -> tuple[str, ...]:
+        """The branches of each block, in their order."""
+        return ("local", "global") if self.branches == "both" else (self.branches,)
+
 
 PRESETS = ("lift3d-lfm-small", "lift3d-lfm-medium", "lift3d-lfm-large")
 

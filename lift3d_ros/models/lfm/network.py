@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lift3d_ros.models.lfm.block import Block, FigureBlock, forbid
 from lift3d_ros.models.lfm.config import LfmConfig
 from lift3d_ros.models.lfm.encoding import FourierEncoding, LearnedEncoding
-from lift3d_ros.models.lfm.graph import NUM_NODE_FEATURES, NUM_PAIR_FEATURES, graph_features
+from lift3d_ros.models.lfm.graph import NUM_NODE_FEATURES, NUM_PAIR_FEATURES, GraphFeatures, graph_features
 from lift3d_ros.models.lfm.spread import SPREAD_OUTPUT, spread_of
 
 _SMALLEST = 1e-6
@@ -76,15 +76,8 @@ class LfmNetwork(nn.Module):
         if self.config.has_graph_features:
             features.append(graph.nodes)
         tokens = self.embedding(torch.cat([part.to(encoded.dtype) for part in features], dim=-1))
-        local_bias = forbid(graph.links)[:, None]
-        global_bias = forbid(exists[:, None, None, :])
-        biases = None if self.pair_bias is None else self.pair_bias(graph.pairs).permute(0, 3, 1, 2)
-        heads = self.config.num_heads
-        for number, block in enumerate(self.blocks):
-            own = global_bias
-            if biases is not None:
-                own = biases[:, number * heads : (number + 1) * heads] + global_bias
-            tokens = block(tokens, local_bias, own)
+        for block, bias in zip(self.blocks, self._biases(graph, exists), strict=True):
+            tokens = block(tokens, bias)
         tokens = self.norm(tokens)
         output = self.shape_head(tokens).float()
         weights = exists[..., None].to(output.dtype)
@@ -93,6 +86,19 @@ class LfmNetwork(nn.Module):
         centred = (output[..., :3] - (output[..., :3] * weights).sum(1, keepdim=True) / count[:, None]) * weights
         size = ((centred * centred).sum((1, 2)) / count[:, 0]).clamp(min=_SMALLEST).sqrt()
         return LfmOutput(centred / size[:, None, None], sign_logit, spread_of(output[..., SPREAD_OUTPUT]))
+
+    def _biases(self, graph: GraphFeatures, exists: Tensor) -> tuple[Tensor, ...]:
+        """Return the bias (B, branches * heads, J, J) of each block, the local branch first."""
+        heads, layers = self.config.num_heads, self.config.num_layers
+        branches = {
+            "local": forbid(graph.links)[:, None, None].expand(-1, layers, heads, -1, -1),
+            "global": forbid(exists)[:, None, None, None].expand(-1, layers, heads, exists.shape[1], -1),
+        }
+        if self.pair_bias is not None:
+            own = self.pair_bias(graph.pairs).permute(0, 3, 1, 2).unflatten(1, (layers, heads))
+            branches["global"] = own + branches["global"]
+        biases = torch.cat([branches[name] for name in self.config.branch_names], dim=2)
+        return biases.unbind(1)
 
     @staticmethod
     def _offsets(placed: Tensor, seen: Tensor, links: Tensor) -> Tensor:
