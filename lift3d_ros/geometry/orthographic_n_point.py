@@ -19,6 +19,7 @@ from lift3d_ros.types import Float64Array
 # Shapes whose thickness is below this part of their length count as flat.
 _FLAT = 1e-6
 _ITERATIONS = 8
+_CONVERGED = 1e-10  # step, rad and logarithm of the scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ def orthographic_n_point(
     """Return the poses in which the projection of `shape` (B, J, 3) is closest to `points` (B, J, 2).
 
     Exact for noise-free parallel projections. First the affine solution and the nearest scaled rotation, then
-    `iterations` steps of Gauss-Newton to the least squares optimum.
+    Gauss-Newton to the least squares optimum, at most `iterations` steps.
 
     Args:
         weights: (B, J), zero where a point does not count.
@@ -133,10 +134,13 @@ def _refine(
         x, y, z = np.moveaxis(scale[:, None, None] * turned, 2, 0)
         zero = np.zeros_like(x)
         jacobian = np.stack([np.stack([zero, z, -y, x], axis=2), np.stack([-z, zero, x, y], axis=2)], axis=2)
-        normal = np.einsum("bj,bjik,bjil->bkl", weights, jacobian, jacobian)
-        gradient = np.einsum("bj,bjik,bji->bk", weights, jacobian, difference)
+        jacobian = jacobian.reshape(len(x), -1, 4)
+        weighted = np.swapaxes(jacobian * np.repeat(weights, 2, axis=1)[:, :, None], 1, 2)
+        normal, gradient = weighted @ jacobian, weighted @ difference.reshape(len(x), -1, 1)
         size = np.maximum(np.trace(normal, axis1=1, axis2=2), 1e-24)
-        step = -np.linalg.solve(normal + (damping * size)[:, None, None] * np.eye(4), gradient[:, :, None])[:, :, 0]
+        step = -np.linalg.solve(normal + (damping * size)[:, None, None] * np.eye(4), gradient)[:, :, 0]
+        if np.abs(step).max(initial=0.0) < _CONVERGED:
+            break
         new_rotation = rotation @ np.swapaxes(rotation_vectors_to_matrices(step[:, :3]), 1, 2)
         new_scale = scale * np.exp(np.clip(step[:, 3], -1.0, 1.0))
         new_turned, new_difference, new_error = error_of(new_rotation, new_scale)

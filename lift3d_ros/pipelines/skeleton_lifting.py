@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,6 @@ from lift3d_ros.geometry.skeleton import SkeletonFacts
 from lift3d_ros.pipelines.backends import engine_notice
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.skeleton_batches import (
-    FARTHEST_PX,
     KeypointFrame,
     LifterConfig,
     PreparedBatch,
@@ -28,19 +28,17 @@ from lift3d_ros.pipelines.skeleton_batches import (
     prepare_keypoints,
 )
 from lift3d_ros.pipelines.skeleton_engine import LfmEngine, open_lfm_engine
-from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig, MirrorTracks, gravity_log_odds, perspective_log_odds
-from lift3d_ros.pipelines.skeleton_placement import PlacedShapes, place_parallel, place_perspective
-from lift3d_ros.pipelines.skeleton_scale import (
-    Scale,
-    match_boxes,
-    read_depth,
-    scale_from_category,
-    scale_from_center,
-    scale_from_depth,
-    scale_from_known_lengths,
+from lift3d_ros.pipelines.skeleton_metres import box_centers, find_scales, why_no_scale
+from lift3d_ros.pipelines.skeleton_mirror import (
+    MirrorConfig,
+    MirrorDecision,
+    MirrorTracks,
+    gravity_log_odds,
+    perspective_log_odds,
 )
+from lift3d_ros.pipelines.skeleton_placement import PlacedShapes, place_parallel, place_perspective
 from lift3d_ros.pipelines.skeleton_smoothing import SkeletonSmoother, SmoothingConfig
-from lift3d_ros.types import Float64Array, Keypoints2D, MirrorCue, ModelIdentity, Skeleton3D, Skeletons3D
+from lift3d_ros.types import Float64Array, MirrorCue, ModelIdentity, Skeleton3D, Skeletons3D
 
 MEAN_DISTANCE = 1.596
 """Of a point with normal errors of standard deviation 1 along each axis."""
@@ -122,13 +120,13 @@ class SkeletonLifter:
         frame = prepared.frame
         outputs = [self._run(batch) for batch in prepared.batches]
         inferred = time.perf_counter()
-        centers = _box_centers(frame, self.config.lifter.min_confidence)
+        centers = box_centers(frame, self.config.lifter.min_confidence)
         problems = list(prepared.problems)
         lifted: dict[int, Skeleton3D] = {}
         for batch, output in zip(prepared.batches, outputs, strict=True):
             placed = self._place(batch, output)
-            for row, number in enumerate(batch.members):
-                lifted[number] = self._lift_one(frame, batch, placed, row, centers.get(number), problems)
+            skeletons = self._lift_batch(frame, batch, placed, centers, problems)
+            lifted.update(zip(batch.members, skeletons, strict=True))
         self._mirror.drop_older(frame.stamp_ns)
         self._smoother.drop_older(frame.stamp_ns)
         timings_s = {
@@ -179,99 +177,80 @@ class SkeletonLifter:
             is_arbitrary=batch.is_line | ~placed.is_determined,
         )
 
-    def _lift_one(
+    def _lift_batch(
         self,
         frame: KeypointFrame,
         batch: PreparedBatch,
         lifted: _PlacedBatch,
-        row: int,
-        center: Float64Array | None,
+        centers: Mapping[int, Float64Array],
         problems: list[str],
-    ) -> Skeleton3D:
-        """Weigh the hypotheses of one instance and give it metres."""
-        instance = frame.instances[batch.members[row]]
-        facts = frame.skeletons[instance.skeleton]
-        is_seen = batch.is_seen[row, : len(instance)]
-        joints = lifted.placed.joints[row, :, : len(instance)]
-        own_std = lifted.std[row, : len(instance)]
-        cues: dict[MirrorCue, float] = {}
-        if lifted.is_arbitrary[row]:
-            own_std = np.maximum(own_std, _ARBITRARY_STD)
-        else:
-            cues["model"] = float(lifted.model_odds[row])
-            if frame.camera is not None:
-                cues["perspective"] = float(lifted.perspective_odds[row])
+    ) -> list[Skeleton3D]:
+        """Weigh the hypotheses of each instance and give it metres."""
+        instances = [frame.instances[number] for number in batch.members]
+        facts = [frame.skeletons[instance.skeleton] for instance in instances]
+        decisions = self._decide(frame, batch, lifted, facts)
+        first = np.array([decision.probability for decision in decisions])
+        order = np.where((first >= 0.5)[:, None], [0, 1], [1, 0])
+        rows = np.arange(len(instances))
+        probabilities = np.stack([first, 1.0 - first], axis=1)[rows[:, None], order]
+        joints = lifted.placed.joints[rows[:, None], order]
+        residuals = lifted.placed.residuals[rows, order[:, 0]]
+        scales = find_scales(frame, batch, facts, joints, centers)
+        scale_std = np.array([0.0 if scale is None else scale[0].std for scale in scales])
+        own_std = np.where(lifted.is_arbitrary[:, None], np.maximum(lifted.std, _ARBITRARY_STD), lifted.std)
+        uncertainty = _uncertainty(own_std, joints, batch.is_seen, probabilities[:, 1], scale_std)
+        centred, units = _normalised(joints, batch.is_seen)
+        skeletons = []
+        for row, (instance, scale) in enumerate(zip(instances, scales, strict=True)):
+            size = len(instance)
+            if scale is None:
+                own, factor = centred[row, :, :size], float(units[row])
+                if frame.camera is not None:
+                    problems.append(f"{instance_label(instance)}: {why_no_scale(instance, facts[row])}")
+            else:
+                factor = scale[0].factor
+                own = joints[row, :, :size] * np.array([each.factor for each in scale])[:, None, None]
+            if self.config.smoothing.enabled and instance.track is not None:
+                extent = float(lifted.placed.size[row]) * factor
+                smooth = self._smoother.update(instance.track, frame.stamp_ns, own[0], extent, scale is not None)
+                own = np.stack([smooth, own[1]])
+            is_seen = batch.is_seen[row, :size]
+            assert instance.confidence is not None
+            skeletons.append(
+                Skeleton3D(
+                    skeleton=facts[row].skeleton,
+                    hypotheses=own,
+                    probabilities=probabilities[row],
+                    is_observed=is_seen,
+                    uncertainty=uncertainty[row, :size] * factor,
+                    is_metric=scale is not None,
+                    mirror_cue=decisions[row].cue,
+                    scale_source="none" if scale is None else scale[0].source,
+                    scale_std=float("nan") if scale is None else scale[0].std,
+                    residual=float(residuals[row]),
+                    score=float(instance.confidence @ is_seen) / size,
+                    category=instance.category,
+                    instance_id=instance.instance_id,
+                    track_id=instance.track_id,
+                )
+            )
+        return skeletons
+
+    def _decide(
+        self, frame: KeypointFrame, batch: PreparedBatch, lifted: _PlacedBatch, facts: Sequence[SkeletonFacts]
+    ) -> list[MirrorDecision]:
+        """Ask every cue that there is which of both hypotheses is the likelier one."""
+        cues: dict[MirrorCue, Float64Array] = {"model": np.where(lifted.is_arbitrary, 0.0, lifted.model_odds)}
+        if frame.camera is not None:
+            cues["perspective"] = np.where(lifted.is_arbitrary, 0.0, lifted.perspective_odds)
         if frame.up is not None:
-            cues["gravity"] = gravity_log_odds(joints, is_seen, facts, frame.up)
-        decision = self._mirror.decide(cues, joints, is_seen, instance.track_id, frame.stamp_ns)
-        order = [0, 1] if decision.probability >= 0.5 else [1, 0]
-        probabilities = np.array([decision.probability, 1.0 - decision.probability])[order]
-        joints = joints[order]
-        scales = self._scales(frame, instance, facts, joints, is_seen, center, problems)
-        scale_std = 0.0 if scales is None else scales[0].std
-        uncertainty = _uncertainty(own_std, joints, is_seen, float(probabilities[1]), scale_std)
-        if scales is None:
-            joints, factor = _normalised(joints, is_seen)
-        else:
-            factor = scales[0].factor
-            joints = joints * np.array([scale.factor for scale in scales])[:, None, None]
-        if self.config.smoothing.enabled and instance.track_id >= 0:
-            size = float(lifted.placed.size[row]) * factor
-            smooth = self._smoother.update(instance.track_id, frame.stamp_ns, joints[0], size, scales is not None)
-            joints = np.stack([smooth, joints[1]])
-        assert instance.confidence is not None
-        return Skeleton3D(
-            skeleton=facts.skeleton,
-            hypotheses=joints,
-            probabilities=probabilities,
-            is_observed=is_seen,
-            uncertainty=uncertainty * factor,
-            is_metric=scales is not None,
-            mirror_cue=decision.cue,
-            scale_source="none" if scales is None else scales[0].source,
-            scale_std=float("nan") if scales is None else scale_std,
-            residual=float(lifted.placed.residuals[row, order[0]]),
-            score=float((instance.confidence * is_seen).mean()),
-            category=instance.category,
-            instance_id=instance.instance_id,
-            track_id=instance.track_id,
-        )
-
-    @staticmethod
-    def _scales(
-        frame: KeypointFrame,
-        instance: Keypoints2D,
-        facts: SkeletonFacts,
-        joints: Float64Array,
-        is_seen: NDArray[np.bool_],
-        center: Float64Array | None,
-        problems: list[str],
-    ) -> list[Scale] | None:
-        """Return the scale of each hypothesis (2, J, 3), from the best source there is; None where it is not metric."""
-        if frame.camera is None:
-            return None
-        readings = None if frame.depth is None else read_depth(frame.depth, instance.points, is_seen)
-        known = [
-            length for length in frame.known_lengths if {length.first, length.second} <= set(facts.skeleton.joint_names)
-        ]
-
-        def scale_of(hypothesis: Float64Array) -> Scale | None:
-            scale = None if readings is None else scale_from_depth(hypothesis, readings)
-            if scale is None and center is not None:
-                scale = scale_from_center(hypothesis, center)
-            scale = scale or scale_from_known_lengths(hypothesis, is_seen, facts, known)
-            return scale or scale_from_category(hypothesis, is_seen, facts, instance.category)
-
-        scales = [scale for scale in map(scale_of, joints) if scale is not None]
-        if len(scales) == len(joints):
-            return scales
-        reason = (
-            f"category '{instance.category}' has no size in this skeleton (known: {', '.join(facts.sizes) or 'none'})"
-            if facts.size_of(instance.category) is None
-            else "no joints of a known length were seen together"
-        )
-        problems.append(f"{instance_label(instance)}: {reason}; it is normalised, not in metres")
-        return None
+            lower, upper = np.zeros_like(batch.is_seen), np.zeros_like(batch.is_seen)
+            for row, known in enumerate(facts):
+                lower[row, list(known.lower)] = upper[row, list(known.upper)] = True
+            joints = lifted.placed.joints
+            cues["gravity"] = gravity_log_odds(joints, lower & batch.is_seen, upper & batch.is_seen, frame.up)
+        tracks = [frame.instances[number].track for number in batch.members]
+        return self._mirror.decide(cues, lifted.placed.joints, batch.is_seen, tracks, frame.stamp_ns)
 
 
 def open_skeleton_lifter(config: SkeletonLiftingConfig) -> SkeletonLifter:
@@ -283,41 +262,39 @@ def open_skeleton_lifter(config: SkeletonLiftingConfig) -> SkeletonLifter:
     return SkeletonLifter(open_lfm_engine(config.model, config.engine), config)
 
 
-def _box_centers(frame: KeypointFrame, min_confidence: float) -> dict[int, Float64Array]:
-    """Return the centres of detected boxes by instance, in the optical frame."""
-    if frame.boxes is None or frame.camera is None:
-        return {}
-    seen = {}
-    for number, instance in enumerate(frame.instances):
-        # Detectors put joints that they do not see anywhere, with a low confidence: their boxes would be others'.
-        is_seen = instance.seen(min_confidence) & (np.abs(instance.points) <= FARTHEST_PX).all(axis=1)
-        if is_seen.any():
-            seen[number] = instance.points[is_seen]
-    extents = np.array([[*points.min(axis=0), *points.max(axis=0)] for points in seen.values()]).reshape(-1, 4)
-    centers = match_boxes(frame.boxes, frame.T_cam_boxes, frame.camera, extents)
-    return {number: center for number, center in zip(seen, centers, strict=True) if center is not None}
-
-
 def _uncertainty(
-    own: Float64Array, joints: Float64Array, is_seen: NDArray[np.bool_], alternative: float, scale_std: float
+    own: Float64Array,
+    joints: Float64Array,
+    is_seen: NDArray[np.bool_],
+    alternative: Float64Array,
+    scale_std: Float64Array,
 ) -> Float64Array:
-    """Return standard deviations (J,) along an axis, of the place of joints (2, J, 3) within the skeleton.
+    """Return standard deviations (B, J) along an axis, of the place of joints (B, 2, J, 3) within the skeleton.
 
     Args:
-        own: what the network states.
-        alternative: probability that a joint is where the second hypothesis has it.
-        scale_std: relative; a skeleton of the wrong size has its joints at wrong distances from its middle.
+        own: (B, J) what the network states.
+        alternative: (B,) probability that a joint is where the second hypothesis has it.
+        scale_std: (B,) relative; a skeleton of the wrong size has its joints at wrong distances from its middle.
     """
-    weights = is_seen / max(is_seen.sum(), 1)
-    centred = joints - (weights @ joints)[:, None]
-    between2 = ((centred[0] - centred[1]) ** 2).sum(axis=1)
-    reach2 = (centred[0] ** 2).sum(axis=1)
-    return np.asarray(np.sqrt(own**2 + (alternative * between2 + scale_std**2 * reach2) / 3.0))
+    centred = _centred(joints, is_seen)
+    between2 = ((centred[:, 0] - centred[:, 1]) ** 2).sum(axis=2)
+    reach2 = (centred[:, 0] ** 2).sum(axis=2)
+    added2 = (alternative[:, None] * between2 + scale_std[:, None] ** 2 * reach2) / 3.0
+    return np.asarray(np.sqrt(own**2 + added2))
 
 
-def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> tuple[Float64Array, float]:
-    """Return hypotheses (2, J, 3) with the mean of seen joints at 0 and their largest |x|, |y| 1, and the factor."""
-    weights = is_seen / max(is_seen.sum(), 1)
-    centred = joints - (weights @ joints)[:, None]
-    factor = 1.0 / max(float(np.abs(centred[0][is_seen][:, :2]).max(initial=0.0)), 1e-9)
-    return np.asarray(centred * factor), factor
+def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
+    """Return hypotheses (B, 2, J, 3) with the mean of seen joints at 0 and their largest |x|, |y| 1, and the factors.
+
+    The first hypothesis decides on the factor (B,).
+    """
+    centred = _centred(joints, is_seen)
+    extent = (np.abs(centred[:, 0, :, :2]) * is_seen[:, :, None]).max(axis=(1, 2))
+    factor = 1.0 / np.maximum(extent, 1e-9)
+    return np.asarray(centred * factor[:, None, None, None]), factor
+
+
+def _centred(joints: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Array:
+    """Return hypotheses (B, 2, J, 3) with the mean of seen joints at 0."""
+    weights = is_seen / np.maximum(is_seen.sum(axis=1, keepdims=True), 1)
+    return np.asarray(joints - weights[:, None, None] @ joints)

@@ -6,16 +6,15 @@ near zero the result says that it is undecided (fact sheet 7.11 to 7.13).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.config import setting
-from lift3d_ros.geometry.alignment import weighted_mean
-from lift3d_ros.geometry.skeleton import SkeletonFacts
-from lift3d_ros.types import Float64Array, MirrorCue
+from lift3d_ros.types import Float64Array, MirrorCue, TrackKey
 
 # Angle between the long axis of an upright object and the vertical: concentration 1 / (0.45 rad)^2 for most of them,
 # and a part that lies, bends or climbs in any direction.
@@ -68,31 +67,37 @@ def perspective_log_odds(residuals: Float64Array, shape_error: Float64Array, key
     return np.asarray(np.clip(odds, -_LARGEST_CUE, _LARGEST_CUE))
 
 
-def gravity_log_odds(joints: Float64Array, is_seen: NDArray[np.bool_], facts: SkeletonFacts, up: Float64Array) -> float:
-    """Return log odds from how upright both hypotheses (2, J, 3) stand; 0 where the skeleton file does not tell.
+def gravity_log_odds(
+    joints: Float64Array, lower: NDArray[np.bool_], upper: NDArray[np.bool_], up: Float64Array
+) -> Float64Array:
+    """Return log odds (B,) from how upright both hypotheses (B, 2, J, 3) stand; 0 where no joints of a kind are given.
 
     Args:
+        lower, upper: (B, J) seen joints that are below and above while the object stands.
         up: (3,) against gravity, in the frame of the joints.
     """
-    lower, upper = ([joint for joint in group if is_seen[joint]] for group in (facts.lower, facts.upper))
-    if not lower or not upper:
-        return 0.0
-    axis = joints[:, upper].mean(axis=1) - joints[:, lower].mean(axis=1)
-    length = np.linalg.norm(axis, axis=1) * np.linalg.norm(up)
-    if length.min() < 1e-9:
-        return 0.0
-    cosine = axis @ up / length
+    is_told = lower.any(axis=1) & upper.any(axis=1)
+    axis = _mean_of(joints, upper) - _mean_of(joints, lower)
+    length = np.linalg.norm(axis, axis=2) * np.linalg.norm(up)
+    is_told &= length.min(axis=1) >= 1e-9
+    cosine = axis @ up / np.maximum(length, 1e-9)
     k = _UPRIGHT_CONCENTRATION
     density = (1.0 - _ANY_POSE) * k / (2 * np.pi * -np.expm1(-2 * k)) * np.exp(k * (cosine - 1.0)) + _ANY_POSE / (
         4 * np.pi
     )
-    return float(np.log(density[0] / density[1]))
+    return np.asarray(np.where(is_told, np.log(density[:, 0] / density[:, 1]), 0.0))
+
+
+def _mean_of(joints: Float64Array, weights: NDArray[Any]) -> Float64Array:
+    """Return the means (B, 2, 3) of joints (B, 2, J, 3) with weights (B, J)."""
+    total = np.maximum(weights.sum(axis=1), 1e-12)
+    return np.asarray((weights[:, None, None, :] / total[:, None, None, None] @ joints)[:, :, 0])
 
 
 @dataclass
 class _Belief:
     stamp_ns: int
-    shapes: Float64Array  # (2, J, 3), centred, RMS size 1
+    shapes: Float64Array  # (2, J, 3), centred, RMS size 1; padded as in its batch
     is_seen: NDArray[np.bool_]
     probability: float
 
@@ -107,7 +112,7 @@ class MirrorTracks:
     def __init__(self, config: MirrorConfig) -> None:
         """Start without tracks."""
         self.config = config
-        self._beliefs: dict[int, _Belief] = {}
+        self._beliefs: dict[TrackKey, _Belief] = {}
 
     def reset(self) -> None:
         """Forget all tracks."""
@@ -115,66 +120,90 @@ class MirrorTracks:
 
     def decide(
         self,
-        cues: dict[MirrorCue, float],
+        cues: Mapping[MirrorCue, Float64Array],
         joints: Float64Array,
         is_seen: NDArray[np.bool_],
-        track_id: int = -1,
+        tracks: Sequence[TrackKey | None],
         stamp_ns: int = 0,
-    ) -> MirrorDecision:
-        """Return the decision for one instance and remember it for its track.
+    ) -> list[MirrorDecision]:
+        """Return the decision for each instance and remember it for its track.
 
         Args:
-            cues: name -> log odds for the first hypothesis, from this frame alone.
-            joints: (2, J, 3) both hypotheses.
-            track_id: -1 for an instance that is not tracked.
+            cues: name -> log odds (B,) for the first hypothesis, from this frame alone; 0 where a cue says nothing.
+            joints: (B, 2, J, 3) both hypotheses.
+            is_seen: (B, J), false for padding.
+            tracks: None for an instance that is not tracked; otherwise no two alike.
         """
-        if track_id < 0 or not self.config.remembers_tracks:
-            return self._decision(cues)
-        now = _Belief(stamp_ns, _normalised(joints, is_seen), is_seen, 0.5)
-        last = self._beliefs.get(track_id)
-        gap_s = 0.0 if last is None else (stamp_ns - last.stamp_ns) * 1e-9
-        if last is not None and 0.0 < gap_s <= self.config.max_gap_s and last.shapes.shape == now.shapes.shape:
-            cues = {cue: self.config.evidence_part * odds for cue, odds in cues.items()}
-            cues["track"] = _carried_log_odds(last, now, gap_s)
-        decision = self._decision(cues)
-        now.probability = decision.probability
-        self._beliefs[track_id] = now
-        return decision
+        if not self.config.remembers_tracks:
+            return self._decisions(cues)
+        shapes = _normalised(joints, is_seen)
+        followed = {row: track for row, track in enumerate(tracks) if track is not None}
+        rows, last = [], []
+        for row, track in followed.items():
+            belief = self._beliefs.get(track)
+            if belief is not None and 0 < stamp_ns - belief.stamp_ns <= self.config.max_gap_s * 1e9:
+                rows.append(row)
+                last.append(belief)
+        if rows:
+            new_part = np.ones(len(tracks))
+            new_part[rows] = self.config.evidence_part
+            carried = np.zeros(len(tracks))
+            carried[rows] = _carried_log_odds(last, shapes[rows], is_seen[rows], stamp_ns)
+            cues = {**{cue: new_part * odds for cue, odds in cues.items()}, "track": carried}
+        decisions = self._decisions(cues)
+        for row, track in followed.items():
+            self._beliefs[track] = _Belief(stamp_ns, shapes[row], is_seen[row], decisions[row].probability)
+        return decisions
 
     def drop_older(self, stamp_ns: int) -> None:
         """Forget tracks that ended longer ago than a gap may last, so that memory stays bounded."""
         oldest = stamp_ns - round(self.config.max_gap_s * 1e9)
         self._beliefs = {key: belief for key, belief in self._beliefs.items() if belief.stamp_ns >= oldest}
 
-    def _decision(self, cues: dict[MirrorCue, float]) -> MirrorDecision:
-        odds = float(np.clip(sum(cues.values()), -2 * _LARGEST_CUE, 2 * _LARGEST_CUE))
-        probability = 1.0 / (1.0 + float(np.exp(-odds)))
-        if max(probability, 1.0 - probability) < self.config.decided_probability:
-            return MirrorDecision(probability, "undecided")
-        sign = 1.0 if odds >= 0 else -1.0
+    def _decisions(self, cues: Mapping[MirrorCue, Float64Array]) -> list[MirrorDecision]:
         # In the order of their declaration where two cues say the same.
-        order = [cue for cue in get_args(MirrorCue) if cue in cues]
-        return MirrorDecision(probability, max(order, key=lambda cue: sign * cues[cue]))
+        names = [cue for cue in get_args(MirrorCue) if cue in cues]
+        each = np.stack([cues[cue] for cue in names], axis=1)
+        odds = np.clip(each.sum(axis=1), -2 * _LARGEST_CUE, 2 * _LARGEST_CUE)
+        probability = 1.0 / (1.0 + np.exp(-odds))
+        is_decided = (np.maximum(probability, 1.0 - probability) >= self.config.decided_probability) & (odds != 0.0)
+        strongest = np.argmax(np.where(odds >= 0, 1.0, -1.0)[:, None] * each, axis=1)
+        return [
+            MirrorDecision(value, names[cue] if is_clear else "undecided")
+            for value, cue, is_clear in zip(probability.tolist(), strongest.tolist(), is_decided.tolist(), strict=True)
+        ]
 
 
 def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Array:
-    weights = np.repeat(is_seen[None].astype(np.float64), 2, axis=0)
-    centred = joints - weighted_mean(joints, weights)[:, None]
-    size = np.sqrt(np.einsum("hj,hjk->h", weights, centred**2) / np.maximum(weights.sum(axis=1), 1.0))
-    return np.asarray(centred / np.maximum(size, 1e-9)[:, None, None])
+    """Return joints (B, 2, J, 3) with the mean of seen ones 0 and their RMS size 1."""
+    weights = is_seen.astype(np.float64)
+    centred = joints - _mean_of(joints, weights)[:, :, None]
+    square = np.einsum("bj,bhjk->bh", weights, centred**2)
+    size = np.sqrt(square / np.maximum(weights.sum(axis=1), 1.0)[:, None])
+    return np.asarray(centred / np.maximum(size, 1e-9)[:, :, None, None])
 
 
-def _carried_log_odds(last: _Belief, now: _Belief, gap_s: float) -> float:
-    """Return log odds of the first hypothesis now, from the belief then and the way between."""
-    shared = last.is_seen & now.is_seen
-    if not shared.any():
-        return 0.0
-    difference = last.shapes[:, None, shared] - now.shapes[None, :, shared]  # then, now
-    distance2 = (difference**2).sum(axis=3).mean(axis=2)
-    variance = 0.1**2 + (0.5 * gap_s) ** 2
-    likelihood = np.exp(-0.5 * _INDEPENDENT_RESIDUALS * (distance2 - distance2.min()) / variance)
+def _carried_log_odds(
+    last: Sequence[_Belief], shapes: Float64Array, is_seen: NDArray[np.bool_], stamp_ns: int
+) -> Float64Array:
+    """Return log odds (B,) of the first of `shapes` (B, 2, J, 3), from the beliefs then and the way between."""
+    then = np.zeros_like(shapes)
+    shared = np.zeros_like(is_seen)
+    for row, belief in enumerate(last):
+        # Batches are padded to their largest skeleton; padding was not seen.
+        count = min(shared.shape[1], len(belief.is_seen))
+        then[row, :, :count] = belief.shapes[:, :count]
+        shared[row, :count] = belief.is_seen[:count]
+    shared &= is_seen
+    difference2 = ((then[:, :, None] - shapes[:, None]) ** 2).sum(axis=4)  # then, now
+    count = np.maximum(shared.sum(axis=1), 1)[:, None, None]
+    distance2 = (difference2 * shared[:, None, None]).sum(axis=3) / count
+    gap_s = np.array([stamp_ns - belief.stamp_ns for belief in last]) * 1e-9
+    variance = (0.1**2 + (0.5 * gap_s) ** 2)[:, None, None]
+    nearest = distance2.min(axis=(1, 2), keepdims=True)
+    likelihood = np.exp(-0.5 * _INDEPENDENT_RESIDUALS * (distance2 - nearest) / variance)
     # A little of everything, so that a belief can be lost again.
-    transition = likelihood / likelihood.sum(axis=1, keepdims=True) * 0.98 + 0.01
-    then = np.array([last.probability, 1.0 - last.probability])
-    prior = then @ transition
-    return float(np.log(prior[0] / prior[1]))
+    transition = likelihood / likelihood.sum(axis=2, keepdims=True) * 0.98 + 0.01
+    probability = np.array([belief.probability for belief in last])
+    prior = np.einsum("bt,btn->bn", np.stack([probability, 1.0 - probability], axis=1), transition)
+    return np.asarray(np.where(shared.any(axis=1), np.log(prior[:, 0] / prior[:, 1]), 0.0))

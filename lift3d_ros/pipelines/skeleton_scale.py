@@ -35,6 +35,20 @@ class Scale:
     std: float
 
 
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Scales from one source, for hypotheses of instances: `factor` and `std` are (B, H), NaN where it tells none."""
+
+    factor: Float64Array
+    source: ScaleSource
+    std: Float64Array
+
+    def at(self, instance: int, hypothesis: int) -> Scale | None:
+        """Return one of them, None where there is none."""
+        factor = float(self.factor[instance, hypothesis])
+        return Scale(factor, self.source, float(self.std[instance, hypothesis])) if factor == factor else None
+
+
 @dataclass(frozen=True)
 class KnownLength:
     """Distance of two joints, by name, m."""
@@ -124,27 +138,37 @@ def match_boxes(
     return found
 
 
-def scale_from_lengths(
+def scales_from_lengths(
     joints: Float64Array, is_seen: NDArray[np.bool_], pairs: NDArray[np.int64], lengths_m: Float64Array
-) -> tuple[float, float] | None:
+) -> tuple[Float64Array, Float64Array]:
     """Return metres per unit from distances of joints that were both seen, and its relative standard deviation.
 
-    Long distances count for more. None where no such distance was seen.
+    Long distances count for more.
+
+    Args:
+        joints: (B, H, J, 3) hypotheses of instances.
+        is_seen: (B, J).
+        pairs: (K, 2) joints.
+        lengths_m: (K,) their distances.
+
+    Returns:
+        Two arrays (B, H); NaN where no such distance was seen.
     """
-    is_used = is_seen[pairs].all(axis=1) if len(pairs) else np.zeros(0, dtype=bool)
-    pairs, lengths_m = pairs[is_used], lengths_m[is_used]
-    found = np.linalg.norm(joints[pairs[:, 0]] - joints[pairs[:, 1]], axis=1)
-    if not len(pairs) or found.sum() < 1e-6:
-        return None
-    factor = float(lengths_m.sum() / found.sum())
-    errors = found * factor / lengths_m - 1.0
-    return factor, float(np.sqrt(np.mean(errors**2) / len(pairs)))
+    is_used = is_seen[:, pairs].all(axis=2).astype(np.float64)
+    ends = joints[:, :, pairs]
+    found = np.linalg.norm(ends[:, :, :, 0] - ends[:, :, :, 1], axis=3)
+    total = (found * is_used[:, None]).sum(axis=2)
+    total = np.where(total < 1e-6, np.nan, total)
+    factor = (is_used @ lengths_m)[:, None] / total
+    errors2 = (found * factor[:, :, None] / lengths_m - 1.0) ** 2
+    # The mean square over the square root of the count, as of a mean.
+    return factor, np.sqrt((errors2 * is_used[:, None]).sum(axis=2)) / np.maximum(is_used.sum(axis=1), 1.0)[:, None]
 
 
-def scale_from_known_lengths(
+def scales_from_known_lengths(
     joints: Float64Array, is_seen: NDArray[np.bool_], facts: SkeletonFacts, known: Sequence[KnownLength]
-) -> Scale | None:
-    """Return the scale from lengths that the user measured; None where their joints were not seen.
+) -> Scales | None:
+    """Return scales from lengths that the user measured, None without any; shapes as :func:`scales_from_lengths`.
 
     Raises:
         ConfigError: a joint that the skeleton does not have, with the nearest name.
@@ -152,8 +176,8 @@ def scale_from_known_lengths(
     if not known:
         return None
     pairs, lengths_m = joint_pairs(facts, known), np.array([length.m for length in known])
-    found = scale_from_lengths(joints, is_seen, pairs, lengths_m)
-    return None if found is None else Scale(found[0], "bone_length", float(np.hypot(_LENGTH_STD, found[1])))
+    factor, std = scales_from_lengths(joints, is_seen, pairs, lengths_m)
+    return Scales(factor, "bone_length", np.hypot(_LENGTH_STD, std))
 
 
 def joint_pairs(facts: SkeletonFacts, known: Sequence[KnownLength]) -> NDArray[np.int64]:
@@ -168,12 +192,12 @@ def joint_pairs(facts: SkeletonFacts, known: Sequence[KnownLength]) -> NDArray[n
     return np.array([[names.index(length.first), names.index(length.second)] for length in known], dtype=np.int64)
 
 
-def scale_from_category(
+def scales_from_category(
     joints: Float64Array, is_seen: NDArray[np.bool_], facts: SkeletonFacts, category: str
-) -> Scale | None:
-    """Return the scale from the usual size of a category; None where it is not known or no such length was seen."""
+) -> Scales | None:
+    """Return scales from the usual size of a category, None where it is not known; shapes as the lengths'."""
     size = facts.size_of(category)
     if size is None:
         return None
-    found = scale_from_lengths(joints, is_seen, facts.length_joints, size * facts.lengths_m)
-    return None if found is None else Scale(found[0], "category_size", float(np.hypot(facts.size_spread, found[1])))
+    factor, std = scales_from_lengths(joints, is_seen, facts.length_joints, size * facts.lengths_m)
+    return Scales(factor, "category_size", np.hypot(facts.size_spread, std))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lift3d_ros.config import setting
-from lift3d_ros.types import Float64Array
+from lift3d_ros.types import Float64Array, TrackKey
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class SkeletonSmoother:
     def __init__(self, config: SmoothingConfig) -> None:
         """Start without tracks."""
         self.config = config
-        self._tracks: dict[int, _Track] = {}
+        self._tracks: dict[TrackKey, _Track] = {}
 
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks.clear()
 
-    def update(self, track_id: int, stamp_ns: int, joints: Float64Array, size: float, is_metric: bool) -> Float64Array:
+    def update(self, key: TrackKey, stamp_ns: int, joints: Float64Array, size: float, is_metric: bool) -> Float64Array:
         """Return the filtered joints (J, 3) of one track.
 
         Args:
@@ -59,7 +59,7 @@ class SkeletonSmoother:
         A stamp that is not later than the last one, a gap, another number of joints or another unit starts the track
         afresh.
         """
-        track = self._tracks.get(track_id)
+        track = self._tracks.get(key)
         period_s = 0.0 if track is None else (stamp_ns - track.stamp_ns) * 1e-9
         if (
             track is None
@@ -67,7 +67,7 @@ class SkeletonSmoother:
             or track.values.shape != joints.shape
             or track.is_metric != is_metric
         ):
-            self._tracks[track_id] = _Track(stamp_ns, joints.copy(), np.zeros_like(joints), is_metric)
+            self._tracks[key] = _Track(stamp_ns, joints.copy(), np.zeros_like(joints), is_metric)
             return joints
         last = np.where(np.isfinite(track.values), track.values, joints)
         raw_speed = (joints - last) / (period_s * max(size, 1e-9))
@@ -76,7 +76,7 @@ class SkeletonSmoother:
         magnitude = np.linalg.norm(speed, axis=1, keepdims=True)
         weight = _weight(self.config.cutoff_hz + self.config.speed_gain * magnitude, period_s)
         values = last + weight * (joints - last)
-        self._tracks[track_id] = _Track(stamp_ns, values, speed, is_metric)
+        self._tracks[key] = _Track(stamp_ns, values, speed, is_metric)
         return np.asarray(values)
 
     def drop_older(self, stamp_ns: int) -> None:

@@ -14,7 +14,15 @@ from lift3d_ros.types.detections import BevDetections, CameraUse, TemporalState
 from lift3d_ros.types.frames import CameraImage, CameraModel, CameraView, DistortionModel, EgoMotion, FrameSet
 from lift3d_ros.types.model_identity import ModelIdentity
 from lift3d_ros.types.points import PointCrop, PointFeatures, PointFeatureSet
-from lift3d_ros.types.skeletons import Keypoints2D, MirrorCue, ScaleSource, Skeleton, Skeleton3D, Skeletons3D
+from lift3d_ros.types.skeletons import (
+    Keypoints2D,
+    MirrorCue,
+    ScaleSource,
+    Skeleton,
+    Skeleton3D,
+    Skeletons3D,
+    TrackKey,
+)
 
 __all__ = [
     "BevDetections",
@@ -39,6 +47,7 @@ __all__ = [
     "Skeleton3D",
     "Skeletons3D",
     "TemporalState",
+    "TrackKey",
     "UInt8Array",
     "as_transform",
 ]

@@ -13,6 +13,9 @@ from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.types.arrays import Float64Array, read_only
 from lift3d_ros.types.model_identity import ModelIdentity
 
+TrackKey = tuple[str, int]
+"""Skeleton and track id: the hands of a person may be tracked under the id of the body."""
+
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
@@ -127,6 +130,11 @@ class Keypoints2D:
 
     def __len__(self) -> int:
         return int(self.points.shape[0])
+
+    @property
+    def track(self) -> TrackKey | None:
+        """What tells the object from others over time; None where it is not tracked."""
+        return (self.skeleton, self.track_id) if self.track_id >= 0 else None
 
     def seen(self, min_confidence: float = 0.0) -> NDArray[np.bool_]:
         """Return (J,) whether the joint is visible with at least this confidence."""

@@ -8,14 +8,35 @@ from known_shapes import COCO17, PERSON
 
 from lift3d_ros.pipelines.skeleton_mirror import (
     MirrorConfig,
+    MirrorDecision,
     MirrorTracks,
     gravity_log_odds,
     perspective_log_odds,
 )
+from lift3d_ros.types import MirrorCue, TrackKey
 
 SEEN = np.ones(17, dtype=bool)
 BOTH = np.stack([PERSON, PERSON * [1.0, 1.0, -1.0]])
 UP = np.array([0.0, -1.0, 0.0])
+PERIOD_NS = 33_000_000
+
+
+def gravity(joints: np.ndarray, is_seen: np.ndarray, up: np.ndarray) -> float:
+    lower, upper = (np.isin(np.arange(17), group) & is_seen for group in (COCO17.lower, COCO17.upper))
+    return float(gravity_log_odds(joints[None], lower[None], upper[None], up)[0])
+
+
+def decide(
+    tracks: MirrorTracks,
+    cues: dict[MirrorCue, float],
+    joints: np.ndarray = BOTH,
+    track: TrackKey | None = None,
+    stamp_ns: int = 0,
+) -> MirrorDecision:
+    (decision,) = tracks.decide(
+        {cue: np.array([odds]) for cue, odds in cues.items()}, joints[None], SEEN[None], [track], stamp_ns
+    )
+    return decision
 
 
 def test_the_better_fit_is_likelier_and_less_so_where_the_shape_is_uncertain() -> None:
@@ -34,50 +55,79 @@ def test_gravity_prefers_the_upright_copy_and_says_nothing_where_it_cannot_know(
     turn = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
     seen_from_above = PERSON @ turn
     both = np.stack([seen_from_above, seen_from_above * [1.0, 1.0, -1.0]])
-    odds = gravity_log_odds(both, SEEN, COCO17, UP @ turn)
+    odds = gravity(both, SEEN, UP @ turn)
     assert odds > 1.0
-    assert gravity_log_odds(both[::-1], SEEN, COCO17, UP @ turn) == pytest.approx(-odds)
-    assert gravity_log_odds(BOTH, SEEN, COCO17, UP) == pytest.approx(0.0, abs=0.1)
+    assert gravity(both[::-1], SEEN, UP @ turn) == pytest.approx(-odds)
+    assert gravity(BOTH, SEEN, UP) == pytest.approx(0.0, abs=0.1)
     only_arms = SEEN.copy()
     only_arms[11:] = False
-    assert gravity_log_odds(both, only_arms, COCO17, UP) == 0.0
+    assert gravity(both, only_arms, UP) == 0.0
 
 
 def test_the_strongest_cue_in_the_direction_of_the_decision_is_named() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    assert tracks.decide({"model": -0.5, "gravity": 3.0}, BOTH, SEEN).cue == "gravity"
-    assert tracks.decide({"model": -4.0, "gravity": 1.0}, BOTH, SEEN).cue == "model"
-    undecided = tracks.decide({"model": 1.0, "gravity": -0.9}, BOTH, SEEN)
+    assert decide(tracks, {"model": -0.5, "gravity": 3.0}).cue == "gravity"
+    assert decide(tracks, {"model": -4.0, "gravity": 1.0}).cue == "model"
+    undecided = decide(tracks, {"model": 1.0, "gravity": -0.9})
     assert (undecided.cue, undecided.probability) == ("undecided", pytest.approx(0.525, abs=0.001))
-    assert tracks.decide({}, BOTH, SEEN).probability == 0.5
+    assert decide(tracks, {"model": 0.0}).probability == 0.5
 
 
 def test_certainty_stays_below_one_however_many_cues_agree() -> None:
-    decision = MirrorTracks(MirrorConfig()).decide({"model": 1e6, "perspective": 1e6}, BOTH, SEEN)
+    decision = decide(MirrorTracks(MirrorConfig()), {"model": 1e6, "perspective": 1e6})
     assert 0.999 < decision.probability < 1.0
 
 
 def test_a_track_may_change_sides_where_all_depths_are_alike() -> None:
     tracks = MirrorTracks(MirrorConfig())
     flat = BOTH * [1.0, 1.0, 1e-3]
-    tracks.decide({"model": 3.0}, BOTH, SEEN, 1, 0)
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
     for number in range(1, 4):
-        tracks.decide({"model": 0.0}, flat, SEEN, 1, number * 33_000_000)
-    assert tracks.decide({"model": 0.0}, BOTH, SEEN, 1, 4 * 33_000_000).probability == pytest.approx(0.5, abs=0.1)
+        decide(tracks, {"model": 0.0}, flat, ("coco17", 1), number * PERIOD_NS)
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 1), 4 * PERIOD_NS).probability == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_track_follows_the_network_when_it_gives_the_other_copy_first() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    tracks.decide({"model": 3.0}, BOTH, SEEN, 1, 0)
-    decision = tracks.decide({"model": 0.0}, BOTH[::-1], SEEN, 1, 33_000_000)
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
+    decision = decide(tracks, {"model": 0.0}, BOTH[::-1], ("coco17", 1), PERIOD_NS)
     assert decision.probability < 0.1
     assert decision.cue == "track"
 
 
 def test_a_gap_or_another_track_starts_afresh_and_old_tracks_are_forgotten() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    tracks.decide({"model": 3.0}, BOTH, SEEN, 1, 0)
-    assert tracks.decide({"model": 0.0}, BOTH, SEEN, 2, 33_000_000).probability == 0.5
-    assert tracks.decide({"model": 0.0}, BOTH, SEEN, 1, 5_000_000_000).probability == 0.5
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 2), PERIOD_NS).probability == 0.5
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 1), 5_000_000_000).probability == 0.5
     tracks.drop_older(20_000_000_000)
     assert not tracks._beliefs
+
+
+def test_instances_of_a_batch_are_decided_as_each_would_be_alone() -> None:
+    crowd, alone = MirrorTracks(MirrorConfig()), [MirrorTracks(MirrorConfig()) for _ in range(3)]
+    rng = np.random.default_rng(0)
+    keys: list[TrackKey | None] = [("coco17", 1), None, ("hand21", 1)]
+    for number in range(4):
+        moved = np.stack([BOTH + 0.05 * rng.standard_normal(BOTH.shape) for _ in keys])
+        odds = rng.normal(size=3)
+        together = crowd.decide({"model": odds}, moved, np.tile(SEEN, (3, 1)), keys, number * PERIOD_NS)
+        for row, key in enumerate(keys):
+            own = decide(alone[row], {"model": odds[row]}, moved[row], key, number * PERIOD_NS)
+            assert together[row].cue == own.cue
+            assert together[row].probability == pytest.approx(own.probability)
+
+
+def test_a_track_goes_on_where_its_batch_is_padded_to_another_size() -> None:
+    tracks = MirrorTracks(MirrorConfig())
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
+    padded = np.pad(BOTH[::-1], ((0, 0), (0, 3), (0, 0)), constant_values=7.0)[None]
+    seen = np.pad(SEEN, (0, 3))[None]
+    (decision,) = tracks.decide({"model": np.zeros(1)}, padded, seen, [("coco17", 1)], PERIOD_NS)
+    assert decision.cue == "track"
+    assert decision.probability < 0.1
+
+
+def test_odds_of_nothing_stay_undecided_however_low_the_bar() -> None:
+    tracks = MirrorTracks(MirrorConfig(decided_probability=0.5))
+    assert decide(tracks, {"model": 0.0}).cue == "undecided"

@@ -11,15 +11,16 @@ from lift3d_ros.pipelines.skeleton_scale import (
     KnownLength,
     match_boxes,
     read_depth,
-    scale_from_category,
     scale_from_center,
     scale_from_depth,
-    scale_from_known_lengths,
+    scales_from_category,
+    scales_from_known_lengths,
 )
 from lift3d_ros.types import Boxes3D
 
 SEEN = np.ones(17, dtype=bool)
 JOINTS = PERSON + np.array([0.0, 0.0, 4.0])
+BATCH = np.stack([np.stack([JOINTS, 2.0 * JOINTS]), np.stack([JOINTS, JOINTS])])  # instance, hypothesis
 
 
 def test_depth_is_robust_against_a_minority_of_wrong_readings_and_tells_its_scatter() -> None:
@@ -47,13 +48,28 @@ def test_depth_is_read_around_seen_joints_inside_of_the_picture() -> None:
 
 def test_known_lengths_count_only_where_both_joints_were_seen() -> None:
     knee = KnownLength("left_hip", "left_knee", 2.0 * float(np.linalg.norm(PERSON[11] - PERSON[13])))
-    scale = scale_from_known_lengths(JOINTS, SEEN, COCO17, [knee])
-    assert scale is not None
-    assert (scale.source, scale.factor) == ("bone_length", pytest.approx(2.0))
     hidden = SEEN.copy()
     hidden[13] = False
-    assert scale_from_known_lengths(JOINTS, hidden, COCO17, [knee]) is None
-    assert scale_from_known_lengths(JOINTS, SEEN, COCO17, []) is None
+    scales = scales_from_known_lengths(BATCH, np.stack([SEEN, hidden]), COCO17, [knee])
+    assert scales is not None
+    first, second = scales.at(0, 0), scales.at(0, 1)
+    assert first is not None
+    assert second is not None
+    assert (first.source, first.factor, second.factor) == ("bone_length", pytest.approx(2.0), pytest.approx(1.0))
+    assert scales.at(1, 0) is None
+    assert scales_from_known_lengths(BATCH, np.stack([SEEN, SEEN]), COCO17, []) is None
+
+
+def test_lengths_that_disagree_make_the_scale_uncertain() -> None:
+    lengths = [("left_hip", "left_knee", 11, 13, 1.8), ("left_knee", "left_ankle", 13, 15, 2.2)]
+    known = [KnownLength(a, b, f * float(np.linalg.norm(PERSON[i] - PERSON[j]))) for a, b, i, j, f in lengths]
+    scales = scales_from_known_lengths(BATCH[:1], SEEN[None], COCO17, known)
+    exact = scales_from_known_lengths(BATCH[:1], SEEN[None], COCO17, known[:1])
+    assert scales is not None
+    assert exact is not None
+    assert scales.factor[0, 0] == pytest.approx(2.0, rel=0.02)
+    assert scales.std[0, 0] == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
+    assert exact.std[0, 0] < 0.5 * scales.std[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -66,13 +82,16 @@ def test_known_lengths_count_only_where_both_joints_were_seen() -> None:
 )
 def test_wrong_known_lengths_are_refused(first: str, metres: float, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        scale_from_known_lengths(JOINTS, SEEN, COCO17, [KnownLength(first, "left_knee", metres)])
+        scales_from_known_lengths(BATCH[:1], SEEN[None], COCO17, [KnownLength(first, "left_knee", metres)])
 
 
 def test_a_category_without_size_and_a_skeleton_without_seen_lengths_give_none() -> None:
-    assert scale_from_category(JOINTS, SEEN, COCO17, "giant") is None
+    assert scales_from_category(BATCH[:1], SEEN[None], COCO17, "giant") is None
     only_face = np.arange(17) < 5
-    assert scale_from_category(JOINTS, only_face, COCO17, "person") is None
+    scales = scales_from_category(BATCH, np.stack([only_face, SEEN]), COCO17, "person")
+    assert scales is not None
+    assert scales.at(0, 0) is None
+    assert scales.at(1, 0) is not None
 
 
 def test_the_middle_of_the_skeleton_comes_as_far_away_as_the_box() -> None:
