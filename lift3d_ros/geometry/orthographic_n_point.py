@@ -19,7 +19,7 @@ from lift3d_ros.types import Float64Array
 # Shapes whose thickness is below this part of their length count as flat.
 _FLAT = 1e-6
 _ITERATIONS = 8
-_CONVERGED = 1e-10  # step, rad and logarithm of the scale
+_ROUNDING = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def orthographic_n_point(
     """Return the poses in which the projection of `shape` (B, J, 3) is closest to `points` (B, J, 2).
 
     Exact for noise-free parallel projections. First the affine solution and the nearest scaled rotation, then
-    Gauss-Newton to the least squares optimum, at most `iterations` steps.
+    `iterations` steps of Gauss-Newton to the least squares optimum.
 
     Args:
         weights: (B, J), zero where a point does not count.
@@ -120,34 +120,48 @@ def _refine(
     scale: Float64Array,
     iterations: int,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return rotation and scale after damped Gauss-Newton steps; a step that does not lower the error is not taken."""
+    """Return rotation and scale after damped Gauss-Newton steps; a step that does not lower the error is not taken.
 
-    def error_of(rotation: Float64Array, scale: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-        turned = centred @ rotation
-        difference = scale[:, None, None] * turned[:, :, :2] - centred_2d
-        return turned, difference, np.einsum("bj,bji->b", weights, difference**2)
+    The error and its derivatives depend on the points only through their second moments, so the points are summed
+    over once.
+    """
+    weighted = np.swapaxes(centred * weights[:, :, None], 1, 2)
+    moments, products = weighted @ centred, weighted @ centred_2d
+    total = np.einsum("bj,bji->b", weights, centred_2d**2)
 
-    turned, difference, error = error_of(rotation, scale)
+    def look(rotation: Float64Array, scale: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return moments (B, 3, 3) and products (B, 3, 2) of the shape as it stands, and the error."""
+        back = np.swapaxes(rotation, 1, 2) * scale[:, None, None]
+        own, with_2d = back @ moments @ np.swapaxes(back, 1, 2), back @ products
+        error = own[:, 0, 0] + own[:, 1, 1] - 2.0 * (with_2d[:, 0, 0] + with_2d[:, 1, 1]) + total
+        return own, with_2d, error
+
+    own, with_2d, error = look(rotation, scale)
     damping = np.full(len(scale), 1e-3)
+    normal, gradient = np.zeros((len(scale), 4, 4)), np.zeros((len(scale), 4, 1))
+    diagonal = np.arange(4)
     for _ in range(iterations):
-        # Turn by a small vector about the camera's axes, and change the logarithm of the scale.
-        x, y, z = np.moveaxis(scale[:, None, None] * turned, 2, 0)
-        zero = np.zeros_like(x)
-        jacobian = np.stack([np.stack([zero, z, -y, x], axis=2), np.stack([-z, zero, x, y], axis=2)], axis=2)
-        jacobian = jacobian.reshape(len(x), -1, 4)
-        weighted = np.swapaxes(jacobian * np.repeat(weights, 2, axis=1)[:, :, None], 1, 2)
-        normal, gradient = weighted @ jacobian, weighted @ difference.reshape(len(x), -1, 1)
-        size = np.maximum(np.trace(normal, axis1=1, axis2=2), 1e-24)
-        step = -np.linalg.solve(normal + (damping * size)[:, None, None] * np.eye(4), gradient)[:, :, 0]
-        if np.abs(step).max(initial=0.0) < _CONVERGED:
-            break
+        # For a small turn about the axes of the camera and a change of the log of the scale, a point at (x, y, z) moves
+        # in the picture by (0, z, -y, x) and (-z, 0, x, y) times the four.
+        xz, yz, zz = np.moveaxis(own[:, :, 2], 1, 0)
+        flat = own[:, 0, 0] + own[:, 1, 1]
+        size = np.maximum(2.0 * (flat + zz), 1e-24)
+        normal[:, diagonal, diagonal] = np.stack([zz, zz, flat, flat], axis=1) + (damping * size)[:, None]
+        normal[:, 0, 2] = normal[:, 2, 0] = -xz
+        normal[:, 0, 3] = normal[:, 3, 0] = normal[:, 1, 2] = normal[:, 2, 1] = -yz
+        normal[:, 1, 3] = normal[:, 3, 1] = xz
+        gradient[:, 0, 0] = with_2d[:, 2, 1] - yz
+        gradient[:, 1, 0] = xz - with_2d[:, 2, 0]
+        gradient[:, 2, 0] = with_2d[:, 1, 0] - with_2d[:, 0, 1]
+        gradient[:, 3, 0] = flat - with_2d[:, 0, 0] - with_2d[:, 1, 1]
+        step = -np.linalg.solve(normal, gradient)[:, :, 0]
         new_rotation = rotation @ np.swapaxes(rotation_vectors_to_matrices(step[:, :3]), 1, 2)
         new_scale = scale * np.exp(np.clip(step[:, 3], -1.0, 1.0))
-        new_turned, new_difference, new_error = error_of(new_rotation, new_scale)
-        is_better = new_error <= error
+        new_own, new_with_2d, new_error = look(new_rotation, new_scale)
+        is_better = new_error <= error + _ROUNDING * total
         take = is_better[:, None, None]
         rotation, scale = np.where(take, new_rotation, rotation), np.where(is_better, new_scale, scale)
-        turned, difference = np.where(take, new_turned, turned), np.where(take, new_difference, difference)
+        own, with_2d = np.where(take, new_own, own), np.where(take, new_with_2d, with_2d)
         error = np.where(is_better, new_error, error)
         damping = np.clip(np.where(is_better, damping * 0.1, damping * 10.0), 1e-12, 1e3)
     return rotation, scale

@@ -99,10 +99,12 @@ def _normal_equations(
     x, y, z = np.moveaxis(turned, 2, 0)
     inverse = 1.0 / np.maximum(placed[:, :, 2], _MIN_DEPTH)
     u, v = placed[:, :, 0] * inverse, placed[:, :, 1] * inverse
-    zero = np.zeros_like(x)
-    rows_u = np.stack([-u * y, z + u * x, -y, np.ones_like(x), zero, -u], axis=2)
-    rows_v = np.stack([-z - v * y, v * x, x, zero, np.ones_like(x), -v], axis=2)
-    jacobian = np.stack([rows_u, rows_v], axis=2) * inverse[:, :, None, None]
+    jacobian = np.zeros((*x.shape, 2, 6))
+    jacobian[:, :, 0, 0], jacobian[:, :, 0, 1], jacobian[:, :, 0, 2] = -u * y, z + u * x, -y
+    jacobian[:, :, 1, 0], jacobian[:, :, 1, 1], jacobian[:, :, 1, 2] = -z - v * y, v * x, x
+    jacobian[:, :, 0, 3] = jacobian[:, :, 1, 4] = 1.0
+    jacobian[:, :, 0, 5], jacobian[:, :, 1, 5] = -u, -v
+    jacobian *= inverse[:, :, None, None]
     weighted = jacobian * weights[:, :, None, None]
     count = len(turned)
     flat, flat_weighted = jacobian.reshape(count, -1, 6), weighted.reshape(count, -1, 6)

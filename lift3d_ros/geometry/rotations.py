@@ -8,6 +8,15 @@ import numpy as np
 
 from lift3d_ros.types import Float64Array
 
+# A vector times this is the matrix, row after row, whose product with another vector is the cross product of both.
+_CROSS = np.array(
+    [
+        [0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0],
+        [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0],
+        [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    ]
+)
+
 
 def quaternion_to_matrix(quaternion: Any) -> Float64Array:
     """Return the (3, 3) rotation of a quaternion (x, y, z, w), which is normalised first.
@@ -51,12 +60,10 @@ def matrix_to_quaternion(rotation: Any) -> Float64Array:
 def rotation_vectors_to_matrices(vectors: Any) -> Float64Array:
     """Return the (B, 3, 3) rotations about axes (B, 3) by angles of their lengths."""
     v = np.asarray(vectors, dtype=np.float64)
-    angle = np.linalg.norm(v, axis=1)[:, None, None]
-    x, y, z = v.T
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    angle = np.maximum(np.sqrt((v * v).sum(axis=1)), 1e-30)[:, None, None]
+    cross = (v @ _CROSS).reshape(-1, 3, 3)
     # sin(a) / a and (1 - cos(a)) / a^2, both finite at zero.
-    first, second = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    first, second = np.sin(angle) / angle, 2.0 * (np.sin(0.5 * angle) / angle) ** 2
     return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
 
 

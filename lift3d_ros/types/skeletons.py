@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -78,12 +79,12 @@ class Skeleton:
         assert self.side is not None
         return self.side
 
-    @property
+    @functools.cached_property
     def adjacency(self) -> NDArray[np.bool_]:
         """(J, J) symmetric, False on the diagonal."""
         matrix = np.zeros((len(self), len(self)), dtype=bool)
         matrix[self.edges[:, 0], self.edges[:, 1]] = True
-        return np.asarray(matrix | matrix.T)
+        return read_only(matrix | matrix.T)
 
 
 @dataclass(frozen=True, eq=False)
