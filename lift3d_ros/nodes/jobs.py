@@ -18,10 +18,10 @@ class Pipeline(Protocol[ItemT, PreparedT, ResultT]):
         """What the engine says of itself, for example that a fallback serves; empty while all is well."""
 
     def prepare(self, item: ItemT, /) -> PreparedT:
-        """Turn an item into network input; may run while another item is inferred."""
+        """Do all that needs nothing of earlier items; may run while another item is inferred."""
 
     def infer(self, prepared: PreparedT, /) -> ResultT:
-        """Turn network input into a result; called in order."""
+        """Turn what was prepared into a result; called in order."""
 
     def reset(self) -> None:
         """Forget earlier items."""

@@ -14,12 +14,11 @@ from lift3d_ros.nodes.run import run_process
 from lift3d_ros.nodes.skeleton_lifting_config import SkeletonLiftingNodeConfig
 from lift3d_ros.nodes.skeleton_outputs import SkeletonOutputs, in_frame
 from lift3d_ros.pipelines.keypoint_sets import KeypointSet, KeypointSetLifter
-from lift3d_ros.pipelines.skeleton_batches import PreparedKeypoints
-from lift3d_ros.pipelines.skeleton_lifting import open_skeleton_lifter
+from lift3d_ros.pipelines.skeleton_lifting import LiftedShapes, open_skeleton_lifter
 from lift3d_ros.types import Skeletons3D
 
 
-class SkeletonLiftingNode(PipelineNode[KeypointSet, PreparedKeypoints, Skeletons3D]):
+class SkeletonLiftingNode(PipelineNode[KeypointSet, LiftedShapes, Skeletons3D]):
     """Lifts the keypoints of each message to 3D."""
 
     config: SkeletonLiftingNodeConfig
@@ -58,7 +57,7 @@ class SkeletonLiftingNode(PipelineNode[KeypointSet, PreparedKeypoints, Skeletons
         """Create the publishers."""
         self._outputs = SkeletonOutputs(self)
 
-    def publish_result(self, job: Job[KeypointSet], prepared: PreparedKeypoints, result: Skeletons3D) -> None:
+    def publish_result(self, job: Job[KeypointSet], prepared: LiftedShapes, result: Skeletons3D) -> None:
         """Publish skeletons and timings, and report how it went."""
         placed = self._in_output_frame(result)
         self._outputs.publish(placed)

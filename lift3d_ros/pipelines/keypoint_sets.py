@@ -20,9 +20,9 @@ from lift3d_ros.geometry.skeleton import SkeletonFacts, load_skeleton, skeleton_
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.images.decode import decode_depth
 from lift3d_ros.images.preprocess import scaled_to
-from lift3d_ros.pipelines.skeleton_batches import KeypointFrame, PreparedKeypoints
+from lift3d_ros.pipelines.skeleton_batches import KeypointFrame
 from lift3d_ros.pipelines.skeleton_book import SkeletonBook
-from lift3d_ros.pipelines.skeleton_lifting import SkeletonLifter
+from lift3d_ros.pipelines.skeleton_lifting import LiftedShapes, SkeletonLifter
 from lift3d_ros.pipelines.skeleton_scale import KnownLength
 from lift3d_ros.sync.collector import StreamCollector, StreamSet
 from lift3d_ros.sync.streams import StreamSpec
@@ -285,18 +285,22 @@ class KeypointSetLifter:
         """What the engine says of itself; empty while all is well."""
         return self._lifter.notice
 
-    def prepare(self, item: KeypointSet) -> PreparedKeypoints:
-        """Decode depth and prepare the keypoints; stateless."""
+    def prepare(self, item: KeypointSet) -> LiftedShapes:
+        """Decode depth, prepare the keypoints and run the network; stateless."""
         start = time.perf_counter()
         frame, problems = item.frame()
-        prepared = self._lifter.prepare(frame)
-        return dataclasses.replace(
-            prepared, problems=(*problems, *prepared.problems), prepare_s=time.perf_counter() - start
+        decode_s = time.perf_counter() - start
+        shapes = self._lifter.prepare(frame)
+        prepared = dataclasses.replace(
+            shapes.prepared,
+            problems=(*problems, *shapes.prepared.problems),
+            prepare_s=decode_s + shapes.prepared.prepare_s,
         )
+        return dataclasses.replace(shapes, prepared=prepared)
 
-    def infer(self, prepared: PreparedKeypoints) -> Skeletons3D:
-        """Lift; call in stamp order."""
-        return self._lifter.infer(prepared)
+    def infer(self, shapes: LiftedShapes) -> Skeletons3D:
+        """Place and weigh; call in stamp order."""
+        return self._lifter.infer(shapes)
 
     def reset(self) -> None:
         """Forget all tracks."""

@@ -1,6 +1,7 @@
 """The skeleton lifter: 2D keypoints of any objects in, 3D skeletons in the camera frame out.
 
-`prepare` is stateless and may run in parallel to `infer`; `infer` must be called in stamp order.
+`prepare`, which runs the network, is stateless: it may work on the next frame while `infer` places and weighs the
+present one. `infer` must be called in stamp order.
 """
 
 from __future__ import annotations
@@ -64,6 +65,15 @@ class SkeletonLiftingConfig:
 
 
 @dataclass(frozen=True, eq=False)
+class LiftedShapes:
+    """What the network makes of one frame, before anything of earlier frames is asked: outputs of each batch."""
+
+    prepared: PreparedKeypoints
+    outputs: tuple[Arrays, ...]
+    inference_s: float
+
+
+@dataclass(frozen=True, eq=False)
 class _PlacedBatch:
     """Shapes in front of the camera: B instances, J joints.
 
@@ -106,33 +116,34 @@ class SkeletonLifter:
         self._mirror.reset()
         self._smoother.reset()
 
-    def prepare(self, frame: KeypointFrame) -> PreparedKeypoints:
-        """Check and batch the instances; see :func:`lift3d_ros.pipelines.skeleton_batches.prepare_keypoints`."""
-        return prepare_keypoints(frame, self.config.lifter)
-
-    def infer(self, prepared: PreparedKeypoints) -> Skeletons3D:
-        """Lift one prepared frame and update the tracks; call in stamp order.
+    def prepare(self, frame: KeypointFrame) -> LiftedShapes:
+        """Check and batch the instances, and run the network on them.
 
         Raises:
             EngineError: the engine failed, or its outputs are not finite.
         """
+        prepared = prepare_keypoints(frame, self.config.lifter)
         start = time.perf_counter()
-        frame = prepared.frame
-        outputs = [self._run(batch) for batch in prepared.batches]
-        inferred = time.perf_counter()
+        outputs = tuple(self._run(batch) for batch in prepared.batches)
+        return LiftedShapes(prepared, outputs, time.perf_counter() - start)
+
+    def infer(self, shapes: LiftedShapes) -> Skeletons3D:
+        """Place the shapes of one frame, weigh their hypotheses and update the tracks; call in stamp order."""
+        start = time.perf_counter()
+        frame = shapes.prepared.frame
         centers = box_centers(frame, self.config.lifter.min_confidence)
-        problems = list(prepared.problems)
+        problems = list(shapes.prepared.problems)
         lifted: dict[int, Skeleton3D] = {}
-        for batch, output in zip(prepared.batches, outputs, strict=True):
+        for batch, output in zip(shapes.prepared.batches, shapes.outputs, strict=True):
             placed = self._place(batch, output)
             skeletons = self._lift_batch(frame, batch, placed, centers, problems)
             lifted.update(zip(batch.members, skeletons, strict=True))
         self._mirror.drop_older(frame.stamp_ns)
         self._smoother.drop_older(frame.stamp_ns)
         timings_s = {
-            "prepare": prepared.prepare_s,
-            "inference": inferred - start,
-            "placement": time.perf_counter() - inferred,
+            "prepare": shapes.prepared.prepare_s,
+            "inference": shapes.inference_s,
+            "placement": time.perf_counter() - start,
         }
         return Skeletons3D(
             frame.stamp_ns,

@@ -347,9 +347,8 @@ def test_depth_of_another_size_and_gravity_without_direction_are_refused() -> No
 
 def test_outputs_that_are_not_finite_raise_an_engine_error() -> None:
     lifter, _ = known_lifter(shapes={17: PERSON * np.nan})
-    prepared = lifter.prepare(frame_of(seen_person()[1]))
     with pytest.raises(EngineError, match="'shape' holds values that are not finite"):
-        lifter.infer(prepared)
+        lifter.prepare(frame_of(seen_person()[1]))
 
 
 # --- smoothing -------------------------------------------------------------------------------------------------------
