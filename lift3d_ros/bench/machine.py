@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from lift3d_ros.engines.split_engine import usable_cores
 
 _PACKAGES = ("lift3d_ros", "torch", "numpy", "onnxruntime", "openvino", "numba", "tensorrt")
 
@@ -17,7 +18,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     description: dict[str, Any] = {
         "processor": _processor(),
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gb": round(_meminfo("MemTotal") / 1e9, 1),
         "system": platform.system(),
         "has_c_compiler": shutil.which("cc") is not None,

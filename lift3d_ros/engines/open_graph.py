@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from lift3d_ros.engines.cuda_memory import device_index
 from lift3d_ros.engines.onnxruntime_engine import DamagedGraphError, OnnxRuntimeEngine, Provider
 from lift3d_ros.engines.protocol import GraphEngine, Shapes
+from lift3d_ros.engines.split_engine import SplitEngine, usable_cores
 from lift3d_ros.errors import EngineError
 
 if TYPE_CHECKING:
@@ -97,6 +98,21 @@ def open_graph(
     if engine is not None:
         return SwitchingEngine(_warm(engine), open_fallback)
     return SwitchingEngine(build if runtime.builds_beside else build(), open_fallback)
+
+
+def split_rows(engine: GraphEngine, path: Path, runtime: GraphRuntime) -> GraphEngine:
+    """Return an engine that runs parts of a batch in parallel, where that pays: on a CPU, with several threads.
+
+    Args:
+        engine: the graph at `path`, opened as `runtime` says.
+
+    Raises:
+        EngineError: the graph has state, or a fixed number of rows.
+    """
+    num_parts = runtime.threads or usable_cores()
+    if runtime.backend != "onnxruntime" or runtime.provider != "cpu" or num_parts < 2:
+        return engine
+    return SplitEngine(engine, OnnxRuntimeEngine(path, threads=1), num_parts)
 
 
 def _warm(engine: TensorRtEngine) -> TensorRtEngine:

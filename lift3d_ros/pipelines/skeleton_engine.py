@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake
+from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake, split_rows
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
 from lift3d_ros.pipelines.bev_engine import (
@@ -85,4 +85,4 @@ def _open_graph(path: Path, runtime: GraphRuntime) -> LfmEngine:
         raise EngineError(
             f"{path}: is no skeleton lifter (its inputs are {names}); give a graph that was exported from one"
         )
-    return LfmEngine(engine, identity_in(engine.facts, engine.name))
+    return LfmEngine(split_rows(engine, path, runtime), identity_in(engine.facts, engine.name))

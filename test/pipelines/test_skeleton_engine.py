@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from known_shapes import COCO17, frame_of, seen_person
 
+from lift3d_ros.engines.split_engine import SplitEngine
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.skeleton_engine import open_lfm_engine
@@ -48,6 +49,19 @@ def test_a_model_without_weights_is_repeatable_and_says_that_it_is_untrained(mod
     results = [lifter.infer(lifter.prepare(frame)) for lifter in (first, second)]
     np.testing.assert_array_equal(results[0].skeletons[0].joints, results[1].skeletons[0].joints)
     assert "untrained" in results[0].model.description
+
+
+def test_several_threads_lift_the_people_of_a_picture_in_parts_to_the_same_skeletons(models: Path) -> None:
+    people = [dataclasses.replace(seen_person()[1], instance_id=number) for number in range(5)]
+    results = []
+    for threads in (1, 3):
+        engine = EngineConfig("onnxruntime", threads=threads)
+        lifter = open_skeleton_lifter(SkeletonLiftingConfig(model="trained_lifter", engine=engine))
+        assert isinstance(lifter._engine.engine, SplitEngine) == (threads > 1)
+        results.append(lifter.infer(lifter.prepare(frame_of(*people))))
+    assert [skeleton.instance_id for skeleton in results[1].skeletons] == [0, 1, 2, 3, 4]
+    for alone, together in zip(results[0].skeletons, results[1].skeletons, strict=True):
+        np.testing.assert_allclose(together.joints, alone.joints, atol=1e-4)
 
 
 def test_the_order_of_joints_changes_nothing_but_the_order(models: Path) -> None:
