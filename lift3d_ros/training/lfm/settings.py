@@ -47,6 +47,9 @@ class LfmAugmentationSettings:
     )
     drops_side: float = setting(0.3, "share without sides", minimum=0, maximum=1)
     changes_skeleton: float = setting(0.6, "share with another skeleton made from this one", minimum=0, maximum=1)
+    loses_ends: float = setting(
+        0.2, "share of those that lose just their end points, all of them", minimum=0, maximum=1
+    )
     contracted: float = setting(0.6, "largest share of points that are taken out", minimum=0, maximum=0.8)
     fewest_points: int = setting(5, "no skeleton becomes smaller", minimum=4)
     inserted: int = setting(3, "at most so many points are put on bones", minimum=0, maximum=20)

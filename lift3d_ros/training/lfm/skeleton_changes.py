@@ -39,6 +39,9 @@ def changed_skeleton(
     start = unchanged(keypoints)
     mixture, adjacency, side = start.mixture, start.adjacency, start.side
     if rng.random() < settings.changes_skeleton:
+        ends = adjacency.sum(axis=1) <= 1
+        if rng.random() < settings.loses_ends and len(side) - ends.sum() >= settings.fewest_points:
+            return ChangedSkeleton(mixture[~ends], adjacency[np.ix_(~ends, ~ends)], side[~ends])
         most = min(int(settings.contracted * len(side)), len(side) - settings.fewest_points)
         if most > 0:
             removed = int(rng.integers(0, most + 1))

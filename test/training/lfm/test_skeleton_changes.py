@@ -14,7 +14,7 @@ from lfm_sets import small_sets
 from lift3d_ros.training.lfm.settings import LfmAugmentationSettings
 from lift3d_ros.training.lfm.skeleton_changes import changed_skeleton, unchanged
 
-ALWAYS = LfmAugmentationSettings(changes_skeleton=1.0, drops_edges=0.0, contracted=0.4, fewest_points=8)
+ALWAYS = LfmAugmentationSettings(changes_skeleton=1.0, loses_ends=0.0, drops_edges=0.0, contracted=0.4, fewest_points=8)
 
 
 def _is_connected(adjacency: np.ndarray) -> bool:
@@ -51,3 +51,15 @@ def test_without_changes_the_skeleton_is_that_of_the_set() -> None:
     changed = changed_skeleton(np.random.default_rng(0), bird, settings)
     np.testing.assert_array_equal(changed.mixture, np.eye(20))
     np.testing.assert_array_equal(changed.adjacency, unchanged(bird).adjacency)
+
+
+def test_a_skeleton_may_lose_its_end_points_and_nothing_else() -> None:
+    settings = dataclasses.replace(ALWAYS, loses_ends=1.0)
+    bird = small_sets()[0]
+    changed = changed_skeleton(np.random.default_rng(0), bird, settings)
+    kept = np.flatnonzero(bird.adjacency.sum(axis=1) > 1)
+    np.testing.assert_array_equal(changed.mixture, np.eye(20)[kept])
+    np.testing.assert_array_equal(changed.adjacency, bird.adjacency[np.ix_(kept, kept)])
+    np.testing.assert_array_equal(changed.side, bird.side[kept])
+    too_few = dataclasses.replace(settings, fewest_points=len(kept) + 1)
+    assert len(changed_skeleton(np.random.default_rng(0), bird, too_few).side) > len(kept)
