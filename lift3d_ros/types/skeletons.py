@@ -120,7 +120,7 @@ class Keypoints2D:
             raise Lift3dError(f"{where}: points must have shape (joints, 2), got {points.shape}")
         count = len(points)
         confidence = np.ones(count) if self.confidence is None else np.array(self.confidence, dtype=np.float64)
-        confidence = np.clip(np.nan_to_num(confidence, nan=0.0), 0.0, 1.0)
+        confidence = np.clip(np.where(np.isnan(confidence), 0.0, confidence), 0.0, 1.0)
         is_visible = confidence > 0.0 if self.is_visible is None else np.array(self.is_visible, dtype=bool)
         for name, array in (("confidence", confidence), ("is_visible", is_visible)):
             if array.shape != (count,):
