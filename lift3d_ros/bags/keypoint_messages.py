@@ -6,7 +6,7 @@ the others: it is left out and named in `problems`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from lift3d_ros.errors import Lift3dError
 from lift3d_ros.geometry.skeleton import SkeletonFacts
 from lift3d_ros.pipelines.keypoint_sets import StampedBoxes, StampedKeypoints
 from lift3d_ros.pipelines.skeleton_book import SkeletonBook
-from lift3d_ros.types import Keypoints2D
+from lift3d_ros.types import Keypoints2D, TrackKey
 
 KEYPOINTS = "lift3d_ros/msg/Keypoints2DArray"
 YOLO_DETECTIONS = "yolo_msgs/msg/DetectionArray"
@@ -28,7 +28,7 @@ def keypoints_from_msg(msg: Any, book: SkeletonBook, source: str) -> StampedKeyp
     instances: list[Keypoints2D] = []
     skeletons: dict[str, SkeletonFacts] = {}
     problems: list[str] = []
-    tracks: set[int] = set()
+    tracks: set[TrackKey] = set()
     for number, entry in enumerate(msg.instances):
         where = f"topic '{source}', instances[{number}]"
         try:
@@ -36,15 +36,7 @@ def keypoints_from_msg(msg: Any, book: SkeletonBook, source: str) -> StampedKeyp
         except Lift3dError as error:
             problems.append(f"{where}: {error}; it is not lifted")
             continue
-        if instance.track_id in tracks:
-            problems.append(
-                f"{where}: track_id {instance.track_id} is there twice; expected one instance of a track. It is lifted "
-                "without memory"
-            )
-            instance = _without_track(instance)
-        elif instance.track_id >= 0:
-            tracks.add(instance.track_id)
-        instances.append(instance)
+        instances.append(_only_of_its_track(instance, skeletons[instance.skeleton], tracks, where, problems))
     return StampedKeypoints(
         stamp_ns(msg.header),
         str(msg.header.frame_id).lstrip("/"),
@@ -70,13 +62,17 @@ def keypoints_from_yolo_msg(msg: Any, facts: SkeletonFacts, source: str) -> Stam
     name, count = facts.skeleton.name, len(facts.skeleton)
     instances: list[Keypoints2D] = []
     problems: list[str] = []
+    num_refused = 0
+    tracks: set[TrackKey] = set()
     for number, detection in enumerate(msg.detections):
+        where = f"topic '{source}', detections[{number}]"
         found = {int(point.id) - 1: point for point in detection.keypoints.data}
         if not found:
             continue
         if wrong := [joint for joint in found if not 0 <= joint < count]:
+            num_refused += 1
             problems.append(
-                f"topic '{source}', detections[{number}]: keypoint id {wrong[0] + 1}; expected 1 to {count} for "
+                f"{where}: keypoint id {wrong[0] + 1}; expected 1 to {count} for "
                 f"skeleton '{name}'. Name the skeleton of your YOLO model in input.yolo_skeleton; it is not lifted"
             )
             continue
@@ -85,14 +81,15 @@ def keypoints_from_yolo_msg(msg: Any, facts: SkeletonFacts, source: str) -> Stam
             points[joint], scores[joint] = (point.point.x, point.point.y), point.score
         track = str(detection.id)
         track_id = int(track) if track.isascii() and track.isdigit() and len(track) < 19 else -1
-        instances.append(Keypoints2D(points, scores, None, name, str(detection.class_name), number, track_id))
+        instance = Keypoints2D(points, scores, None, name, str(detection.class_name), number, track_id)
+        instances.append(_only_of_its_track(instance, facts, tracks, where, problems))
     return StampedKeypoints(
         stamp_ns(msg.header),
         str(msg.header.frame_id).lstrip("/"),
         tuple(instances),
         {name: facts},
         problems=tuple(problems),
-        num_refused=len(problems),
+        num_refused=num_refused,
         source=source,
     )
 
@@ -138,6 +135,18 @@ def _name_in(skeletons: dict[str, SkeletonFacts], facts: SkeletonFacts) -> str:
     return name
 
 
-def _without_track(instance: Keypoints2D) -> Keypoints2D:
-    values: Mapping[str, Any] = {**vars(instance), "track_id": -1}
-    return Keypoints2D(**values)
+def _only_of_its_track(
+    instance: Keypoints2D, facts: SkeletonFacts, tracks: set[TrackKey], where: str, problems: list[str]
+) -> Keypoints2D:
+    """Return an instance without its track where an earlier one of the message has it; `tracks` are those so far."""
+    track = facts.skeleton.track(instance.track_id)
+    if track is None:
+        return instance
+    if track not in tracks:
+        tracks.add(track)
+        return instance
+    problems.append(
+        f"{where}: track_id {instance.track_id} is there twice for skeleton '{facts.skeleton.name}'; expected one "
+        "instance of a track. It is lifted without memory"
+    )
+    return dataclasses.replace(instance, track_id=-1)

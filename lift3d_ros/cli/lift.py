@@ -92,17 +92,19 @@ def run(args: argparse.Namespace) -> int:
     pictures = _chosen(args, content.pictures, has_one=only_picture is not None)
     lifter = open_skeleton_lifter(config)
     args.out.mkdir(parents=True, exist_ok=True)
-    written, count, names = [], 0, _file_names([picture.name for picture in pictures])
+    written, count, misfits, names = [], 0, 0, _file_names([picture.name for picture in pictures])
     for number, picture in enumerate(pictures):
         rgb = only_picture
         if rgb is None and args.image is not None:
             rgb = _picture_or_none(args.image / picture.name)
+        fitted = None if camera is None else _fitted(camera, picture, rgb)
+        misfits += fitted is None
         frame = KeypointFrame(
             stamp_ns=number,
             instances=picture.instances,
             skeletons=content.skeletons,
-            frame_id="" if camera is None else camera.frame_id,
-            camera=_fitted(camera, picture, rgb),
+            frame_id="" if fitted is None else fitted.frame_id,
+            camera=fitted,
             up=up,
             known_lengths=known_lengths,
         )
@@ -121,6 +123,11 @@ def run(args: argparse.Namespace) -> int:
     if not count:
         raise DatasetError(f"{args.keypoints}: none of its instances can be lifted; the lines above say why")
     print(f"{count} skeletons of {len(pictures)} pictures ({lifter.identity.description}); results in {args.out}")
+    if camera is not None and misfits == len(pictures):
+        raise ConfigError(
+            f"--camera {args.camera}: fits none of the pictures, so all results are normalised; give the camera that "
+            "took them"
+        )
     return 0
 
 
@@ -184,14 +191,25 @@ def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, Ske
             raise problems[0]
 
 
-def _fitted(camera: CameraModel | None, picture: PictureKeypoints, rgb: UInt8Array | None) -> CameraModel | None:
-    """Return the camera for the size of the picture, as it is or as the file of the keypoints tells."""
+def _fitted(camera: CameraModel, picture: PictureKeypoints, rgb: UInt8Array | None) -> CameraModel | None:
+    """Return the camera for the size of the picture, as it is or as the file of the keypoints tells.
+
+    None, and a line that says so, for a picture of another shape: its skeletons can be had without metres.
+    """
+    from lift3d_ros.errors import CalibrationError
     from lift3d_ros.images.preprocess import scaled_to
 
     size = picture.size if rgb is None else (rgb.shape[1], rgb.shape[0])
-    if camera is None or size is None:
+    if size is None:
         return camera
-    return scaled_to(camera, *size, picture.name if rgb is None else "--image")
+    try:
+        return scaled_to(camera, *size, picture.name)
+    except CalibrationError:
+        print(
+            f"{picture.name}: is {size[0]}x{size[1]}, and --camera is for {camera.width}x{camera.height}; expected the "
+            "same shape, so the camera is not used"
+        )
+        return None
 
 
 def _up(pitch_deg: float | None) -> Float64Array | None:

@@ -153,7 +153,8 @@ def _marker_names(result: Skeletons3D) -> Iterator[tuple[str, int]]:
     """Yield group and number of each skeleton: its track, or its place among those of its kind without one."""
     counts: Counter[str] = Counter()
     for skeleton in result.skeletons:
-        name = skeleton.category or skeleton.skeleton.name
+        # A hand may have category and track id of its body.
+        name = f"{skeleton.category} {skeleton.skeleton.name}".lstrip()
         if skeleton.track_id >= 0:
             yield name, skeleton.track_id & _LARGEST_MARKER_ID
         else:

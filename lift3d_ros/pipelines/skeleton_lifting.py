@@ -221,9 +221,10 @@ class SkeletonLifter:
             else:
                 factor = scale[0].factor
                 own = joints[row, :, :size] * np.array([each.factor for each in scale])[:, None, None]
-            if self.config.smoothing.enabled and instance.track is not None:
+            track = facts[row].skeleton.track(instance.track_id)
+            if self.config.smoothing.enabled and track is not None:
                 extent = float(lifted.placed.size[row]) * factor
-                smooth = self._smoother.update(instance.track, frame.stamp_ns, own[0], extent, scale is not None)
+                smooth = self._smoother.update(track, frame.stamp_ns, own[0], extent, scale is not None)
                 own = np.stack([smooth, own[1]])
             is_seen = batch.is_seen[row, :size]
             assert instance.confidence is not None
@@ -243,6 +244,7 @@ class SkeletonLifter:
                     category=instance.category,
                     instance_id=instance.instance_id,
                     track_id=instance.track_id,
+                    input_index=batch.members[row],
                 )
             )
         return skeletons
@@ -260,7 +262,8 @@ class SkeletonLifter:
                 lower[row, list(known.lower)] = upper[row, list(known.upper)] = True
             joints = lifted.placed.joints
             cues["gravity"] = gravity_log_odds(joints, lower & batch.is_seen, upper & batch.is_seen, frame.up)
-        tracks = [frame.instances[number].track for number in batch.members]
+        ids = [frame.instances[number].track_id for number in batch.members]
+        tracks = [known.skeleton.track(track_id) for known, track_id in zip(facts, ids, strict=True)]
         return self._mirror.decide(cues, lifted.placed.joints, batch.is_seen, tracks, frame.stamp_ns)
 
 

@@ -181,7 +181,7 @@ def scales_from_known_lengths(
 
 
 def joint_pairs(facts: SkeletonFacts, known: Sequence[KnownLength]) -> NDArray[np.int64]:
-    """Return the joints (K, 2) of known lengths; errors as :func:`scale_from_known_lengths`."""
+    """Return the joints (K, 2) of known lengths; errors as :func:`scales_from_known_lengths`."""
     names = facts.skeleton.joint_names
     for name in (name for length in known for name in (length.first, length.second)):
         if name not in names:

@@ -14,8 +14,8 @@ from lift3d_ros.errors import ConfigError, Lift3dError
 from lift3d_ros.types.arrays import Float64Array, read_only
 from lift3d_ros.types.model_identity import ModelIdentity
 
-TrackKey = tuple[str, int]
-"""Skeleton and track id: the hands of a person may be tracked under the id of the body."""
+TrackKey = tuple[str, int, int]
+"""Name and number of joints of a skeleton, and track id: hands may be tracked under the id of their body."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,10 @@ class Skeleton:
         assert self.side is not None
         return self.side
 
+    def track(self, track_id: int) -> TrackKey | None:
+        """Return what tells an object with this skeleton from others over time; None where it is not tracked."""
+        return (self.name, len(self), track_id) if track_id >= 0 else None
+
     @functools.cached_property
     def adjacency(self) -> NDArray[np.bool_]:
         """(J, J) symmetric, False on the diagonal."""
@@ -132,11 +136,6 @@ class Keypoints2D:
     def __len__(self) -> int:
         return int(self.points.shape[0])
 
-    @property
-    def track(self) -> TrackKey | None:
-        """What tells the object from others over time; None where it is not tracked."""
-        return (self.skeleton, self.track_id) if self.track_id >= 0 else None
-
     def seen(self, min_confidence: float = 0.0) -> NDArray[np.bool_]:
         """Return (J,) whether the joint is visible with at least this confidence."""
         assert self.confidence is not None
@@ -163,6 +162,7 @@ class Skeleton3D:
         scale_std: relative standard deviation of the scale, and so of the distance; NaN where not metric.
         residual: root mean square of the placed model against the keypoints, in units of half the extent in 2D.
         score: confidence of the lifting in 0..1.
+        input_index: place of its keypoints among those of the picture; ids may repeat.
     """
 
     skeleton: Skeleton
@@ -179,6 +179,7 @@ class Skeleton3D:
     category: str = ""
     instance_id: int = 0
     track_id: int = -1
+    input_index: int = 0
 
     def __post_init__(self) -> None:
         joints, count = len(self.skeleton), np.asarray(self.probabilities).shape[0]

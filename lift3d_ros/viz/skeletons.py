@@ -91,14 +91,12 @@ def skeleton_sheet(
         keypoints: the instances that `result` was made from.
         height_px: of the sheet; at most 6 skeletons get a row, more are named in the caption.
     """
-    by_id = {instance.instance_id: instance for instance in keypoints}
     base = _dark_ground(keypoints) if rgb is None else rgb
     factor = height_px / base.shape[0]
     size = (max(1, round(base.shape[1] * factor)), height_px)
     left: UInt8Array = cv2.resize(base, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
     for lifted in result.skeletons:
-        instance = by_id[lifted.instance_id]
-        scaled = (instance.points + 0.5) * factor - 0.5
+        scaled = (keypoints[lifted.input_index].points + 0.5) * factor - 0.5
         draw_keypoints(left, np.nan_to_num(scaled), lifted.skeleton, lifted.is_observed)
     shown = result.skeletons[:_MOST_ROWS]
     # One skeleton has its views below each other, several have them side by side.

@@ -88,6 +88,26 @@ def test_a_track_that_is_there_twice_has_memory_once() -> None:
     assert found.num_instances == 2
 
 
+def test_a_hand_may_have_the_track_of_its_body() -> None:
+    msg = message(Walk().keypoints(0))
+    msg.instances = [msg.instances[0], changed(msg.instances[1], track_id=7)]
+    found = read(msg)
+    assert ([instance.track_id for instance in found.instances], found.problems) == ([7, 7], ())
+
+
+def test_the_order_in_a_message_does_not_change_what_a_track_is_called() -> None:
+    msg = message(Walk().keypoints(0))
+    first = msg.instances[1]
+    entries = [changed(first, track_id=1), changed(first, track_id=2, edges=[0, 1, 1, 2])]
+    tracks = []
+    for order in (entries, entries[::-1]):
+        msg.instances = order
+        found = read(msg)
+        tracks.append({found.skeletons[one.skeleton].skeleton.track(one.track_id): len(one) for one in found.instances})
+    assert tracks[0] == tracks[1]
+    assert len(tracks[0]) == 2
+
+
 def test_an_empty_message_is_no_problem() -> None:
     found = read(SimpleNamespace(**{**vars(message(Walk().keypoints(0))), "instances": []}))
     assert (found.instances, found.problems) == ((), ())
@@ -120,6 +140,14 @@ def test_keypoints_of_yolo_ros_are_numbered_from_one_and_absent_where_not_seen()
 def test_track_ids_of_yolo_ros_are_texts(text: str, track_id: int) -> None:
     msg = yolo_message(("person", text, [(1, 1.0, 1.0, 1.0)]))
     assert keypoints_from_yolo_msg(msg, COCO17, "/yolo").instances[0].track_id == track_id
+
+
+def test_a_track_that_yolo_ros_gives_twice_has_memory_once() -> None:
+    detection = ("person", "12", [(1, 100.0, 50.0, 0.9), (17, 90.0, 300.0, 0.6)])
+    found = keypoints_from_yolo_msg(yolo_message(detection, detection), COCO17, "/yolo")
+    assert [instance.track_id for instance in found.instances] == [12, -1]
+    assert "topic '/yolo', detections[1]: track_id 12 is there twice" in found.problems[0]
+    assert found.num_refused == 0
 
 
 def test_a_yolo_model_with_other_keypoints_is_answered_with_the_parameter() -> None:

@@ -201,3 +201,19 @@ def test_keypoints_of_other_pictures_than_the_one_given_are_counted_without_empt
     cv2.imwrite(str(tmp_path / "other.png"), np.zeros((720, 1280, 3), dtype=np.uint8))
     assert lift(path, "--image", tmp_path / "other.png", "--out", tmp_path / "out") == 2
     assert "has keypoints of 2 pictures, and none of them has this name" in capsys.readouterr().err
+
+
+def test_a_picture_of_another_shape_is_lifted_without_metres_and_the_others_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rig.yaml").write_text(RIG)
+    path = keypoint_file(tmp_path)
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((1280, 720, 3), 60, dtype=np.uint8))
+    arguments = ["--camera", f"{tmp_path}/rig.yaml:front", "--no-pictures"]
+    assert lift(path, "--image", tmp_path, *arguments, "--out", tmp_path / "out") == 0
+    assert [skeleton["unit"] for skeleton in skeletons(tmp_path / "out")] == ["normalised", "m"]
+    assert "0.png: is 720x1280, and --camera is for 1280x720" in capsys.readouterr().out
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((1280, 720, 3), 60, dtype=np.uint8))
+    assert lift(path, "--image", tmp_path, *arguments, "--out", tmp_path / "none") == 2
+    assert len(skeletons(tmp_path / "none")) == 2
+    assert "fits none of the pictures" in capsys.readouterr().err

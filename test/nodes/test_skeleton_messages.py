@@ -110,12 +110,12 @@ def test_markers_are_deleted_when_their_track_has_ended() -> None:
     one = markers(lifted(person(track_id=9)))
     gone = [m for m in with_deletions(one, marker_keys(both)).markers if m.action == Marker.DELETE]
     assert {marker.id for marker in gone} == {7}
-    assert "bones/person" in {marker.ns for marker in gone}
+    assert "bones/person coco17" in {marker.ns for marker in gone}
 
 
 def test_skeletons_without_a_track_are_numbered_beside() -> None:
     message = markers(lifted(person(), person(place=(-0.5, 0.2, 4.0), instance_id=1)))
     assert [(m.ns, m.id) for m in of_namespace(message, "joints/")] == [
-        ("joints/person without track", 0),
-        ("joints/person without track", 1),
+        ("joints/person coco17 without track", 0),
+        ("joints/person coco17 without track", 1),
     ]

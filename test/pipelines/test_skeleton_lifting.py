@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
-from known_shapes import CAMERA, COCO17, PERSON, frame_of, known_lifter, seen_person
+from known_shapes import CAMERA, COCO17, PERSON, KnownShapes, frame_of, known_lifter, seen_person
 
+from lift3d_ros.engines.protocol import Arrays, EngineState
 from lift3d_ros.errors import CalibrationError, EngineError, TransformError
 from lift3d_ros.evaluation.skeletons import aligned_errors, centred_errors
+from lift3d_ros.geometry.rotations import rotation_vectors_to_matrices
 from lift3d_ros.geometry.skeleton import SkeletonFacts
 from lift3d_ros.pipelines.skeleton_batches import KeypointFrame, LifterConfig
-from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
+from lift3d_ros.pipelines.skeleton_engine import LfmEngine
+from lift3d_ros.pipelines.skeleton_lifting import SkeletonLifter, SkeletonLiftingConfig
 from lift3d_ros.pipelines.skeleton_scale import KnownLength
 from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
-from lift3d_ros.types import Boxes3D, CameraModel, Keypoints2D, Skeleton, Skeletons3D
+from lift3d_ros.types import Boxes3D, CameraModel, Keypoints2D, ModelIdentity, Skeleton, Skeletons3D
 
 KNEE = KnownLength("left_hip", "left_knee", float(np.linalg.norm(PERSON[11] - PERSON[13])))
 UP = np.array([0.0, -1.0, 0.0])
@@ -47,6 +52,13 @@ def test_a_known_bone_length_places_the_person_in_metres(place: tuple[float, flo
     (skeleton,) = result.skeletons
     assert (skeleton.is_metric, skeleton.scale_source, result.frame_id) == (True, "bone_length", "front_optical")
     np.testing.assert_allclose(skeleton.joints, joints, atol=0.01)
+
+
+def test_each_mirror_image_has_a_scale_of_its_own() -> None:
+    _, keypoints = seen_person((0.3, 0.2, 1.5))
+    (skeleton,) = lift(frame_of(keypoints, known_lengths=(KNEE,))).skeletons
+    lengths = np.linalg.norm(skeleton.hypotheses[:, 11] - skeleton.hypotheses[:, 13], axis=1)
+    np.testing.assert_allclose(lengths, KNEE.m, rtol=1e-6)
 
 
 def test_seen_joints_stay_on_their_rays() -> None:
@@ -244,6 +256,115 @@ def test_different_skeletons_in_one_frame_give_what_each_gives_alone() -> None:
         assert aligned_errors(
             alone.joints[None], skeleton.joints[None], np.ones((1, len(instance)), dtype=bool)
         ).max() < 1e-3 * np.ptp(alone.joints)
+
+
+class _Various(KnownShapes):
+    """Says of each instance something else, whatever else is in its batch."""
+
+    def run(self, inputs: Mapping[str, np.ndarray], state: EngineState) -> Arrays:
+        outputs = super().run(inputs, state)
+        points = inputs["points"] * inputs["is_visible"][..., None]
+        size = np.abs(points).sum(axis=(1, 2))
+        outputs["sign_logit"] = np.asarray(3.0 * np.sin(10.0 * size), dtype=np.float32)
+        outputs["spread"] = np.asarray(0.03 + 0.1 * np.abs(np.sin(size[:, None] + points[..., 0])), dtype=np.float32)
+        return outputs
+
+
+def _crowd(number: int) -> tuple[tuple[Keypoints2D, ...], dict[str, SkeletonFacts]]:
+    """Return different objects of two sizes of batch, some tracked, in picture `number`, and their skeletons."""
+    rng = np.random.default_rng(number)
+    pet = line_skeleton(20, "pet")
+    lengths = {"length_joints": np.array([[0, 7], [3, 12]]), "lengths_m": np.array([0.5, 0.8])}
+    pet = dataclasses.replace(pet, **lengths, sizes={"cat": 0.5, "dog": 1.0}, lower=(0, 1, 2), upper=(17, 18, 19))
+    skeletons = {"coco17": COCO17, "pet": pet, "chain": line_skeleton(9)}
+    shapes = {"coco17": PERSON, "pet": _SHAPES[20], "chain": _SHAPES[9]}
+    objects = [
+        ("coco17", "person", 3, (-2.6, 0.2, 5.0), 10.0),
+        ("pet", "dog", -1, (-0.7, 0.3, 4.0), -25.0),
+        ("chain", "", 3, (0.0, 0.0, 3.0), 40.0),
+        ("coco17", "child", 4, (0.3, 0.1, 4.5), -30.0),
+        ("pet", "cat", 4, (1.2, -0.2, 6.0), 15.0),
+        ("coco17", "giant", 5, (3.2, 0.1, 7.0), 60.0),
+        ("coco17", "person", 6, (0.9, 0.3, 3.5), 130.0),
+    ]
+    instances = []
+    for row, (name, category, track_id, place, turn_deg) in enumerate(objects):
+        turn = rotation_vectors_to_matrices([[0.1 * row, np.deg2rad(turn_deg + 4.0 * number), 0.0]])[0]
+        joints = shapes[name] @ turn.T + place
+        pixels = 900.0 * joints[:, :2] / joints[:, 2:] + [640.0, 360.0] + rng.normal(size=(len(joints), 2))
+        confidence = np.where(rng.random(len(joints)) < 0.25, 0.0, rng.uniform(0.4, 1.0, len(joints)))
+        instances.append(Keypoints2D(pixels, confidence, None, name, category, row, track_id))
+    return tuple(instances), skeletons
+
+
+_SHAPES = {count: 0.4 * np.random.default_rng(count).normal(size=(count, 3)) for count in (9, 20)}
+_DEPTH = np.tile(np.linspace(3.0, 8.0, 1280, dtype=np.float32), (720, 1))
+_BOXES = Boxes3D(
+    "front_optical",
+    ("any",),
+    np.array([[-3.1, 0.2, 6.0], [3.6, 0.1, 8.0]]),
+    np.ones((2, 3)),
+    np.zeros(2),
+    np.zeros((2, 2)),
+    np.ones(2),
+    np.zeros(2),
+)
+
+
+@pytest.mark.parametrize("source", ["category", "lengths", "depth", "boxes", "none"])
+def test_each_of_a_crowd_comes_out_as_it_would_alone(source: str) -> None:
+    known: dict[str, object] = {
+        "category": {},
+        "lengths": {"known_lengths": (KNEE,)},
+        "depth": {"depth": _DEPTH},
+        "boxes": {"boxes": _BOXES},
+        "none": {"camera": None},
+    }[source]
+    common: dict[str, Any] = {"camera": CAMERA, "up": np.array([0.1, -1.0, 0.3]), **known}
+    config = SkeletonLiftingConfig(smoothing=SmoothingConfig(enabled=True))
+
+    def various() -> SkeletonLifter:
+        identity = ModelIdentity("various", "0" * 64, is_trained=True, backend="known")
+        return SkeletonLifter(LfmEngine(_Various({17: PERSON, **_SHAPES}), identity), config)
+
+    crowd, alone = various(), [various() for _ in range(7)]
+    for number in range(3):
+        instances, skeletons = _crowd(number)
+        frame = KeypointFrame(number * 33_000_000, instances, skeletons, **common)
+        together = crowd.infer(crowd.prepare(frame)).skeletons
+        assert [skeleton.instance_id for skeleton in together] == list(range(7))
+        assert [skeleton.input_index for skeleton in together] == list(range(7))
+        for found, instance, lifter in zip(together, instances, alone, strict=True):
+            (expected,) = lifter.infer(lifter.prepare(dataclasses.replace(frame, instances=(instance,)))).skeletons
+            size = np.ptp(expected.joints)
+            np.testing.assert_allclose(found.hypotheses, expected.hypotheses, atol=2e-3 * size)
+            np.testing.assert_allclose(found.uncertainty, expected.uncertainty, rtol=2e-2)
+            np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-2)
+            np.testing.assert_array_equal(found.is_observed, expected.is_observed)
+            assert (found.mirror_cue, found.scale_source) == (expected.mirror_cue, expected.scale_source)
+            assert found.scale_std == pytest.approx(expected.scale_std, rel=1e-2, nan_ok=True)
+            assert found.residual == pytest.approx(expected.residual, rel=1e-2)
+            assert found.score == pytest.approx(expected.score)
+
+
+def test_a_skeleton_of_uncertain_size_has_uncertain_joints_far_from_its_middle() -> None:
+    _, keypoints = seen_person()
+    exact, vague = (
+        lift(frame_of(keypoints, facts=dataclasses.replace(COCO17, size_spread=spread))).skeletons[0]
+        for spread in (0.0, 0.3)
+    )
+    reach = np.linalg.norm(exact.joints - exact.joints.mean(axis=0), axis=1)
+    added = np.sqrt(vague.uncertainty**2 - exact.uncertainty**2)
+    np.testing.assert_allclose(added, np.sqrt(vague.scale_std**2 - exact.scale_std**2) * reach / np.sqrt(3), rtol=1e-3)
+
+
+def test_tracks_that_ended_are_forgotten() -> None:
+    lifter, _ = known_lifter(SkeletonLiftingConfig(smoothing=SmoothingConfig(enabled=True)))
+    for number in range(30):
+        _, keypoints = seen_person(track_id=number)
+        lifter.infer(lifter.prepare(frame_of(keypoints, stamp_ns=number * 300_000_000)))
+    assert len(lifter._mirror._beliefs) <= 5
+    assert len(lifter._smoother._tracks) <= 5
 
 
 def test_no_instances_give_no_skeletons_and_no_run() -> None:

@@ -81,25 +81,27 @@ def test_certainty_stays_below_one_however_many_cues_agree() -> None:
 def test_a_track_may_change_sides_where_all_depths_are_alike() -> None:
     tracks = MirrorTracks(MirrorConfig())
     flat = BOTH * [1.0, 1.0, 1e-3]
-    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 17, 1), 0)
     for number in range(1, 4):
-        decide(tracks, {"model": 0.0}, flat, ("coco17", 1), number * PERIOD_NS)
-    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 1), 4 * PERIOD_NS).probability == pytest.approx(0.5, abs=0.1)
+        decide(tracks, {"model": 0.0}, flat, ("coco17", 17, 1), number * PERIOD_NS)
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 17, 1), 4 * PERIOD_NS).probability == pytest.approx(
+        0.5, abs=0.1
+    )
 
 
 def test_a_track_follows_the_network_when_it_gives_the_other_copy_first() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
-    decision = decide(tracks, {"model": 0.0}, BOTH[::-1], ("coco17", 1), PERIOD_NS)
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 17, 1), 0)
+    decision = decide(tracks, {"model": 0.0}, BOTH[::-1], ("coco17", 17, 1), PERIOD_NS)
     assert decision.probability < 0.1
     assert decision.cue == "track"
 
 
 def test_a_gap_or_another_track_starts_afresh_and_old_tracks_are_forgotten() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
-    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 2), PERIOD_NS).probability == 0.5
-    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 1), 5_000_000_000).probability == 0.5
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 17, 1), 0)
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 17, 2), PERIOD_NS).probability == 0.5
+    assert decide(tracks, {"model": 0.0}, BOTH, ("coco17", 17, 1), 5_000_000_000).probability == 0.5
     tracks.drop_older(20_000_000_000)
     assert not tracks._beliefs
 
@@ -107,7 +109,7 @@ def test_a_gap_or_another_track_starts_afresh_and_old_tracks_are_forgotten() -> 
 def test_instances_of_a_batch_are_decided_as_each_would_be_alone() -> None:
     crowd, alone = MirrorTracks(MirrorConfig()), [MirrorTracks(MirrorConfig()) for _ in range(3)]
     rng = np.random.default_rng(0)
-    keys: list[TrackKey | None] = [("coco17", 1), None, ("hand21", 1)]
+    keys: list[TrackKey | None] = [("coco17", 17, 1), None, ("hand21", 21, 1)]
     for number in range(4):
         moved = np.stack([BOTH + 0.05 * rng.standard_normal(BOTH.shape) for _ in keys])
         odds = rng.normal(size=3)
@@ -120,12 +122,22 @@ def test_instances_of_a_batch_are_decided_as_each_would_be_alone() -> None:
 
 def test_a_track_goes_on_where_its_batch_is_padded_to_another_size() -> None:
     tracks = MirrorTracks(MirrorConfig())
-    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 1), 0)
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 17, 1), 0)
     padded = np.pad(BOTH[::-1], ((0, 0), (0, 3), (0, 0)), constant_values=7.0)[None]
     seen = np.pad(SEEN, (0, 3))[None]
-    (decision,) = tracks.decide({"model": np.zeros(1)}, padded, seen, [("coco17", 1)], PERIOD_NS)
+    (decision,) = tracks.decide({"model": np.zeros(1)}, padded, seen, [("coco17", 17, 1)], PERIOD_NS)
     assert decision.cue == "track"
     assert decision.probability < 0.1
+
+
+def test_a_joint_that_is_not_seen_any_more_says_nothing_of_its_track() -> None:
+    tracks = MirrorTracks(MirrorConfig())
+    decide(tracks, {"model": 3.0}, BOTH, ("coco17", 17, 1), 0)
+    seen, joints = SEEN.copy(), BOTH.copy()
+    seen[9], joints[:, 9] = False, [[3.0, 0.0, 5.0], [-3.0, 0.0, -5.0]]
+    (decision,) = tracks.decide({"model": np.zeros(1)}, joints[None], seen[None], [("coco17", 17, 1)], PERIOD_NS)
+    assert decision.cue == "track"
+    assert decision.probability > 0.9
 
 
 def test_odds_of_nothing_stay_undecided_however_low_the_bar() -> None:

@@ -8,7 +8,7 @@ from lift3d_ros.pipelines.skeleton_smoothing import SkeletonSmoother, SmoothingC
 
 PERIOD_NS = 33_000_000
 CONFIG = SmoothingConfig(enabled=True)
-TRACK = ("coco17", 1)
+TRACK = ("coco17", 17, 1)
 
 
 def run(path: np.ndarray, config: SmoothingConfig = CONFIG, scale: float = 1.0) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_gaps_jumps_back_and_other_skeletons_start_afresh() -> None:
     smoother = SkeletonSmoother(CONFIG)
     smoother.update(TRACK, 0, np.zeros((4, 3)), 1.0, True)
     assert (smoother.update(TRACK, PERIOD_NS, joints, 1.0, True) < joints).all()
-    np.testing.assert_array_equal(smoother.update(("coco17", 2), PERIOD_NS, joints, 1.0, True), joints)
+    np.testing.assert_array_equal(smoother.update(("coco17", 17, 2), PERIOD_NS, joints, 1.0, True), joints)
 
 
 def test_a_track_that_becomes_metric_starts_afresh() -> None:
@@ -68,6 +68,6 @@ def test_a_joint_that_was_not_finite_comes_back_at_once() -> None:
 def test_tracks_that_ended_are_forgotten() -> None:
     smoother = SkeletonSmoother(CONFIG)
     for number in range(1000):
-        smoother.update(("coco17", number), number * PERIOD_NS, np.zeros((2, 3)), 1.0, True)
+        smoother.update(("coco17", 17, number), number * PERIOD_NS, np.zeros((2, 3)), 1.0, True)
         smoother.drop_older(number * PERIOD_NS)
     assert len(smoother._tracks) < 20

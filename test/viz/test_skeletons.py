@@ -71,3 +71,16 @@ def test_a_sheet_shows_pictures_of_any_count_and_warns_of_untrained_weights() ->
 
 def test_a_skeleton_in_one_point_is_drawn_without_failing() -> None:
     assert draw_view(lifted(np.zeros((17, 3))), 45.0, 64).shape == (64, 64, 3)
+
+
+def test_a_sheet_takes_keypoints_by_their_place_where_ids_repeat() -> None:
+    lifter, _ = known_lifter()
+    people = [seen_person(place)[1] for place in ((-1.0, 0.2, 4.0), (1.0, 0.2, 4.0))]
+    assert people[0].instance_id == people[1].instance_id
+    result = lifter.infer(lifter.prepare(frame_of(*people)))
+    picture = np.zeros((720, 1280, 3), dtype=np.uint8)
+    sheet = skeleton_sheet(picture, people, result, height_px=720)
+    left = (sheet[100:640, :1280].max(axis=2) > 60).any(axis=0)
+    for person in people:
+        first, last = person.points[:, 0].min(), person.points[:, 0].max()
+        assert left[int(first) : int(last)].any()
