@@ -11,7 +11,7 @@ import copy
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,9 +98,10 @@ def score_detections(recordings: Sequence[FrameMatches]) -> tuple[DetectionMetri
     with_labels = copy.copy(config)
     with_labels.class_names = [name for name in config.class_names if num_labels[name]]
     every_class, curves = _score(devkit, config, labelled, predicted)
-    metrics = _restricted(devkit, every_class, with_labels)
+    without_velocity = _classes_without_velocity(labelled, with_labels.class_names)
+    metrics = _restricted(devkit, every_class, with_labels, without_velocity)
     with warnings.catch_warnings():
-        # The devkit averages over classes; of cones and barriers alone no velocity error is defined.
+        # The devkit averages over classes; of cones and barriers alone, or without velocities, no error is defined.
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         tp_errors, nds = metrics.tp_errors, metrics.nd_score
     figures = DetectionMetrics(
@@ -117,7 +118,10 @@ def score_detections(recordings: Sequence[FrameMatches]) -> tuple[DetectionMetri
         num_ground_truth=num_labels.total(),
         num_predictions=num_predictions.total(),
         notes=notes.sentences(
-            [name for name in config.class_names if not num_labels[name]], config.max_boxes_per_sample
+            [name for name in config.class_names if not num_labels[name]],
+            without_velocity,
+            config.max_boxes_per_sample,
+            is_velocity_scored=not math.isnan(tp_errors["vel_err"]),
         ),
     )
     return figures, {name: curve for name, curve in curves.items() if num_labels[name]}
@@ -164,14 +168,25 @@ def _score(devkit: SimpleNamespace, config: Any, labelled: Any, predicted: Any) 
     return metrics, curves
 
 
-def _restricted(devkit: SimpleNamespace, metrics: Any, config: Any) -> Any:
-    """Return the same figures of each class, with means over ``config.class_names`` only."""
+def _classes_without_velocity(labelled: Any, class_names: Sequence[str]) -> list[str]:
+    """Return the classes that move, of which not one label within range has a velocity."""
+    known = {box.detection_name for box in labelled.all if np.isfinite(box.velocity).all()}
+    return [name for name in class_names if name not in known and "vel_err" not in _UNDEFINED.get(name, ())]
+
+
+def _restricted(devkit: SimpleNamespace, metrics: Any, config: Any, without_velocity: Collection[str]) -> Any:
+    """Return the same figures of each class, with means over ``config.class_names`` only.
+
+    Args:
+        without_velocity: classes of which the velocity error is not defined; the devkit gives them an error of 1.
+    """
     result = devkit.DetectionMetrics(config)
     for name in config.class_names:
         for threshold in config.dist_ths:
             result.add_label_ap(name, threshold, metrics.get_label_ap(name, threshold))
         for key in _DEVKIT_ERRORS:
-            result.add_label_tp(name, key, metrics.get_label_tp(name, key))
+            is_defined = key != "vel_err" or name not in without_velocity
+            result.add_label_tp(name, key, metrics.get_label_tp(name, key) if is_defined else np.nan)
     return result
 
 
@@ -249,7 +264,14 @@ class _Notes:
         if recording.num_without_points is not None:
             self._num_without_points = (self._num_without_points or 0) + recording.num_without_points
 
-    def sentences(self, absent_classes: Sequence[str], max_boxes: int) -> tuple[str, ...]:
+    def sentences(
+        self,
+        absent_classes: Sequence[str],
+        without_velocity: Sequence[str],
+        max_boxes: int,
+        *,
+        is_velocity_scored: bool,
+    ) -> tuple[str, ...]:
         notes = [
             "Attributes are not predicted: AAE is not reported, and NDS is the devkit's value with AAE = 1.",
             "Labels without lidar points and bicycles in racks are not filtered, unlike on the nuScenes data set."
@@ -261,6 +283,12 @@ class _Notes:
             notes.append(
                 f"No labels within range: {', '.join(absent_classes)}. These classes are left out of the means; the "
                 "devkit counts them with AP 0 and errors 1 (devkit_mean_ap, devkit_nds)."
+            )
+        if without_velocity:
+            scored = "" if is_velocity_scored else " No class is left, and NDS counts a velocity error of 1."
+            notes.append(
+                f"No label within range has a velocity: {', '.join(without_velocity)}. The velocity error of these "
+                f"classes is not defined and left out of mAVE; the devkit counts it as 1 (devkit_nds).{scored}"
             )
         if self.other_classes:
             listed = ", ".join(f"{name} ({count})" for name, count in sorted(self.other_classes.items()))

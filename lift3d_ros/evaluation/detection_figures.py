@@ -61,11 +61,11 @@ class DetectionMetrics:
 
     `mean_ap`, `nds` and `tp_errors` are means over the classes that have labels. The devkit itself takes the mean
     over all ten classes and gives a class without labels AP 0 and errors 1, which suits its own data set, where
-    no class is absent; these figures are `devkit_mean_ap` and `devkit_nds`. With labels of every class
-    both are the same.
+    no class is absent; these figures are `devkit_mean_ap` and `devkit_nds`. With labels of every class, and velocities
+    of every class that moves, both are the same.
 
     Args:
-        nds: nuScenes detection score with an attribute error of 1.
+        nds: nuScenes detection score with an attribute error of 1; an error that is None counts as 1, too.
         tp_errors: see :class:`ClassMetrics`; None where no class with labels defines the error.
         num_frames: frames with both predictions and labels.
         num_ground_truth, num_predictions: boxes that took part, within the range of their class.
@@ -85,7 +85,7 @@ class DetectionMetrics:
 
     @property
     def nds_without_aae(self) -> float:
-        """The score over mAP and the four errors that are measured, with the weights of the benchmark: 5 to 4."""
+        """The score over mAP and the four errors besides AAE, with the weights of the benchmark: 5 to 4."""
         errors = [1.0 if value is None else min(value, 1.0) for value in self.tp_errors.values()]
         return (5.0 * self.mean_ap + sum(1.0 - error for error in errors)) / (5.0 + len(errors))
 

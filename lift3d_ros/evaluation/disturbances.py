@@ -97,7 +97,11 @@ def missing_cameras(cameras: Sequence[str]) -> list[Disturbance]:
 
 
 def calibration_errors() -> list[Disturbance]:
-    """Return mountings that are wrong by a yaw or a pitch, neighbouring cameras to opposite sides."""
+    """Return mountings that are wrong by a yaw or a pitch, its sign alternating in the order of the rig's cameras.
+
+    That need not be their order around the vehicle: of front, front left, front right the first and the last turn to
+    the same side, though they are neighbours.
+    """
     rows = []
     for axis in ("yaw", "pitch"):
         for angle in _ANGLES_DEG:

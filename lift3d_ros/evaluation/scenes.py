@@ -138,7 +138,7 @@ def _folder_entry(path: Path) -> SceneEntry:
 
     @contextlib.contextmanager
     def open_scene() -> Iterator[OpenScene]:
-        scene = read_scene(path, keeps_classes=True)
+        scene = read_scene(path, keeps_classes=True, may_be_empty=True)
         source = SceneFrames(scene)
         yield OpenScene(name, source, _label_facts(scene), source.identity)
 

@@ -103,7 +103,7 @@ class BevMemory:
 
     def snapshot(self) -> Arrays:
         """Return all maps as arrays, empty before the first frame."""
-        arrays: Arrays = {}
+        arrays: Arrays = {"last_ns": np.array(self._last_ns, dtype=np.int64)} if self._maps else {}
         for number, one in enumerate(self._maps):
             parts = {**one.state.snapshot(), "stamp_ns": np.array(one.stamp_ns, dtype=np.int64)}
             if one.ego is not None:
@@ -121,8 +121,10 @@ class BevMemory:
             pose = parts.pop("T_world_base", None)
             state = self._new_state()
             state.restore(parts)
-            self._last_ns = stamp_ns
             self._maps.append(_Map(stamp_ns, None if pose is None else EgoMotion(stamp_ns, pose), state))
+        if self._maps:
+            # Snapshots of earlier versions do not tell it; where every map is kept it is that of the last one.
+            self._last_ns = int(arrays.get("last_ns", self._maps[-1].stamp_ns))
 
     def _temporal_state(self, frame_set: FrameSet) -> TemporalState:
         if not self._maps or frame_set.stamp_ns <= self._last_ns:

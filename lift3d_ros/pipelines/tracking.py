@@ -100,7 +100,10 @@ class BoxTracker:
         self._next_id = int(arrays.get(f"{_KEY}next_id", 1))
         self._stamp_ns = int(arrays.get(f"{_KEY}stamp_ns", 0))
         if f"{_KEY}ids" in arrays:
-            self._tracks = Tracks(*(arrays[f"{_KEY}{field.name}"].copy() for field in dataclasses.fields(Tracks)))
+            found = {name.removeprefix(_KEY): array for name, array in arrays.items()}
+            # Snapshots of earlier versions do not tell the class that was reported; then it was the leading one.
+            found.setdefault("labels", found["class_votes"].argmax(axis=1))
+            self._tracks = Tracks(*(found[field.name].copy() for field in dataclasses.fields(Tracks)))
 
     def update(self, boxes: Boxes3D, stamp_ns: int, ego: EgoMotion | None, *, is_continued: bool) -> Boxes3D:
         """Return `boxes` in their order with ids, and behind them the tracks that go on unseen.

@@ -34,6 +34,7 @@ _RADIAL_NOISE, _TANGENTIAL_NOISE = (0.3, 0.03), (0.2, 0.01)
 # How fast measurements replace what the track knows, seconds.
 _YAW_S, _HEIGHT_S, _SIZE_S, _CLASS_S = 0.2, 0.3, 1.5, 2.0
 _MAX_HEADING_VOTES = 2.0
+_CLASS_LEAD = 2.0  # times the votes of its class that another one needs to replace it; near 1 a close vote flickers
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class Tracks:
     yaws: Float64Array
     heading_votes: Float64Array  # how sure it is that yaw does not point backwards
     class_votes: Float64Array  # (N, classes)
+    labels: NDArray[np.int64]  # the class that is reported
     scores: Float64Array
     hits: NDArray[np.int64]
     seen_ns: NDArray[np.int64]
@@ -133,7 +135,7 @@ def boxes_of(tracks: Tracks, class_names: tuple[str, ...], frame_id: str, ego: E
         yaws=tracks.yaws,
         velocities=tracks.means[:, VELOCITY],
         scores=tracks.scores,
-        labels=tracks.class_votes.argmax(axis=1),
+        labels=tracks.labels,
         track_ids=tracks.ids,
     )
     return transform_boxes(invert(ego.T_world_base), in_world, frame_id)
@@ -178,8 +180,17 @@ def continue_tracks(
     tracks.sizes[rows] += size_gain[:, None] * (boxes.sizes - tracks.sizes[rows])
     _turn(tracks, rows, boxes, yaw_gain)
     tracks.class_votes[rows, boxes.labels] += boxes.scores
+    _vote(tracks, rows)
     tracks.scores[rows] = boxes.scores
     tracks.seen_ns[rows] = stamp_ns
+
+
+def _vote(tracks: Tracks, rows: NDArray[np.int64]) -> None:
+    """Change the classes of the tracks at `rows` of which another class leads clearly."""
+    votes, labels = tracks.class_votes[rows], tracks.labels[rows]
+    leaders, every = votes.argmax(axis=1), np.arange(len(rows))
+    is_clear = votes[every, leaders] > _CLASS_LEAD * votes[every, labels]
+    tracks.labels[rows] = np.where(is_clear, leaders, labels)
 
 
 def _turn(tracks: Tracks, rows: NDArray[np.int64], boxes: Boxes3D, gain: Float64Array) -> None:
@@ -216,6 +227,7 @@ def started_tracks(boxes: Boxes3D, stamp_ns: int, numbers: ClassKinds, origin: F
         yaws=boxes.yaws.copy(),
         heading_votes=boxes.scores.copy(),
         class_votes=votes,
+        labels=boxes.labels.copy(),
         scores=boxes.scores.copy(),
         hits=np.ones(count, dtype=np.int64),
         seen_ns=np.full(count, stamp_ns),

@@ -141,6 +141,45 @@ def test_unknown_velocities_in_the_labels_do_not_count() -> None:
     assert evaluate_detections(predictions, labels).tp_errors["AVE"] == pytest.approx(2.0)
 
 
+def test_a_class_whose_labels_have_no_velocity_has_no_velocity_error() -> None:
+    """Cars have one, people none: the error of the cars alone is the mean."""
+    unknown = [np.nan, np.nan]
+    # Out of range a velocity does not help.
+    names, centers = ["car", "pedestrian", "pedestrian"], [[10.0, 0, 0], [0, 5, 0], [0, 45, 0]]
+    labels = {0: boxes(names, centers, velocities=np.array([[0.0, 0.0], unknown, [0.0, 0.0]]))}
+    predictions = {0: boxes(names, centers, velocities=np.tile([0.4, 0.0], (3, 1)))}
+    metrics = evaluate_detections(predictions, labels)
+    assert metrics.classes["pedestrian"].tp_errors == {"ATE": 0.0, "ASE": 0.0, "AOE": 0.0, "AVE": None}
+    assert metrics.tp_errors["AVE"] == metrics.classes["car"].tp_errors["AVE"] == pytest.approx(0.4)
+    assert metrics.nds == pytest.approx((5 + 3 + 0.6) / 10)
+    assert any("No label within range has a velocity: pedestrian." in note for note in metrics.notes)
+    assert not any("NDS counts a velocity error of 1" in note for note in metrics.notes)
+
+
+def test_the_figures_of_the_devkit_stay_its_own_where_a_class_has_no_velocity() -> None:
+    centers = [[5.0 + 2 * i, -4.0, 1.0] for i in range(len(NUSCENES_CLASSES))]
+    velocities = np.zeros((len(centers), 2))
+    velocities[NUSCENES_CLASSES.index("pedestrian")] = np.nan
+    labels = {0: boxes(NUSCENES_CLASSES, centers, velocities=velocities)}
+    metrics = evaluate_detections({0: boxes(NUSCENES_CLASSES, centers)}, labels)
+    # One of the eight classes that move has an error of 1 there.
+    assert (metrics.nds, metrics.devkit_nds) == pytest.approx((0.9, 0.9 - 1 / 8 / 10))
+
+
+def test_without_any_velocity_the_error_is_null_and_counts_in_the_score_as_every_undefined_one() -> None:
+    centers = [[5.0 + 2 * i, -4.0, 1.0] for i in range(len(NUSCENES_CLASSES))]
+    labels = {0: boxes(NUSCENES_CLASSES, centers, velocities=np.full((len(centers), 2), np.nan))}
+    metrics = evaluate_detections({0: boxes(NUSCENES_CLASSES, centers)}, labels)
+    assert (metrics.tp_errors["AVE"], metrics.to_json()["tp_errors"]["AVE"]) == (None, None)
+    assert dict(metrics.summary_table())["mAVE"] == "-"
+    assert (metrics.nds, metrics.nds_without_aae) == pytest.approx((8 / 10, 8 / 9))
+    assert metrics.devkit_nds == pytest.approx(metrics.nds)
+    (note,) = (note for note in metrics.notes if "has a velocity" in note)
+    assert "car, truck" in note
+    assert "cone" not in note
+    assert "NDS counts a velocity error of 1" in note
+
+
 def test_boxes_out_of_range_and_other_classes_do_not_count() -> None:
     """Cars count up to 50 m, cones up to 30 m; `other` is not part of the benchmark."""
     labels = {0: boxes(["car", "car", "traffic_cone", "other"], [[49, 0, 0], [51, 0, 0], [0, 31, 0], [5, 0, 0]])}

@@ -77,7 +77,7 @@ def test_a_calibration_error_turns_what_is_believed_of_the_mounting(axis: str) -
         turn = np.cross(before, after)[2] if axis == "yaw" else after[2]
         signs.append(bool(turn > 0))
         assert disturbed.views[name].image is view.image
-    assert signs in ([True, False, True, False], [False, True, False, True]), "neighbours to opposite sides"
+    assert signs in ([True, False, True, False], [False, True, False, True]), "in turn, in the order of the cameras"
 
 
 def test_late_stamps_move_the_capture_by_what_is_driven_meanwhile() -> None:

@@ -8,8 +8,9 @@ import pytest
 from given_results import label, write_scene
 from labelled_drive import Labelled
 
+from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.errors import DatasetError
-from lift3d_ros.evaluation.scenes import DataChoice, find_scenes
+from lift3d_ros.evaluation.scenes import DataChoice, find_scenes, labelled_scenes
 
 
 def test_one_scene_folder_is_one_scene(tmp_path: Path) -> None:
@@ -30,6 +31,16 @@ def test_scenes_and_recordings_of_a_folder_are_found_in_the_order_in_which_peopl
     assert [entry.name for entry in find_scenes(tmp_path, DataChoice(scenes=("scene10",)))] == ["scene10"]
     with pytest.raises(DatasetError, match=r"scene 'scene1' is not in it; did you mean 'scene1?[02]'"):
         find_scenes(tmp_path, DataChoice(scenes=("scene1",)))
+
+
+def test_a_scene_without_frames_is_left_out_like_one_without_labels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, frames in {"cleared": [], "street": [[label("car", 10.0)]], "unlabelled": [None]}.items():
+        write_scene(tmp_path / name, frames)
+    assert [entry.name for entry in labelled_scenes(find_scenes(tmp_path, DataChoice()), ClassMap())] == ["street"]
+    for name in ("cleared", "unlabelled"):
+        assert f"scene '{name}' has no labels and does not count" in caplog.text
 
 
 def test_a_recording_gives_its_labels(tmp_path: Path) -> None:

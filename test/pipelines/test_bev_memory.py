@@ -141,11 +141,32 @@ def test_a_clock_that_goes_back_to_a_frame_whose_map_was_not_kept_starts_afresh(
     assert memory.compare(frame(0.02, 0.0)).temporal_state == "first_frame"
 
 
-def test_a_snapshot_goes_on_with_the_same_maps() -> None:
+@pytest.mark.parametrize("rate_hz", [10, 25, 30, 60])
+@pytest.mark.parametrize("frames_before", [40, 41, 42, 43])  # of fast frames not every map is kept
+def test_a_snapshot_goes_on_with_the_same_maps(rate_hz: float, frames_before: int) -> None:
     memory, resumed = new_memory(0.5), new_memory(0.5)
-    for number in range(8):
-        advance(memory, frame(0.1 * number, float(number)))
+    for number in range(frames_before):
+        advance(memory, frame(number / rate_hz, float(number)))
     resumed.restore(memory.snapshot())
-    for number in range(8, 16):
-        item = frame(0.1 * number, float(number))
+    for number in range(frames_before, 2 * frames_before):
+        item = frame(number / rate_hz, float(number))
         assert advance(resumed, item).age_s == advance(memory, item).age_s
+
+
+def test_after_a_restart_a_frame_between_the_last_map_and_the_last_frame_is_an_earlier_one() -> None:
+    memory, resumed = new_memory(0.5), new_memory(0.5)
+    for number in range(4):  # of these the first alone is kept
+        advance(memory, frame(0.01 * number, 0.0))
+    resumed.restore(memory.snapshot())
+    assert resumed.compare(frame(0.02, 0.0)).temporal_state == "first_frame"
+
+
+def test_a_snapshot_of_an_earlier_version_is_restored_as_it_was_then() -> None:
+    memory, resumed = new_memory(0.5), new_memory(0.5)
+    for number in range(4):
+        advance(memory, frame(0.5 * number, 0.0))
+    snapshot = memory.snapshot()
+    del snapshot["last_ns"]
+    resumed.restore(snapshot)
+    assert resumed.compare(frame(1.5, 0.0)).temporal_state == "first_frame"
+    assert resumed.compare(frame(2.0, 0.0)).age_s == pytest.approx(0.5)

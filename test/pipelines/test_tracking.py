@@ -235,6 +235,30 @@ def test_the_class_is_that_of_most_boxes_and_changes_only_among_what_looks_alike
     assert ids(walker)[0] == -1
 
 
+@pytest.mark.parametrize(("rate_hz", "most"), [(2.0, 30), (10.0, 5)])
+def test_a_class_of_which_the_detector_is_not_sure_does_not_flicker(rate_hz: float, most: int) -> None:
+    """Car and truck evenly at random change 200 times in 400 boxes."""
+    random = np.random.default_rng(0)
+    tracked, labels = Sequenced(), []
+    for index in range(400):
+        name = ("car", "truck")[int(random.random() < 0.5)]
+        found = boxes([[9, 0]], [[0, 0]], names=[name], scores=[random.uniform(0.5, 0.6)])
+        labels.append(int(tracked.step(found, index / rate_hz).labels[0]))
+    assert np.count_nonzero(np.diff(labels)) <= most
+
+
+@pytest.mark.parametrize("rate_hz", [2.0, 10.0])
+@pytest.mark.parametrize(("wrong_s", "corrected_s"), [(0.0, 1.0), (1.0, 1.5), (30.0, 2.5)])
+def test_a_class_that_was_wrong_is_corrected_and_stays(rate_hz: float, wrong_s: float, corrected_s: float) -> None:
+    """Taken for a truck once, for a second, or for as long as it was far away."""
+    tracked, num_wrong, labels = Sequenced(), round(wrong_s * rate_hz) or 1, []
+    for index in range(num_wrong + round(5 * rate_hz)):
+        name = "truck" if index < num_wrong else "car"
+        labels.append(int(tracked.step(boxes([[9, 0]], [[0, 0]], names=[name]), index / rate_hz).labels[0]))
+    assert set(labels[:num_wrong]) == {CLASSES.index("truck")}
+    assert set(labels[num_wrong + round(corrected_s * rate_hz) :]) == {CLASSES.index("car")}
+
+
 def test_classes_of_other_names_are_tracked_too() -> None:
     tracked = Sequenced()
     found = [ids(tracked.step(boxes([[9 + 0.1 * k, 0]], [[1, 0]], names=["robot"]), k * 0.1)) for k in range(3)]
@@ -290,6 +314,19 @@ def test_a_restored_tracker_goes_on_with_the_same_numbers() -> None:
         found = second.step(frames[index], index * 0.1)
         for name in ("track_ids", "centers", "sizes", "yaws", "velocities", "scores", "labels"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected[index], name))
+
+
+def test_a_snapshot_keeps_the_class_that_is_reported() -> None:
+    first, second, earlier = Sequenced(), Sequenced(), Sequenced()
+    for index, name in enumerate(["car", "truck", "truck"]):  # the truck leads, but not clearly
+        first.step(boxes([[9, 0]], [[0, 0]], names=[name], scores=[0.9 if name == "car" else 0.7]), index * 0.1)
+    snapshot = first.tracker.snapshot()
+    second.tracker.restore(snapshot)
+    del snapshot["tracking.labels"]  # as earlier versions wrote it
+    earlier.tracker.restore(snapshot)
+    second.is_first = earlier.is_first = False
+    doubtful = boxes([[9, 0]], [[0, 0]], names=["truck"], scores=[0.1])
+    assert [item.step(doubtful, 0.3).labels.tolist() for item in (second, earlier)] == [[0], [1]]
 
 
 def test_no_boxes_at_all_is_a_frame_like_any_other() -> None:

@@ -32,6 +32,7 @@ def label(name: str, x: float, y: float = 0.0, **known: Any) -> Label:
 
 def write_scene(folder: Path, frames: Sequence[Sequence[Label] | None]) -> Path:
     """Write a vehicle that stands still, with four cameras; None leaves a frame without labels."""
+    folder.mkdir(parents=True, exist_ok=True)
     cameras = []
     for name, yaw in CAMERAS.items():
         c, s = np.cos(yaw), np.sin(yaw)
