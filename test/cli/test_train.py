@@ -44,6 +44,7 @@ def test_a_training_says_how_to_go_on_and_what_it_has_written(
     text = capsys.readouterr().out
     assert "finished at step 2" in text
     assert "differs from the preset 'tiny'" in text
+    assert not (out / "manifest_entry.yaml").exists()
     again = [*command, "run.max_steps=2", "run.slice_minutes=1e-9"]
     again[again.index(str(out))] = str(tmp_path / "tuned")
     assert main([*again, "--init-from", str(out / "weights.safetensors")]) == 0

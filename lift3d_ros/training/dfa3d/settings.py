@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.config import group, setting
+from lift3d_ros.config import flat_facts, group, setting
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
-from lift3d_ros.training.recipe import flat_facts, load_recipe_of
+from lift3d_ros.training.recipe import load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
 
