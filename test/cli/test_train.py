@@ -188,6 +188,19 @@ def test_a_pack_says_whose_masks_of_the_own_vehicle_it_has(repository: Path, tmp
     assert not sample.images[sample.cameras.index("back")].any()
 
 
+def test_a_pack_is_not_continued_with_another_table_of_classes(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, street = tmp_path / "classes.yaml", str(repository / "demo" / "street")
+    command = ["train", "dfa3d", "--data", street, "--pack", str(tmp_path / "pack"), "--classes", str(table)]
+    table.write_text("truck: ignore\n")
+    assert main([*command, "--set", *SMALL]) == 0
+    assert main([*command, "--set", *SMALL]) == 0
+    table.write_text("truck: car\n")
+    assert main([*command, "--set", *SMALL]) == 2
+    assert "what these files say has changed. Name another folder with --pack" in capsys.readouterr().err
+
+
 def test_trained_weights_become_a_model_with_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

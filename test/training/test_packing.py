@@ -83,6 +83,34 @@ def test_an_error_of_any_kind_is_told_with_the_scene_and_without_traceback(tmp_p
     assert "Traceback" not in str(caught.value)
 
 
+def test_changed_settings_or_a_changed_rig_are_noticed_and_comments_are_not(tmp_path: Path) -> None:
+    settings, rig = tmp_path / "streets.yaml", tmp_path / "car.yaml"
+    source, seen = SimulatorSource(settings, range(3)), []
+    for text, mounting in (
+        ("objects: [1, 2]", "width: 640"),
+        ("# few\nobjects: [1, 2]", "width: 640  # px"),
+        ("objects: [1, 3]", "width: 640"),
+        ("objects: [1, 3]", "width: 800"),
+    ):
+        settings.write_text(f"{text}\nrig: {rig}\n")
+        rig.write_text(f"cameras:\n  front:\n    {mounting}\n")
+        seen.append(source.made_with)
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+    settings.write_text("rig: absent.yaml\n")
+    with pytest.raises(ConfigError, match=r"absent.yaml: file not found"):
+        source.made_with  # noqa: B018
+
+
+def test_a_changed_table_of_classes_is_noticed(folders: Path, tmp_path: Path) -> None:
+    table = tmp_path / "classes.yaml"
+    source = RecordedSource(folders, table)
+    assert RecordedSource(folders).made_with is None
+    first = source.made_with
+    table.write_text("animal: pedestrian\n")
+    assert source.made_with != first
+
+
 def test_seeds_of_the_evaluation_are_not_trained_on(tmp_path: Path) -> None:
     source = SimulatorSource(SETTINGS, range(8999, 9002))
     with pytest.raises(ConfigError, match="9000"):
