@@ -68,6 +68,16 @@ def test_the_own_vehicle_is_black_in_a_pack_as_for_the_detector(folders: Path, t
     assert dict(zip(sample.cameras, is_black, strict=True)) == {"front": False, "left": True, "back": False}
 
 
+def test_masks_of_cameras_that_are_not_there_are_refused(folders: Path, tmp_path: Path) -> None:
+    whole = ((0.0, 0.0), (48.0, 0.0), (48.0, 32.0))
+    choice = LabelledChoice(rig=Rig(cameras={"cam_left": RigCamera(own_vehicle=(whole,)), "left": RigCamera()}))
+    source = RecordedSource(folders, tmp_path / "classes.yaml", choice)
+    with pytest.raises(
+        DatasetError, match=r"'first': its cameras are front, left, back, .* masks .* for cam_left alone"
+    ):
+        pack_scenes(source, tmp_path / "pack", FACTS, quality=None, workers=1)
+
+
 def test_a_scene_that_is_wrong_is_named(folders: Path, tmp_path: Path) -> None:
     next((folders / "second").rglob("*.jpg"), next((folders / "second").rglob("*.png"), folders)).unlink()
     with pytest.raises(DatasetError, match="second"):
