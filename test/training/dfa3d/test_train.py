@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from dfa3d_recipe import RECIPE, small_recipe
+from labelled_drive import Labelled
 from painted_street import painted_pack
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -198,6 +199,19 @@ def test_data_that_is_not_packed_is_prepared_on_the_fly(shared_dir: Path, tmp_pa
     recipe = small_recipe("run.max_steps=2", "run.workers=1")
     result = train(recipe, [folder], [], tmp_path, class_map=table, is_quiet=True)
     assert np.isfinite(result.run.losses).all()
+
+
+def test_training_straight_from_a_recording_is_warned_of(
+    pack: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drive = Labelled(frames=2).write(tmp_path / "drive")
+    recipe = small_recipe("run.max_steps=1", "run.workers=0")
+    train(recipe, [drive], [], tmp_path / "run", is_quiet=True)
+    assert "drive: a recording is read from its beginning for nearly every sample" in caplog.text
+    assert f"--data {drive} --pack DIR" in caplog.text
+    caplog.clear()
+    train(recipe, [pack], [], tmp_path / "packed", is_quiet=True)
+    assert "pack it first" not in caplog.text
 
 
 def test_the_own_vehicle_is_black_in_pictures_that_are_prepared_on_the_fly(repository: Path) -> None:
