@@ -145,6 +145,17 @@ class _UniqueNames(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def flat_facts(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested groups as dotted name -> plain value."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flat_facts(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
 def _build(cls: Any, values: Mapping[str, Any], where: str, prefix: str) -> Any:
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}

@@ -34,9 +34,9 @@ Train the BEV detector (dfa3d), the skeleton lifter (lfm), the object reconstruc
 --data of dfa3d takes packs (several), one folder or recording with labels, or the word 'simulator': then scenes are
 rendered while the network trains, by run.workers processes, in an order that cannot be repeated. A run writes
 losses.csv, losses.png and checkpoints into DIR, and at its end weights.safetensors and (but for --stage parts), of the
-best validation, best.safetensors; that of dfa3d also pictures of the validation and manifest_entry.yaml. It can be cut
-off at any time and goes on with --resume; Ctrl-C stops it after a step, saves, and gives the exit status 130. An option
-that would have no effect is refused.
+best validation, best.safetensors; that of dfa3d also pictures of the validation and, where its network is that of the
+preset, manifest_entry.yaml. It can be cut off at any time and goes on with --resume; Ctrl-C stops it after a step,
+saves, and gives the exit status 130. An option that would have no effect is refused.
 
 The recipes of dfa3d keep the first stages of the backbone as they are, so a run starts from trained weights: LITE0.pth
 is a published EfficientNet-Lite0, see docs/training.md; --set loss.frozen_stages=0 trains all from random weights.
@@ -180,8 +180,8 @@ def _run_dfa3d(args: argparse.Namespace) -> int:
         print(f"stopped at step {result.run.step} ({result.run.reason}); {how_to_go_on(args)}")
         return 130 if result.run.reason == "interrupted" else 0
     print(f"finished at step {result.run.step}")
-    _write_entry(args.out / "manifest_entry.yaml", recipe.preset, result.weights)
     if recipe.is_plain_preset:
+        _write_entry(args.out / "manifest_entry.yaml", recipe.preset, result.weights)
         print(f"use it:  lift3d weights add {result.weights} --as {recipe.preset} --name my-detector")
         print("         lift3d replay BAG --model my-detector --out results")
         print("         ros2 launch lift3d_ros bev_detection.launch.py model:=my-detector")
@@ -230,7 +230,7 @@ def _pack(args: argparse.Namespace, recipe: Any, choice: LabelledChoice) -> int:
     size = (network.image_width, network.image_height)
     rig = None if args.rig is None else f"{args.rig.name} {sha256_of(args.rig)}"
     # Without a seed: more may be added.
-    facts = PackFacts(*size, network.class_names, source.description, rig=rig)
+    facts = PackFacts(*size, network.class_names, source.description, rig=rig, made_with=source.made_with)
     with tqdm(desc=f"preparing {args.pack}", unit="scene", disable=None, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:

@@ -43,7 +43,8 @@ Add weights that 'lift3d train' wrote as a model, so that nodes, replay and eval
   lift3d weights add run/weights.safetensors --as lift3d-bev-tiny --name my-detector
   lift3d replay BAG --model my-detector --out results
 
-The file must fit the network of the configuration exactly. It is copied into the folder of models.
+The file must fit the network of the configuration exactly, also in the settings that it tells of, such as classes. It
+is copied into the folder of models.
 """
 
 AVERAGE_DESCRIPTION = """\

@@ -92,5 +92,17 @@ class WithOwnVehicle:
         return self._data.num_frames(scene)
 
     def load(self, scene: str, index: int) -> LabelledSet:
-        """Return one frame set; raises DatasetError for a file that is missing or damaged."""
-        return replace(self._data.load(scene, index), own_vehicle=self._own_vehicle)
+        """Return one frame set.
+
+        Raises:
+            DatasetError: a file is missing or damaged, or none of the cameras with masks is among those of the scene.
+        """
+        found = self._data.load(scene, index)
+        cameras = found.frame_set.cameras
+        if self._own_vehicle and self._own_vehicle.keys().isdisjoint(cameras):
+            raise DatasetError(
+                f"scene '{scene}': its cameras are {', '.join(cameras)}, and the rig has masks of the own vehicle for "
+                f"{', '.join(self._own_vehicle)} alone, so nothing would be masked; give the cameras of the rig file "
+                "the names that they have here, or leave the rig out for these data"
+            )
+        return replace(found, own_vehicle=self._own_vehicle)

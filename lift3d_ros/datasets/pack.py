@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class PackFacts:
         source: where the samples come from, in words or as a path.
         seed: first seed of simulated data; None for recorded data.
         rig: file whose masks of the own vehicle were applied, with its SHA-256; None without one.
+        made_with: other files that decide what the samples show, such as settings of a simulator or a table of
+            classes, each with a digest; None without any.
     """
 
     width: int
@@ -48,6 +50,7 @@ class PackFacts:
     source: str = ""
     seed: int | None = None
     rig: str | None = None
+    made_with: str | None = None
 
     @property
     def spec(self) -> InputSpec:
@@ -63,7 +66,7 @@ def create_pack(folder: Path, facts: PackFacts) -> None:
     """
     path = folder / FACTS
     if path.exists():
-        _check_equal(path, read_facts(folder), facts)
+        _check_same(folder, facts)
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +74,7 @@ def create_pack(folder: Path, facts: PackFacts) -> None:
         write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
-    _check_equal(path, read_facts(folder), facts)  # another process may have made it in the meantime
+    _check_same(folder, facts)  # another process may have made it in the meantime
 
 
 def read_facts(folder: Path) -> PackFacts:
@@ -80,15 +83,29 @@ def read_facts(folder: Path) -> PackFacts:
     Raises:
         DatasetError: no pack, another version, or a damaged file.
     """
+    return _facts_in(_document(folder), folder)
+
+
+def _document(folder: Path) -> Mapping[str, Any]:
     path = folder / FACTS
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version, cell = document["format"], document["cell"]
-        if (version, cell) != (FORMAT, CELL):
-            raise DatasetError(
-                f"{path}: format {version} with cells of {cell} px; expected {FORMAT}, {CELL}. Prepare the data again"
-            )
-        seed, rig = document["seed"], document.get("rig")  # packs of older releases know no rig
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: not found; expected a folder made by 'lift3d train ... --pack'") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(path, error) from None
+    if (version, cell) != (FORMAT, CELL):
+        raise DatasetError(
+            f"{path}: format {version} with cells of {cell} px; expected {FORMAT}, {CELL}. Prepare the data again"
+        )
+    return dict(document)
+
+
+def _facts_in(document: Mapping[str, Any], folder: Path) -> PackFacts:
+    """Return the facts of a document; those that older releases did not write are None."""
+    try:
+        seed, rig, made_with = document["seed"], document.get("rig"), document.get("made_with")
         return PackFacts(
             int(document["width"]),
             int(document["height"]),
@@ -96,11 +113,29 @@ def read_facts(folder: Path) -> PackFacts:
             str(document["source"]),
             None if seed is None else int(seed),
             None if rig is None else str(rig),
+            None if made_with is None else str(made_with),
         )
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: not found; expected a folder made by 'lift3d train ... --pack'") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: not readable ({error!r}); prepare the data again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder / FACTS, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path}: not readable ({error!r}); prepare the data again")
+
+
+def _check_same(folder: Path, facts: PackFacts) -> None:
+    """Refuse to add to a pack of other facts."""
+    document = _document(folder)
+    found = _facts_in(document, folder)
+    if "made_with" not in document:  # of an older release; whether files have changed cannot be told
+        facts = dataclasses.replace(facts, made_with=None)
+    elif found.made_with != facts.made_with and dataclasses.replace(found, made_with=facts.made_with) == facts:
+        raise DatasetError(
+            f"{folder / FACTS}: its scenes were made with {found.made_with or 'no such file'}, and now "
+            f"{facts.made_with or 'no such file'} would be used: what these files say has changed. Name another folder "
+            "with --pack, as a training takes several, or remove this one to make all scenes again"
+        )
+    _check_equal(folder / FACTS, found, facts)
 
 
 def write_pack(folder: Path, scene: str, samples: Sequence[PreparedSample], quality: int | None = 80) -> Path:

@@ -23,6 +23,9 @@ class WindowSettings:
         2.5, "frames farther apart share no memory, as in the detector", unit="s", minimum=0.0, maximum=60.0
     )
     drops_one: bool = setting(True, "look one frame farther back, and leave a random one of the history out")
+    step_s: float = setting(
+        0.0, "from frame to frame about so much time, in place of strides; 0: strides", unit="s", minimum=0.0
+    )
 
     def __post_init__(self) -> None:
         if not self.strides or min(self.strides) < 1:
@@ -58,7 +61,7 @@ def windows(
         dropped = int(rng.integers(settings.length))
         kept = settings.length - 1
         reach = kept + 1 if settings.drops_one and kept else kept
-        history = _history(stamps_ns, known, index, reach, stride, settings.max_gap_s)
+        history = _history(stamps_ns, known, index, reach, stride, settings)
         if len(history) > kept:
             shorter = [*history[:dropped], *history[dropped + 1 :]]
             history = shorter if _is_connected(stamps_ns, [*shorter, index], settings.max_gap_s) else history[1:]
@@ -66,14 +69,39 @@ def windows(
     return result
 
 
+def earlier_frame(stamps_ns: Sequence[int], index: int, step_s: float = 0.0) -> int:
+    """Return the frame before `index` whose age is nearest to `step_s`; -1 where none is.
+
+    Of two that are equally near it is the newer one, as in the memory of the detector; with 0 the one before.
+    """
+
+    def miss_ms(before: int) -> int:
+        return round(1e3 * abs((stamps_ns[index] - stamps_ns[before]) * 1e-9 - step_s))
+
+    chosen = index - 1
+    while step_s and chosen > 0 and miss_ms(chosen - 1) < miss_ms(chosen):
+        chosen -= 1
+    return chosen
+
+
 def _history(
-    stamps_ns: Sequence[int], has_pose: Sequence[bool], index: int, count: int, stride: int, max_gap_s: float
+    stamps_ns: Sequence[int],
+    has_pose: Sequence[bool],
+    index: int,
+    count: int,
+    stride: int,
+    settings: WindowSettings,
 ) -> list[int]:
     """Return at most `count` frames before `index`, oldest first, each one within reach of the next."""
     history: list[int] = []
     following = index
-    while len(history) < count and (before := following - stride) >= 0:
-        if not (has_pose[before] and has_pose[following] and _is_connected(stamps_ns, [before, following], max_gap_s)):
+    while len(history) < count:
+        before = following - stride
+        if settings.step_s:
+            before = earlier_frame(stamps_ns, following, settings.step_s)
+        if before < 0 or not (has_pose[before] and has_pose[following]):
+            break
+        if not _is_connected(stamps_ns, [before, following], settings.max_gap_s):
             break
         history.insert(0, before)
         following = before

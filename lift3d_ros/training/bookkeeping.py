@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import signal
@@ -113,15 +114,18 @@ class Bookkeeping(pl.Callback):
         if bool(torch.isfinite(loss)):
             return
         path = self._out / f"bad_batch{f'_{trainer.global_rank}' if trainer.world_size > 1 else ''}.safetensors"
+        samples = list(self._module.sample_names(self._batch))
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in self._module.bad_batch(self._batch).items()},
             path,
+            metadata={"samples": json.dumps(samples)},
         )
         found = ", ".join(f"{name} {float(value):.4g}" for name, value in self._module.figures.items())
+        of_samples = f" of {', '.join(samples)}" if samples else ""
         raise Lift3dError(
-            f"step {self.step + 1}: the loss is {float(loss.detach())} ({found}); expected a finite number. The batch "
-            f"is in {path}. Look for wrong labels or calibrations in it; where there are none, start again from the "
-            "last checkpoint (--init-from) with a lower run.learning_rate, or with run.precision=float32"
+            f"step {self.step + 1}: the loss is {float(loss.detach())} ({found}); expected a finite number. The batch"
+            f"{of_samples} is in {path}. Look for wrong labels or calibrations in it; where there are none, start "
+            "again from the last checkpoint (--init-from) with a lower run.learning_rate, or with run.precision=float32"
         )
 
     def on_train_batch_end(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lift3d_ros.config import read_yaml_mapping
 from lift3d_ros.datasets.class_map import ClassMap, load_class_map
 from lift3d_ros.datasets.labelled import LabelledData
 from lift3d_ros.datasets.pack import PackFacts, PackReader, create_pack, write_pack
@@ -40,6 +43,11 @@ class RecordedSource:
         taken = (self.path.resolve().name, self.choice.nuscenes_version, self.choice.split)
         return ", ".join(name for name in taken if name is not None)
 
+    @property
+    def made_with(self) -> str | None:
+        """The table of classes, with a digest, for the facts of the pack."""
+        return None if self.classes is None else f"classes {_with_digest(self.classes)}"
+
     def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
         """Open the data in this process."""
         table = ClassMap(class_names) if self.classes is None else load_class_map(self.classes, class_names)
@@ -66,6 +74,13 @@ class SimulatorSource:
         meshes = "" if self.meshes is None else f", meshes {self.meshes.resolve().name} ({self.split})"
         return f"simulator, {self.settings.name}{meshes}"
 
+    @property
+    def made_with(self) -> str:
+        """The settings and the rig that they name, with digests, for the facts of the pack."""
+        rig = load_settings(self.settings).rig
+        settings = f"settings {_with_digest(self.settings)}"
+        return f"{settings}, rig {_with_digest(Path(rig))}" if rig else settings
+
     def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
         """Open a simulator in this process."""
         from lift3d_ros.simulation.drive import Simulator
@@ -87,6 +102,12 @@ class SimulatorSource:
         for seed in self.seeds:
             settings.check_seed(seed)
         return tuple(scene_name(seed) for seed in self.seeds)
+
+
+def _with_digest(path: Path) -> str:
+    """Return the name of a YAML file with the start of the SHA-256 of what it says, whatever its comments."""
+    said = json.dumps(read_yaml_mapping(path), default=str)
+    return f"{path.name} {hashlib.sha256(said.encode()).hexdigest()[:12]}"
 
 
 Source = RecordedSource | SimulatorSource

@@ -1,4 +1,4 @@
-"""Recipes of ``lift3d train``: a YAML file with ``--set`` changes, and the flat facts that a checkpoint keeps of it."""
+"""Recipes of ``lift3d train``: a YAML file with ``--set`` changes."""
 
 from __future__ import annotations
 
@@ -71,17 +71,6 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> tuple[dict[str, Any]
             value = float(value) if isinstance(value, str) else value  # YAML takes 2e-3 for text
         _put(values, name.split("."), value, change)
     return values, where
-
-
-def flat_facts(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested groups as dotted name -> plain value."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flat_facts(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any, change: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +55,10 @@ class TrainedModule(pl.LightningModule):
     def bad_batch(self, batch: Any) -> Mapping[str, Tensor]:
         """Return the tensors of a batch whose loss is not finite, for a file to look into."""
         raise NotImplementedError
+
+    def sample_names(self, batch: Any) -> Sequence[str]:
+        """Return which samples a batch holds, as far as they have names."""
+        return ()
 
 
 class TrainingData(Protocol):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lift3d_ros.config import flat_facts
 from lift3d_ros.errors import WeightsError, nearest_name_hint
 from lift3d_ros.weights.checkpoint import shown
 from lift3d_ros.weights.manifest import ModelEntry
-from lift3d_ros.weights.published import METHODS, network_shapes
+from lift3d_ros.weights.published import METHODS, network_facts, network_shapes
 from lift3d_ros.weights.store import check_place, store_model
 from lift3d_ros.weights.verify import check_tensors
+
+# Weights are the same network whatever these say: they matter in training alone, or where features are read.
+_FREE = ("*dropout", "*drop_path", "*label_smoothing", "masks.*", "pooling")
 
 
 def add_weights(
@@ -28,7 +36,8 @@ def add_weights(
 
     Raises:
         WeightsError: torch or safetensors is not installed; no such configuration; the file is damaged, does not fit
-            the network or holds numbers that are not finite; the name is taken; the folder cannot be written.
+            the network, says that it belongs to another one or holds numbers that are not finite; the name is taken;
+            the folder cannot be written.
     """
     absent = [package for package in ("torch", "safetensors") if importlib.util.find_spec(package) is None]
     if absent:
@@ -40,8 +49,12 @@ def add_weights(
     if not weights.is_file():
         raise WeightsError(f"{weights}: file not found; give the weights.safetensors of a training")
     check_tensors(weights, network_shapes(preset_name))
+    from safetensors import safe_open
     from safetensors.numpy import load_file
 
+    with safe_open(str(weights), framework="numpy") as file:
+        header = file.metadata() or {}
+    _check_facts(weights, header, preset_name)
     tensors = load_file(str(weights))
     for key, values in tensors.items():
         if not np.isfinite(values).all():
@@ -50,4 +63,40 @@ def add_weights(
                 "another checkpoint"
             )
     entry = ModelEntry(METHODS[preset_name], preset_name, licence, shown(weights.name))
-    return store_model(name, entry, tensors, folder, overwrite=overwrite)
+    return store_model(name, entry, tensors, folder, overwrite=overwrite, header=header)
+
+
+def _check_facts(weights: Path, header: Mapping[str, str], preset_name: str) -> None:
+    """Refuse weights whose training configured its network otherwise: classes and ranges show in no shape.
+
+    Settings that only one of both has, as files of other releases may, are not compared.
+    """
+    found = _network_facts(header)
+    for name, expected in json.loads(json.dumps(network_facts(preset_name))).items():
+        if found.get(name, expected) == expected or any(fnmatchcase(name, free) for free in _FREE):
+            continue
+        advice = f"train it with the settings of '{preset_name}', as models name presets only"
+        if (trained_as := header.get("preset", preset_name)) != preset_name:
+            advice = f"its training began with preset '{shown(trained_as)}': give that as --as, or {advice}"
+        raise WeightsError(
+            f"{weights}: its header says network.{name} is {shown(found[name])}; '{preset_name}' expects "
+            f"{shown(expected)}; {advice}"
+        )
+
+
+def _network_facts(header: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the settings of the network that a header tells of, dotted name -> plain value, as far as it does."""
+    for group in ("network", "teacher"):  # of the network that is stored, which may be a part of the trained one
+        if settings := _mapping(header.get(group)):
+            return flat_facts(settings)
+    facts = _mapping(header.get("facts"))
+    return {name.removeprefix("network."): value for name, value in facts.items() if name.startswith("network.")}
+
+
+def _mapping(text: str | None) -> Mapping[str, Any]:
+    """Return a mapping that is written as JSON, an empty one for any other text: files of others may hold it."""
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

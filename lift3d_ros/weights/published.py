@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lift3d_ros.config import flat_facts
 from lift3d_ros.errors import WeightsError, nearest_name_hint
 from lift3d_ros.models.dfa3d import config as dfa3d_config
 from lift3d_ros.models.dfa3d import published_keys as dfa3d_keys
@@ -135,12 +137,30 @@ def network_shapes(preset_name: str) -> Mapping[str, Shape]:
     import torch
 
     if preset_name not in METHODS:
-        raise WeightsError(
-            f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, METHODS)}; known: {', '.join(METHODS)}"
-        )
+        raise _unknown(preset_name)
     with torch.device("meta"):
         network = _network(preset_name)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def network_facts(preset_name: str) -> Mapping[str, Any]:
+    """Return the settings of a configuration's network, dotted name -> plain value.
+
+    Raises:
+        WeightsError: there is no such configuration.
+    """
+    for known in (point_config.preset, point_config.TEACHER_PRESETS.get, lrm_config.preset, lfm_config.preset):
+        if (found := known(preset_name)) is not None:
+            return flat_facts(dataclasses.asdict(found))
+    if (detector := dfa3d_config.preset(preset_name)) is not None:
+        return flat_facts(dataclasses.asdict(detector))
+    raise _unknown(preset_name)
+
+
+def _unknown(preset_name: str) -> WeightsError:
+    return WeightsError(
+        f"preset '{preset_name}' is not known{nearest_name_hint(preset_name, METHODS)}; known: {', '.join(METHODS)}"
+    )
 
 
 def _network(preset_name: str) -> nn.Module:

@@ -63,12 +63,14 @@ def store_model(
     folder: Path,
     *,
     overwrite: bool,
+    header: Mapping[str, str] | None = None,
     on_bytes: Callable[[int], object] = lambda count: None,
 ) -> tuple[ModelEntry, Path]:
     """Write weights and manifest entry of a model.
 
     Args:
         entry: all but `weights` and `sha256`, which are found here.
+        header: what the file of weights says of itself.
         on_bytes: called with each number of bytes that was written.
 
     Returns:
@@ -84,7 +86,7 @@ def store_model(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".manifest.lock"):
             check_place(name, folder, overwrite=overwrite)  # another import may have come first
-            return _store(name, entry, tensors, folder, on_bytes)
+            return _store(name, entry, tensors, folder, header or {}, on_bytes)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(f"{folder}: cannot be written ({reason}); {_ANOTHER_FOLDER}") from None
@@ -95,6 +97,7 @@ def _store(
     entry: ModelEntry,
     tensors: Mapping[str, NDArray[Any]],
     folder: Path,
+    header: Mapping[str, str],
     on_bytes: Callable[[int], object],
 ) -> tuple[ModelEntry, Path]:
     from safetensors.numpy import save_file
@@ -113,7 +116,7 @@ def _store(
     draft = _draft(folder, name)
     path = None
     try:
-        save_file(dict(tensors), str(draft), metadata={"format": "pt"})
+        save_file(dict(tensors), str(draft), metadata={**header, "format": "pt"})
         draft.chmod(0o644)  # save_file writes a private file
         sha256 = sha256_of(draft, on_bytes)
         path = folder / f"{name}-{sha256[:8]}.safetensors"

@@ -123,7 +123,7 @@ def test_labels_come_back_equal(recording: tuple[Scene, Path]) -> None:
         assert boxes.sizes.tolist() == expected.sizes.tolist()
         assert np.abs(boxes.yaws - expected.yaws).max() < 1e-12
         assert np.array_equal(boxes.velocities, expected.velocities, equal_nan=True)
-        assert [boxes.class_names[label] for label in boxes.labels] == ["car", "pedestrian", "other"]
+        assert [boxes.class_names[label] for label in boxes.labels] == ["car", "pedestrian", "animal"]
         assert boxes.track_ids is not None
         assert boxes.track_ids.tolist() == [2**53 + 1, 7, -1]
 

@@ -44,6 +44,7 @@ def test_a_training_says_how_to_go_on_and_what_it_has_written(
     text = capsys.readouterr().out
     assert "finished at step 2" in text
     assert "differs from the preset 'tiny'" in text
+    assert not (out / "manifest_entry.yaml").exists()
     again = [*command, "run.max_steps=2", "run.slice_minutes=1e-9"]
     again[again.index(str(out))] = str(tmp_path / "tuned")
     assert main([*again, "--init-from", str(out / "weights.safetensors")]) == 0
@@ -185,6 +186,19 @@ def test_a_pack_says_whose_masks_of_the_own_vehicle_it_has(repository: Path, tmp
     assert reader.facts.rig == f"car.yaml {hashlib.sha256(rig.read_bytes()).hexdigest()}"
     sample = reader.load(reader.scenes[0])[0]
     assert not sample.images[sample.cameras.index("back")].any()
+
+
+def test_a_pack_is_not_continued_with_another_table_of_classes(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, street = tmp_path / "classes.yaml", str(repository / "demo" / "street")
+    command = ["train", "dfa3d", "--data", street, "--pack", str(tmp_path / "pack"), "--classes", str(table)]
+    table.write_text("truck: ignore\n")
+    assert main([*command, "--set", *SMALL]) == 0
+    assert main([*command, "--set", *SMALL]) == 0
+    table.write_text("truck: car\n")
+    assert main([*command, "--set", *SMALL]) == 2
+    assert "what these files say has changed. Name another folder with --pack" in capsys.readouterr().err
 
 
 def test_trained_weights_become_a_model_with_a_name(

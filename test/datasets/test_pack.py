@@ -112,6 +112,24 @@ def test_a_pack_of_an_older_release_which_knew_no_rig_is_read(pack: Path) -> Non
     assert read_facts(pack) == FACTS
 
 
+def test_scenes_made_with_changed_files_are_not_added(pack: Path) -> None:
+    made = dataclasses.replace(FACTS, made_with="settings streets.yaml 12ab")
+    with pytest.raises(DatasetError, match=r"made with no such file, and now settings streets.yaml 12ab would be used"):
+        create_pack(pack, made)
+    path = pack / "pack.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts | {"made_with": made.made_with}))
+    create_pack(pack, made)
+    with pytest.raises(
+        DatasetError, match=r"with settings streets.yaml 12ab, and now settings streets.yaml 34cd would"
+    ):
+        create_pack(pack, dataclasses.replace(FACTS, made_with="settings streets.yaml 34cd"))
+    del facts["made_with"]  # as an older release wrote it
+    path.write_text(json.dumps(facts))
+    create_pack(pack, made)
+    assert read_facts(pack) == FACTS
+
+
 def test_what_is_no_pack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"pack.json: not found"):
         PackReader(tmp_path)

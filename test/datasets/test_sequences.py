@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
-from lift3d_ros.datasets.sequences import WindowSettings, windows
+from lift3d_ros.datasets.sequences import WindowSettings, earlier_frame, windows
 from lift3d_ros.errors import ConfigError
+from lift3d_ros.pipelines.bev_memory import BevMemory
+from lift3d_ros.types import CameraImage, CameraModel, CameraView, EgoMotion, FrameSet
 
 HALF_SECOND = 500_000_000
 TEN = [i * HALF_SECOND for i in range(10)]
@@ -65,3 +70,45 @@ def test_a_window_of_one_frame_has_no_history() -> None:
 def test_steps_of_zero_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"'strides' is \[0\]; expected"):
         WindowSettings(strides=(0,))
+
+
+def test_frames_that_come_fast_have_a_history_of_the_age_that_is_asked_for() -> None:
+    ten_hz = [i * HALF_SECOND // 5 for i in range(14)]
+    found = windows(ten_hz, WindowSettings(length=3, drops_one=False, step_s=0.5))
+    assert found[12] == (2, 7, 12)
+    assert found[7] == (0, 2, 7)
+    assert found[2] == (0, 2), "where a scene begins, the oldest frame is as near as there is one"
+
+
+@pytest.mark.parametrize("drops_one", [False, True])
+def test_at_the_rate_of_that_age_windows_are_those_without_it(drops_one: bool) -> None:
+    jittered = [*(stamp + 20_000_000 * (-1) ** i for i, stamp in enumerate(TEN)), 20 * HALF_SECOND, 21 * HALF_SECOND]
+    for epoch in range(10):
+        plain, aged = (
+            windows(jittered, WindowSettings(3, (1,), 2.5, drops_one, step_s), epoch=epoch) for step_s in (0.0, 0.5)
+        )
+        assert aged == plain
+
+
+@pytest.mark.parametrize("rate_hz", [1.0, 2.0, 3.0, 4.0, 7.0, 10.0])
+def test_the_earlier_frame_is_the_one_whose_map_the_detector_uses(rate_hz: float) -> None:
+    class State:
+        def reset(self) -> None: ...
+
+        def snapshot(self) -> dict[str, Any]:
+            return {}
+
+        def restore(self, arrays: object) -> None: ...
+
+    model = CameraModel("front", "front_optical", 10, 10, np.diag([10.0, 10.0, 1.0]))
+    image = CameraImage("front", 0, "front_optical", "jpeg", np.zeros(0, np.uint8))
+    view = CameraView(image, model, np.eye(4))
+    memory = BevMemory(State, max_gap_s=2.5, history_s=0.5)
+    stamps = [round(1e9 * (1.0 + index / rate_hz)) for index in range(20)]
+    for index, stamp_ns in enumerate(stamps):
+        frames = FrameSet(stamp_ns, {"front": view}, ego=EgoMotion(stamp_ns, np.eye(4)))
+        age_s = memory.compare(frames).age_s
+        memory.remember(frames, memory.take(frames))
+        if index:
+            before = earlier_frame(stamps, index, 0.5)
+            assert (stamp_ns - stamps[before]) * 1e-9 == pytest.approx(age_s)

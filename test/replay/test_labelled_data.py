@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from labelled_drive import Labelled
 
+from lift3d_ros.bags.from_frames import bag_from_frames
+from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.datasets.scene_data import SceneFolders
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.replay.labelled_bag import LabelledBags
@@ -38,6 +42,26 @@ def test_a_recording_and_a_folder_of_them_are_recognised(tmp_path: Path) -> None
     assert isinstance(data, LabelledBags)
     assert data.scenes == ("a",)
     assert open_labelled_data(tmp_path).scenes == ("a", "b")
+
+
+def test_own_classes_come_through_a_recording_as_through_a_folder(street: Path, tmp_path: Path) -> None:
+    folder, bag = tmp_path / "folder", tmp_path / "bag"
+    shutil.copytree(street, folder)
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["frames"] = meta["frames"][:2]
+    labels = [label for frame in meta["frames"] for label in frame["boxes"]]
+    for label in labels:
+        label["class"] = label["class"].replace("car", "van")
+    (folder / "meta.json").write_text(json.dumps(meta))
+    bag_from_frames(folder, bag)
+    expected = Counter(label["class"].replace("van", "truck") for label in labels)
+    assert expected["truck"] > Counter(label["class"] for label in labels)["truck"]
+    for path in (folder, bag):
+        with pytest.raises(DatasetError, match=r"class 'van' is not known"):
+            open_labelled_data(path)
+        data = open_labelled_data(path, ClassMap(table={"van": "truck"}))
+        found = [data.load(data.scenes[0], index).boxes for index in range(data.num_frames(data.scenes[0]))]
+        assert Counter(boxes.class_names[label] for boxes in found for label in boxes.labels) == expected
 
 
 def test_both_kinds_in_one_folder_are_refused(street: Path, tmp_path: Path) -> None:

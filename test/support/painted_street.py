@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -94,4 +95,13 @@ def painted_pack(folder: Path, num_scenes: int = 2, num_frames: int = 2, num_cam
         scene = f"scene{seed}"
         frames = [painted_sample(scene, index, seed, num_cameras) for index in range(num_frames)]
         write_pack(folder, scene, frames, None)
+    return folder
+
+
+def fast_pack(folder: Path, num_frames: int) -> Path:
+    """Write a pack of one scene whose frames are a tenth of a second apart."""
+    create_pack(folder, PackFacts(WIDTH, HEIGHT, NUSCENES_CLASSES, "painted", None))
+    frames = [painted_sample("fast", index) for index in range(num_frames)]
+    frames = [dataclasses.replace(one, stamp_ns=1_000_000_000 + 100_000_000 * one.index) for one in frames]
+    write_pack(folder, "fast", frames, None)
     return folder

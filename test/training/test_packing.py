@@ -68,6 +68,16 @@ def test_the_own_vehicle_is_black_in_a_pack_as_for_the_detector(folders: Path, t
     assert dict(zip(sample.cameras, is_black, strict=True)) == {"front": False, "left": True, "back": False}
 
 
+def test_masks_of_cameras_that_are_not_there_are_refused(folders: Path, tmp_path: Path) -> None:
+    whole = ((0.0, 0.0), (48.0, 0.0), (48.0, 32.0))
+    choice = LabelledChoice(rig=Rig(cameras={"cam_left": RigCamera(own_vehicle=(whole,)), "left": RigCamera()}))
+    source = RecordedSource(folders, tmp_path / "classes.yaml", choice)
+    with pytest.raises(
+        DatasetError, match=r"'first': its cameras are front, left, back, .* masks .* for cam_left alone"
+    ):
+        pack_scenes(source, tmp_path / "pack", FACTS, quality=None, workers=1)
+
+
 def test_a_scene_that_is_wrong_is_named(folders: Path, tmp_path: Path) -> None:
     next((folders / "second").rglob("*.jpg"), next((folders / "second").rglob("*.png"), folders)).unlink()
     with pytest.raises(DatasetError, match="second"):
@@ -81,6 +91,34 @@ def test_an_error_of_any_kind_is_told_with_the_scene_and_without_traceback(tmp_p
     with pytest.raises(DatasetError, match=r"scene 'painted-1'.*RuntimeError: the lamp is broken") as caught:
         pack_scenes(source, tmp_path / "pack", facts, quality=None, workers=workers)  # type: ignore[arg-type]
     assert "Traceback" not in str(caught.value)
+
+
+def test_changed_settings_or_a_changed_rig_are_noticed_and_comments_are_not(tmp_path: Path) -> None:
+    settings, rig = tmp_path / "streets.yaml", tmp_path / "car.yaml"
+    source, seen = SimulatorSource(settings, range(3)), []
+    for text, mounting in (
+        ("objects: [1, 2]", "width: 640"),
+        ("# few\nobjects: [1, 2]", "width: 640  # px"),
+        ("objects: [1, 3]", "width: 640"),
+        ("objects: [1, 3]", "width: 800"),
+    ):
+        settings.write_text(f"{text}\nrig: {rig}\n")
+        rig.write_text(f"cameras:\n  front:\n    {mounting}\n")
+        seen.append(source.made_with)
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+    settings.write_text("rig: absent.yaml\n")
+    with pytest.raises(ConfigError, match=r"absent.yaml: file not found"):
+        source.made_with  # noqa: B018
+
+
+def test_a_changed_table_of_classes_is_noticed(folders: Path, tmp_path: Path) -> None:
+    table = tmp_path / "classes.yaml"
+    source = RecordedSource(folders, table)
+    assert RecordedSource(folders).made_with is None
+    first = source.made_with
+    table.write_text("animal: pedestrian\n")
+    assert source.made_with != first
 
 
 def test_seeds_of_the_evaluation_are_not_trained_on(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lift3d_ros.config import flat_facts
 from lift3d_ros.errors import ConfigError
-from lift3d_ros.training.recipe import flat_facts, read_recipe
+from lift3d_ros.training.recipe import read_recipe
 
 
 def test_changes_replace_values_and_make_groups(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ class Dfa3dData:
             return None if labels is None else class_weights(labels, len(recipe.network.class_names))
 
         for epoch, start, order in epochs(seed, first, count_samples, weights):
-            frames = histories(source.scenes(), recipe.data, seed, epoch, is_training=True)
+            frames = histories(source.scenes(), recipe, epoch, is_training=True)
             for position, sample in enumerate(order, start):
                 # The same for all windows of a batch, so that the batch may leave out the earlier frames.
                 if sample_rng(seed, position // together + (1 << 49)).random() >= recipe.data.history_share:
@@ -93,7 +93,7 @@ class Dfa3dData:
     def _validation_batches(self, chosen: Sequence[int]) -> Iterator[Batch]:
         source, recipe = self._validation, self._recipe
         assert source is not None
-        frames = histories(source.scenes(), recipe.data, recipe.run.seed, 0, is_training=False)
+        frames = histories(source.scenes(), recipe, 0, is_training=False)
         windows = [Window(frames[number], number) for number in chosen]
         size = recipe.run.batch_size
         parts = (windows[start : start + size] for start in range(0, len(windows), size))

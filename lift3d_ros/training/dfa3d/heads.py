@@ -37,11 +37,11 @@ _AVERAGED_STEPS = 200  # how many steps the averaged weights look back
 
 
 class MapSample(NamedTuple):
-    """One frame: its map, that of the frame before, moved to where the vehicle is now, and its boxes.
+    """One frame: its map, the earlier one that it uses, moved to where the vehicle is now, and its boxes.
 
     Args:
         bev, aligned: (cells, C).
-        age: seconds between the two; 0 where there is no frame before.
+        age: seconds between the two; 0 where there is no earlier frame.
         codes, labels: (M, 10) and (M,).
     """
 
@@ -79,6 +79,7 @@ class StoredMaps:
         try:
             with np.load(folder / "targets.npz") as file:
                 self._arrays: dict[str, NDArray[Any]] = dict(file)
+            self._before = self._arrays["before"]
             self._maps = np.load(folder / "maps.npy", mmap_mode="r")
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError(f"{folder}: no complete maps ({error}); delete the folder and make them again") from None
@@ -93,7 +94,7 @@ class StoredMaps:
         aligned = torch.zeros_like(bev)
         if age > 0.0:
             ego = torch.from_numpy(self._arrays["ego"][index])
-            aligned = self._network.align(self._map(index - 1)[None], ego[None].to(bev.device))[0]
+            aligned = self._network.align(self._map(int(self._before[index]))[None], ego[None].to(bev.device))[0]
         part = slice(self._starts[index], self._starts[index + 1])
         codes, labels = (torch.from_numpy(self._arrays[name][part]) for name in ("codes", "labels"))
         return MapSample(bev, aligned, age, codes, labels)
@@ -125,17 +126,20 @@ def store_maps(
         folder / "maps.npy", mode="w+", dtype=np.float16, shape=shape
     )
     ego, age = np.zeros((frames.count, 4, 4), np.float32), np.zeros(frames.count, np.float32)
+    before = np.zeros(frames.count, np.int64)
     codes, labels = [], []
+    recent: dict[int, Tensor] = {}  # maps that later frames may use
     module.network.eval()
-    for number, window in enumerate(_windows_in_order(frames)):
+    for number, window in enumerate(_windows_in_order(frames, config.history_s)):
         for batch, samples in frames.load(iter([[window]])):
             ready = assemble(batch, samples, frames, module.recipe, is_training=False).to(module.device)
             frame = apply_changes(ready.frames[-1])
-            if not window.has_history:
-                history = torch.zeros(1, *shape[1:], device=module.device)
+            before[number] = window.frames[0]
+            recent = {other: bev for other, bev in recent.items() if other >= before[number]}
+            history = recent.get(window.frames[0], torch.zeros(1, *shape[1:], device=module.device))
             with torch.no_grad():
-                history = module.run_frame(frame, history, has_boxes=False).bev
-            maps[number] = history[0].half().cpu().numpy()
+                recent[number] = module.run_frame(frame, history, has_boxes=False).bev
+            maps[number] = recent[number][0].half().cpu().numpy()
             ego[number], age[number] = frame.ego[0].cpu().numpy(), float(frame.history_age[0])
             codes.append(ready.target_codes.cpu().numpy())
             labels.append(ready.target_labels.cpu().numpy())
@@ -146,6 +150,7 @@ def store_maps(
         folder / "targets.npz",
         ego=ego,
         age=age,
+        before=before,
         codes=np.concatenate(codes),
         labels=np.concatenate(labels),
         counts=counts,
@@ -154,11 +159,11 @@ def store_maps(
     return StoredMaps(folder, module.network)
 
 
-def _windows_in_order(frames: Frames) -> Iterator[Window]:
+def _windows_in_order(frames: Frames, history_s: float) -> Iterator[Window]:
     for scene in frames.scenes():
         for index in range(len(scene.stamps_ns)):
-            number = scene.first + index
-            yield Window((number - 1, number) if index else (number,), number, index > 0)
+            number, before = scene.first + index, scene.first + scene.before(index, history_s)
+            yield Window((before, number) if index else (number,), number, index > 0)
 
 
 def train_heads(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -110,8 +110,12 @@ class Dfa3dModule(TrainedModule):
         self._validation.draw(folder, step)
 
     def bad_batch(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return all tensors of a batch, dotted name -> tensor."""
-        return dict(_tensors(batch, ""))
+        """Return all tensors of a batch, dotted name -> tensor, and how many of the targets are of each sample."""
+        return {**dict(_tensors(batch, "")), "target_counts": torch.tensor(batch.target_counts)}
+
+    def sample_names(self, batch: Batch) -> Sequence[str]:
+        """Return scene and index of the trained frame of each sample."""
+        return batch.names
 
     def losses(self, outputs: FrameOutputs, frame: FrameInputs, batch: Batch) -> dict[str, Tensor]:
         """Return all named losses of the last frame."""

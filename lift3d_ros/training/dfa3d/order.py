@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.datasets.sequences import WindowSettings, windows
-from lift3d_ros.training.dfa3d.settings import DataSettings
+from lift3d_ros.datasets.sequences import WindowSettings, earlier_frame, windows
+from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,34 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class SceneFrames:
-    """The samples of a scene: numbered from `first`, with what is known of them before they are loaded."""
+    """The samples of a scene: numbered from `first`, with what is known of them before they are loaded.
+
+    Args:
+        knows_stamps: False where `stamps_ns` only counts.
+    """
 
     name: str
     first: int
     stamps_ns: Sequence[int]
     has_pose: Sequence[bool]
+    knows_stamps: bool = True
+
+    def before(self, index: int, history_s: float) -> int:
+        """Return the frame whose map the frame `index` uses: about `history_s` older where stamps are known."""
+        return earlier_frame(self.stamps_ns, index, history_s if self.knows_stamps else 0.0)
 
 
 def histories(
-    scenes: Sequence[SceneFrames], settings: DataSettings, seed: int, epoch: int, *, is_training: bool
+    scenes: Sequence[SceneFrames], recipe: Dfa3dTraining, epoch: int, *, is_training: bool
 ) -> list[tuple[int, ...]]:
     """Return for each sample the frames of its window, all of the same length."""
+    settings, seed, history_s = recipe.data, recipe.run.seed, recipe.network.history_s
     length = settings.history_frames + 1
     strides = settings.history_strides if is_training else settings.history_strides[:1]
-    drawn = WindowSettings(length, strides, settings.max_gap_s, settings.drops_one and is_training)
     frames: list[tuple[int, ...]] = []
     for scene in scenes:
+        step_s = history_s if scene.knows_stamps and settings.history_strides == (1,) else 0.0
+        drawn = WindowSettings(length, strides, settings.max_gap_s, settings.drops_one and is_training, step_s)
         found = windows(scene.stamps_ns, drawn, has_pose=scene.has_pose, scene=scene.name, seed=seed, epoch=epoch)
         for window in found:
             numbers = [scene.first + index for index in window]

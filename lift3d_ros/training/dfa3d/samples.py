@@ -267,7 +267,7 @@ class _Preparation:
         self.scenes: list[SceneFrames] = []
         for scene in data.scenes:
             count = data.num_frames(scene)
-            self.scenes.append(SceneFrames(scene, len(self._place), range(count), [True] * count))
+            self.scenes.append(SceneFrames(scene, len(self._place), range(count), [True] * count, knows_stamps=False))
             self._place += [(scene, index) for index in range(count)]
         self.count = len(self._place)
 

@@ -48,24 +48,30 @@ def detect_sequences(module: Dfa3dModule, frames: Frames, *, batch_size: int = 8
 def _side_by_side(module: Dfa3dModule, frames: Frames, scenes: Sequence[SceneFrames]) -> Iterator[SequenceBoxes]:
     config = module.recipe.network
     has_memory = module.recipe.data.history_frames > 0
-    history: Tensor = torch.zeros(len(scenes), config.num_cells, config.embed_dims, device=module.device)
+    nothing = torch.zeros(config.num_cells, config.embed_dims, device=module.device)
+    maps: list[dict[int, Tensor]] = [{} for _ in scenes]  # of each scene, those that later frames may use
     for index in range(max(len(scene.stamps_ns) for scene in scenes)):
         rows = [row for row, scene in enumerate(scenes) if index < len(scene.stamps_ns)]
-        first = [scenes[row].first + index for row in rows]
-        # The frame before tells the motion since then; its pictures were seen already.
-        windows = [
-            Window((number - 1, number) if index and has_memory else (number,), number, has_memory) for number in first
-        ]
+        before = [scenes[row].before(index, config.history_s) for row in rows]
+        # The earlier frame tells the motion since then; its pictures were seen already.
+        windows = []
+        for row, earlier in zip(rows, before, strict=True):
+            first = scenes[row].first
+            numbers = (first + earlier, first + index) if index and has_memory else (first + index,)
+            windows.append(Window(numbers, first + index, has_memory))
+            maps[row] = {other: bev for other, bev in maps[row].items() if other >= earlier}
+        history = torch.stack([maps[row].get(earlier, nothing) for row, earlier in zip(rows, before, strict=True)])
         for batch, samples in frames.load(iter([windows])):
             ready = assemble(batch, samples, frames, module.recipe, is_training=False).to(module.device)
             frame = apply_changes(ready.frames[-1])
             with torch.no_grad():
-                outputs = module.run_frame(frame, history[rows])
+                outputs = module.run_frame(frame, history)
                 class_logits, box_codes = outputs.layers[-1]
                 box_codes = module.network.with_velocities(
                     box_codes, outputs.bev, outputs.aligned, frame.history_valid, frame.history_age
                 )
-            history[rows] = outputs.bev
+            for row, bev in zip(rows, outputs.bev, strict=True):
+                maps[row][index] = bev
             logits, codes = (part.float().cpu().numpy() for part in (class_logits, box_codes))
             for place, row in enumerate(rows):
                 found = {"class_logits": logits[place : place + 1], "box_codes": codes[place : place + 1]}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lift3d_ros.config import group, setting
+from lift3d_ros.config import flat_facts, group, setting
 from lift3d_ros.models.dfa3d.config import PRESETS, Dfa3dConfig, preset
-from lift3d_ros.training.recipe import flat_facts, load_recipe_of
+from lift3d_ros.training.recipe import load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
 
@@ -47,7 +47,12 @@ class DataSettings:
     """What counts as target, and in which order samples come."""
 
     history_frames: int = setting(1, "earlier frames that run before the trained one", minimum=0, maximum=8)
-    history_strides: tuple[int, ...] = setting((1,), "steps from frame to frame of a sequence; one is drawn", minimum=1)
+    history_strides: tuple[int, ...] = setting(
+        (1,),
+        "steps from frame to frame of a sequence; one is drawn. [1] leads to the frame that is about "
+        "network.history_s older, where that is set and the data are packed or simulated",
+        minimum=1,
+    )
     drops_one: bool = setting(False, "look one frame farther back, and leave a random one of the history out")
     max_gap_s: float = setting(2.5, "frames farther apart share no memory", unit="s", minimum=0, maximum=60)
     history_share: float = setting(1.0, "share of batches with earlier frames; others are faster", minimum=0, maximum=1)

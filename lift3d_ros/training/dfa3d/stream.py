@@ -88,7 +88,7 @@ class StreamingData(Dfa3dData):
             for place in range(size):
                 position = (number * num_ranks + rank) * size + place
                 scene, index = ring.draw(rng)
-                frames = histories([scene], settings, seed, position, is_training=True)[index]
+                frames = histories([scene], recipe, position, is_training=True)[index]
                 has_history = not is_alone and rng.random() >= settings.drops_history
                 windows.append(Window(frames[-1:] if is_alone else frames, position, bool(has_history)))
             numbers = {frame for window in windows for frame in window.frames}

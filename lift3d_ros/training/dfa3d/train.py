@@ -16,7 +16,7 @@ from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.datasets.pack import FACTS, PackReader
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.images.preprocess import InputSpec
-from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
+from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data, recordings
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
 from lift3d_ros.training.dfa3d.data import Dfa3dData
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
@@ -103,6 +103,7 @@ def train(
             batches = StreamingData(stream, held_out, recipe, device, is_quiet=is_quiet)
         else:
             grows = recipe.data.follows
+            _warn_of_recordings(data)
             training = open_frames(data, recipe, device, class_map, choice, grows=grows, is_quiet=is_quiet)
             batches = Dfa3dData(training, held_out, recipe, device)
         result = run(
@@ -145,6 +146,18 @@ def open_frames(
         raise ConfigError(f"{paths[1]}: several paths are accepted only of packs; prepare the data with --pack first")
     data = open_labelled_data(paths[0], class_map or ClassMap(class_names=names), choice)
     return StreamedFrames(data, spec, names, recipe.run.workers)
+
+
+def _warn_of_recordings(paths: Sequence[Path]) -> None:
+    """Say what training straight from recordings costs: they are read in order, and samples come at random."""
+    for path in paths:
+        if not (path / FACTS).is_file() and recordings(path):
+            logger.warning(
+                "%s: a recording is read from its beginning for nearly every sample, which takes most of the time; "
+                "pack it first: 'lift3d train dfa3d --data %s --pack DIR', and train on DIR",
+                path,
+                path,
+            )
 
 
 def _open_stream(source: SimulatorSource, recipe: Dfa3dTraining, out: Path) -> SceneStream:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lift3d_ros.config import group, setting
+from lift3d_ros.config import flat_facts, group, setting
 from lift3d_ros.models.lfm.config import PRESETS, LfmConfig, preset
-from lift3d_ros.training.recipe import flat_facts, load_recipe_of
+from lift3d_ros.training.recipe import load_recipe_of
 from lift3d_ros.training.settings import FREE_TO_CHANGE, RunSettings
 
 

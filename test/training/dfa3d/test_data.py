@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from dfa3d_recipe import small_recipe
-from painted_street import painted_pack, painted_sample
+from painted_street import fast_pack, painted_pack, painted_sample
 
 from lift3d_ros.datasets.pack import PackReader, write_pack
 from lift3d_ros.datasets.prepared import PreparedSample
@@ -71,6 +71,24 @@ def test_history_is_used_only_where_time_and_pose_allow_it(tmp_path: Path) -> No
     assert last.history_age.tolist() == [0.5, 0.0, 0.0, 0.0, 0.0]
     assert torch.equal(last.ego[0], torch.from_numpy(T).float())  # a point of now, seen from before
     assert torch.equal(last.ego[1], torch.eye(4))
+
+
+def test_histories_of_fast_frames_are_as_old_as_the_network_expects(tmp_path: Path) -> None:
+    source = packed(fast_pack(tmp_path / "pack", 4))
+    for history_s, stride, oldest in ((0.0, 1, 0.1), (0.3, 1, 0.3), (0.3, 2, 0.2)):
+        changes = (
+            "run.batch_size=4",
+            "data.drops_history=0",
+            "data.history_share=1",
+            f"data.history_strides=[{stride}]",
+        )
+        recipe = small_recipe(f"network.history_s={history_s}", *changes)
+        data = Dfa3dData(source, source, recipe, CPU)
+        for stream in (data.train_batches(0, 0, 1), data.validation_batches(0, 1)):
+            assert stream is not None
+            batch = next(iter(stream))
+            ages = dict(zip(batch.names, batch.frames[-1].history_age.tolist(), strict=True))
+            assert ages["fast:3"] == pytest.approx(oldest)
 
 
 def test_only_objects_that_can_be_seen_are_targets(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from dfa3d_recipe import RECIPE, SMALL
-from painted_street import painted_pack
+from painted_street import fast_pack, painted_pack
 
 from lift3d_ros.datasets.pack import PackReader
 from lift3d_ros.errors import ConfigError, DatasetError
@@ -70,6 +70,16 @@ def test_maps_are_those_of_the_network_with_its_memory(frames: PackedFrames, tmp
         torch.testing.assert_close(found.codes, batch.target_codes)
         history = outputs.bev
     assert maps[3].age == 0.0, "the first frame of the next scene has no frame before"
+
+
+def test_the_earlier_map_is_as_old_as_the_network_expects(tmp_path: Path) -> None:
+    frames = PackedFrames([PackReader(fast_pack(tmp_path / "pack", 6))], 1.0, torch.device("cpu"), grows=False,
+                          is_quiet=True)  # fmt: skip
+    module = new_module("network.history_s=0.3")
+    maps = stored(module, frames, tmp_path / "maps")
+    assert [maps[number].age for number in range(6)] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.3, 0.3])
+    torch.testing.assert_close(maps[5].aligned, maps[2].bev, msg="the vehicle stands, so the map of frame 2 stays")
+    assert not torch.allclose(maps[5].aligned, maps[4].bev)
 
 
 def test_maps_are_moved_where_the_network_is(frames: PackedFrames, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from dfa3d_recipe import RECIPE, SMALL
-from painted_street import painted_pack
+from painted_street import fast_pack, painted_pack
 
-from lift3d_ros.datasets.pack import PackReader
+from lift3d_ros.datasets.pack import PackReader, write_pack
 from lift3d_ros.models.dfa3d.visibility import find_visible_pairs
 from lift3d_ros.pipelines.box_decoding import decode_boxes
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
@@ -68,6 +68,20 @@ def test_boxes_are_those_of_the_network_run_frame_by_frame(pack: Path) -> None:
         np.testing.assert_allclose(boxes.centers[:10], expected.centers[:10], atol=1e-3)
         before = sample
     assert len(samples) == 3
+
+
+def test_fast_frames_use_the_map_that_is_as_old_as_in_training(tmp_path: Path) -> None:
+    recipe = small("network.reads_history_age=true", "network.motion.channels=4", "network.history_s=0.2")
+    module = Dfa3dModule(build_trained_detector(recipe.network, 0), recipe)
+    frames = PackedFrames([PackReader(fast_pack(tmp_path / "pack", 5))], 1.0, CPU, grows=False, is_quiet=True)
+    found = list(detect_sequences(module, frames))
+    # Every second frame of a sequence with half the rate, and nothing else, is what the last one remembers.
+    thinned = painted_pack(tmp_path / "thinned", 0)
+    write_pack(thinned, "fast", PackReader(tmp_path / "pack").load("fast")[::2], None)
+    slow = PackedFrames([PackReader(thinned)], 1.0, CPU, grows=False, is_quiet=True)
+    expected = list(detect_sequences(module, slow))
+    np.testing.assert_allclose(found[4].boxes.scores, expected[2].boxes.scores, atol=1e-5)
+    np.testing.assert_allclose(found[4].boxes.velocities[:5], expected[2].boxes.velocities[:5], atol=1e-3)
 
 
 def test_scenes_that_run_side_by_side_do_not_mix(pack: Path) -> None:

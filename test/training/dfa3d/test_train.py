@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 import torch
 from dfa3d_recipe import RECIPE, small_recipe
+from labelled_drive import Labelled
 from painted_street import painted_pack
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.datasets.pack import PackReader
-from lift3d_ros.errors import ConfigError, WeightsError
+from lift3d_ros.errors import ConfigError, Lift3dError, WeightsError
 from lift3d_ros.geometry.rig import Rig, RigCamera
 from lift3d_ros.models.dfa3d.detector import build_detector
 from lift3d_ros.replay.labelled_data import LabelledChoice
 from lift3d_ros.training.checkpoint import find_checkpoint, read_checkpoint
+from lift3d_ros.training.dfa3d.batch import Batch
 from lift3d_ros.training.dfa3d.data import Dfa3dData
 from lift3d_ros.training.dfa3d.module import Dfa3dModule
 from lift3d_ros.training.dfa3d.network import build_trained_detector
@@ -69,6 +71,27 @@ def test_a_finished_training_leaves_weights_that_fit_and_say_what_they_are(pack:
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert pictures[0] == "step0000002_0.jpg"
     assert "validation score" in (tmp_path / "losses.csv").read_text()
+
+
+def test_a_loss_that_is_not_finite_names_the_frames_of_its_batch(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, seen = Dfa3dModule.training_step, list[Batch]()
+
+    def poisoned(self: Dfa3dModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        seen.append(batch)
+        return step(self, batch, batch_idx) * float("nan")
+
+    monkeypatch.setattr(Dfa3dModule, "training_step", poisoned)
+    with pytest.raises(Lift3dError) as caught:
+        go(pack, tmp_path, "run.max_steps=1")
+    ((batch,), path) = seen, tmp_path / "bad_batch.safetensors"
+    assert len(batch.names) == 2
+    assert f"The batch of {', '.join(batch.names)} is in {path}" in str(caught.value)
+    with safe_open(str(path), framework="pt") as file:
+        assert json.loads(file.metadata()["samples"]) == batch.names
+        parts = torch.split(file.get_tensor("target_codes"), file.get_tensor("target_counts").tolist())
+    assert all(torch.equal(one, other) for one, other in zip(parts, batch.codes, strict=True))
 
 
 def test_a_run_of_another_network_or_data_is_not_gone_on_with(pack: Path, tmp_path: Path) -> None:
@@ -176,6 +199,19 @@ def test_data_that_is_not_packed_is_prepared_on_the_fly(shared_dir: Path, tmp_pa
     recipe = small_recipe("run.max_steps=2", "run.workers=1")
     result = train(recipe, [folder], [], tmp_path, class_map=table, is_quiet=True)
     assert np.isfinite(result.run.losses).all()
+
+
+def test_training_straight_from_a_recording_is_warned_of(
+    pack: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drive = Labelled(frames=2).write(tmp_path / "drive")
+    recipe = small_recipe("run.max_steps=1", "run.workers=0")
+    train(recipe, [drive], [], tmp_path / "run", is_quiet=True)
+    assert "drive: a recording is read from its beginning for nearly every sample" in caplog.text
+    assert f"--data {drive} --pack DIR" in caplog.text
+    caplog.clear()
+    train(recipe, [pack], [], tmp_path / "packed", is_quiet=True)
+    assert "pack it first" not in caplog.text
 
 
 def test_the_own_vehicle_is_black_in_pictures_that_are_prepared_on_the_fly(repository: Path) -> None:
