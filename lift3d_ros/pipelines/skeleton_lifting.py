@@ -37,7 +37,7 @@ from lift3d_ros.pipelines.skeleton_mirror import (
     gravity_log_odds,
     perspective_log_odds,
 )
-from lift3d_ros.pipelines.skeleton_placement import PlacedShapes, place_parallel, place_perspective
+from lift3d_ros.pipelines.skeleton_placement import PlacedShapes, mean_joint, place_parallel, place_perspective
 from lift3d_ros.pipelines.skeleton_smoothing import SkeletonSmoother, SmoothingConfig
 from lift3d_ros.types import Float64Array, MirrorCue, ModelIdentity, Skeleton3D, Skeletons3D
 
@@ -290,7 +290,7 @@ def _uncertainty(
         alternative: (B,) probability that a joint is where the second hypothesis has it.
         scale_std: (B,) relative; a skeleton of the wrong size has its joints at wrong distances from its middle.
     """
-    centred = _centred(joints, is_seen)
+    centred = joints - mean_joint(joints, is_seen)[:, :, None]
     between2 = ((centred[:, 0] - centred[:, 1]) ** 2).sum(axis=2)
     reach2 = (centred[:, 0] ** 2).sum(axis=2)
     added2 = (alternative[:, None] * between2 + scale_std[:, None] ** 2 * reach2) / 3.0
@@ -302,13 +302,7 @@ def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> tuple[Float
 
     The first hypothesis decides on the factor (B,).
     """
-    centred = _centred(joints, is_seen)
+    centred = joints - mean_joint(joints, is_seen)[:, :, None]
     extent = (np.abs(centred[:, 0, :, :2]) * is_seen[:, :, None]).max(axis=(1, 2))
     factor = 1.0 / np.maximum(extent, 1e-9)
     return np.asarray(centred * factor[:, None, None, None]), factor
-
-
-def _centred(joints: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Array:
-    """Return hypotheses (B, 2, J, 3) with the mean of seen joints at 0."""
-    weights = is_seen / np.maximum(is_seen.sum(axis=1, keepdims=True), 1)
-    return np.asarray(joints - weights[:, None, None] @ joints)

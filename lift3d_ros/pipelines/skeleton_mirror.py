@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lift3d_ros.config import setting
+from lift3d_ros.pipelines.skeleton_placement import mean_joint
 from lift3d_ros.types import Float64Array, MirrorCue, TrackKey
 
 # Angle between the long axis of an upright object and the vertical: concentration 1 / (0.45 rad)^2 for most of them,
@@ -77,7 +78,7 @@ def gravity_log_odds(
         up: (3,) against gravity, in the frame of the joints.
     """
     is_told = lower.any(axis=1) & upper.any(axis=1)
-    axis = _mean_of(joints, upper) - _mean_of(joints, lower)
+    axis = mean_joint(joints, upper) - mean_joint(joints, lower)
     length = np.linalg.norm(axis, axis=2) * np.linalg.norm(up)
     is_told &= length.min(axis=1) >= 1e-9
     cosine = axis @ up / np.maximum(length, 1e-9)
@@ -86,12 +87,6 @@ def gravity_log_odds(
         4 * np.pi
     )
     return np.asarray(np.where(is_told, np.log(density[:, 0] / density[:, 1]), 0.0))
-
-
-def _mean_of(joints: Float64Array, weights: NDArray[Any]) -> Float64Array:
-    """Return the means (B, 2, 3) of joints (B, 2, J, 3) with weights (B, J)."""
-    total = np.maximum(weights.sum(axis=1), 1e-12)
-    return np.asarray((weights[:, None, None, :] / total[:, None, None, None] @ joints)[:, :, 0])
 
 
 @dataclass
@@ -177,7 +172,7 @@ class MirrorTracks:
 def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Array:
     """Return joints (B, 2, J, 3) with the mean of seen ones 0 and their RMS size 1."""
     weights = is_seen.astype(np.float64)
-    centred = joints - _mean_of(joints, weights)[:, :, None]
+    centred = joints - mean_joint(joints, is_seen)[:, :, None]
     square = np.einsum("bj,bhjk->bh", weights, centred**2)
     size = np.sqrt(square / np.maximum(weights.sum(axis=1), 1.0)[:, None])
     return np.asarray(centred / np.maximum(size, 1e-9)[:, :, None, None])

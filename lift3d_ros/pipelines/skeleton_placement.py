@@ -94,6 +94,12 @@ class PlacedShapes:
     is_determined: NDArray[np.bool_]
 
 
+def mean_joint(joints: Float64Array, is_counted: NDArray[np.bool_]) -> Float64Array:
+    """Return the means (B, 2, 3) of the joints (B, 2, J, 3) that count (B, J); zeros where none does."""
+    weights = is_counted / np.maximum(is_counted.sum(axis=1, keepdims=True), 1)
+    return np.asarray((weights[:, None, None] @ joints)[:, :, 0])
+
+
 def place_parallel(shape: Float64Array, points: Float64Array, is_seen: NDArray[np.bool_]) -> PlacedShapes:
     """Place shapes (B, J, 3) over normalised points (B, J, 2) by parallel projection; seen joints keep x and y."""
     pose = orthographic_n_point(shape, points, is_seen.astype(np.float64))
