@@ -122,7 +122,7 @@ def _level_table(table: tuple[tuple[int, int, int], ...], device: torch.device) 
     return torch.tensor(table, dtype=torch.int32, device=device)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_queries"])
 def _attend(
     value, scores, locations, weights, items, levels, num_queries, output,
     TOKENS: tl.constexpr, HEADS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK_CHANNELS: tl.constexpr,
@@ -172,7 +172,7 @@ def _attend(
     tl.store(output + place, mixed.to(output.dtype.element_ty), mask=is_query[:, None] & is_channel[None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_queries"])
 def _attend_backward(
     value, scores, locations, weights, items, levels, num_queries, gradient,
     d_value, d_scores, d_locations, d_weights,

@@ -31,7 +31,6 @@ from lift3d_ros.training.dfa3d.augmentation import (
 )
 from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs
 from lift3d_ros.training.dfa3d.order import Window, sample_rng
-from lift3d_ros.training.dfa3d.pairs import find_pairs
 from lift3d_ros.training.dfa3d.pictures import PictureChange, sampling_matrices
 from lift3d_ros.training.dfa3d.samples import PictureRows, Pictures
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
@@ -120,7 +119,6 @@ def _frame(
         torch.from_numpy(np.concatenate([sample.cell_depths for sample in found])[is_kept]),
         image_from_model,
         sample_of_camera,
-        find_pairs(image_from_model, sample_of_camera, len(found), network),
         ego,
         valid,
         age,
@@ -155,6 +153,7 @@ def _motions(
     T_base_model: Float64Array,
 ) -> tuple[Tensor, Tensor, Tensor]:
     network = recipe.network
+    T_model_base = np.linalg.inv(T_base_model)
     ego: list[Any] = []
     valid, age = np.zeros(len(found), dtype=np.float32), np.zeros(len(found), dtype=np.float32)
     for row, (window, now, number, change) in enumerate(zip(windows, found, before, changes, strict=True)):
@@ -171,7 +170,7 @@ def _motions(
             motion = np.linalg.inv(last.T_world_base) @ now.T_world_base
             if change is not None:
                 motion = change_motion(motion, change)
-        ego.append(np.linalg.inv(T_base_model) @ motion @ T_base_model)
+        ego.append(T_model_base @ motion @ T_base_model)
     return torch.from_numpy(np.stack(ego).astype(np.float32)), torch.from_numpy(valid), torch.from_numpy(age * valid)
 
 

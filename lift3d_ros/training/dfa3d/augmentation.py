@@ -15,6 +15,7 @@ from lift3d_ros.types import Float64Array
 
 # Luminance, and two axes of colour (YIQ).
 _YIQ_FROM_RGB = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_RGB_FROM_YIQ = np.linalg.inv(_YIQ_FROM_RGB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +127,11 @@ def _draw_warp(
     angle = np.deg2rad(settings.roll_deg) * rng.uniform(-1.0, 1.0)
     shift = settings.shift * rng.uniform(-1.0, 1.0, 2) * (width, height)
     c, s = zoom * np.cos(angle), zoom * np.sin(angle)
-    turn = np.array([[c, -s, shift[0]], [s, c, shift[1]], [0, 0, 1]])
-    mirror = np.diag([-1.0 if flip else 1.0, 1.0, 1.0])
-    to_middle = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
-    return np.asarray(np.linalg.inv(to_middle) @ turn @ mirror @ to_middle)
+    mirrored = -1.0 if flip else 1.0
+    warp = np.array([[c * mirrored, -s, 0.0], [s * mirrored, c, 0.0], [0.0, 0.0, 1.0]])
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    warp[:2, 2] = middle + shift - warp[:2, :2] @ middle
+    return warp
 
 
 def _draw_colors(settings: AugmentationSettings, num_cameras: int, rng: np.random.Generator) -> Float64Array:
@@ -146,7 +148,7 @@ def _draw_colors(settings: AugmentationSettings, num_cameras: int, rng: np.rando
     turned[:, 1, 1] = turned[:, 2, 2] = saturation * np.cos(hue)
     turned[:, 2, 1] = saturation * np.sin(hue)
     turned[:, 1, 2] = -turned[:, 2, 1]
-    mix = np.linalg.inv(_YIQ_FROM_RGB) @ turned @ _YIQ_FROM_RGB
+    mix = _RGB_FROM_YIQ @ turned @ _YIQ_FROM_RGB
     gain = (brightness * contrast)[:, None, None]
     offset = np.broadcast_to((1.0 - contrast)[:, None, None] * 110.0, (num_cameras, 3, 1))
     return np.concatenate([gain * tint[:, :, None] * mix, offset], axis=-1)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lift3d_ros.training.dfa3d.pairs import PairTensors
 from lift3d_ros.training.dfa3d.pictures import PictureChange, change_depths, change_pictures, known_depths
 from lift3d_ros.training.dfa3d.samples import PictureRows
 
@@ -28,7 +27,6 @@ class FrameInputs:
         cell_depths: (N, h, w) metres of cells of 16 x 16 px of the prepared pictures, inf where unknown.
         image_from_model: (N, 4, 4) float32, into pixels of the scaled pictures.
         sample: (N,) int64 sample of each camera.
-        pairs: see :mod:`lift3d_ros.training.dfa3d.pairs`.
         ego: (B, 4, 4) or (B, 18), motion since the frame before.
         history_valid, history_age: (B,) whether the frame before may be used, and how many seconds ago it was.
         camera_rows: (N,) rows of learned camera embeddings, None where the network has none.
@@ -39,7 +37,6 @@ class FrameInputs:
     cell_depths: Tensor
     image_from_model: Tensor
     sample: Tensor
-    pairs: PairTensors
     ego: Tensor
     history_valid: Tensor
     history_age: Tensor

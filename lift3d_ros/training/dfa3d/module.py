@@ -23,10 +23,12 @@ from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
 from lift3d_ros.training.dfa3d.folding import fold_stored_norms
 from lift3d_ros.training.dfa3d.loss import decoder_losses, motion_loss, padded_targets, predicted_depth_loss
 from lift3d_ros.training.dfa3d.network import TrainedDetector, frozen_parts
+from lift3d_ros.training.dfa3d.pairs import find_pairs
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
 from lift3d_ros.training.dfa3d.validation import Validation
 from lift3d_ros.training.run import TrainedModule
 
+_PICTURES_TOGETHER = 32
 CENTER_SCATTER_M = 0.5  # how far off the centres of found boxes are, for which velocities will be asked
 
 
@@ -171,27 +173,41 @@ class Dfa3dModule(TrainedModule):
         # On a CPU the backward pass of bfloat16 is the slower one: see fold_stored_norms for what is short there.
         is_short = self.recipe.run.precision == "bfloat16" and self.device.type != "cpu"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_short):
-            pictures = network.image_input(frame.images).contiguous(memory_format=torch.channels_last)
+            count = len(frame.images)
+            rows = self._filled_rows(count)
+            pictures = network.image_input(frame.images[rows]).contiguous(memory_format=torch.channels_last)
             maps = network.neck(network.backbone(pictures))
-            codes = network.predict_depth(maps, frame.image_from_model)
+            codes = network.predict_depth(maps, frame.image_from_model[rows])
         maps = [level.float() for level in maps]
+        seen = network.perspective(maps[0])[:count] if has_boxes and self.recipe.loss.perspective else None
+        maps = [level[:count] for level in maps]
         if codes is not None:
-            codes = codes.float()
+            codes = codes[:count].float()
             found = scores_of_codes(codes, config.depth)
             scores = [resize_scores(found, int(level.shape[-2]), int(level.shape[-1])) for level in maps]
         else:
             scores = network.depth_scores(maps, frame.image_from_model, self._measured(frame))
         cameras = network.embed_cameras(maps, scores, frame.image_from_model, frame.camera_rows)
         with _exact_products():
-            pairs = frame.pairs
+            # Found here, as the device does it faster than the thread that makes the batches.
+            pairs = find_pairs(frame.image_from_model, frame.sample, len(frame.history_valid), config)
             places = network.place(frame.image_from_model, pairs.camera, pairs.cell, pairs.of_cell, cameras.levels)
         aligned = network.align(history, frame.ego)
         bev = network.encode(cameras, places, frame.ego, frame.history_valid, aligned, frame.history_age)
         if not has_boxes:
             return FrameOutputs([], codes, None, None, bev, aligned)
         proposals = None if network.decoder.proposals is None else network.decoder.proposals(bev)
-        seen = network.perspective(maps[0]) if self.recipe.loss.perspective else None
         return FrameOutputs(network.decoder(bev, proposals), codes, proposals, seen, bev, aligned)
+
+    def _filled_rows(self, count: int) -> slice | Tensor:
+        """Return rows of so many pictures, on a GPU some of them twice, so that few different counts come.
+
+        cuDNN plans each convolution anew for a count that it has not seen, which takes longer than a step.
+        """
+        if self.device.type != "cuda":
+            return slice(count)
+        filled = -(-count // _PICTURES_TOGETHER) * _PICTURES_TOGETHER
+        return torch.arange(filled, device=self.device) % count
 
     def _measured(self, frame: FrameInputs) -> Tensor | None:
         """Return depth maps (N, H, W) for a network that takes measured depth."""

@@ -61,8 +61,9 @@ def _seen(image_from_model: Tensor, config: Dfa3dConfig) -> Tensor:
     borders = [[0.0, 0.0, 1.0], [1.0, 0.0, origin], [-1.0, 0.0, width - origin], [0.0, 1.0, origin]]
     borders.append([0.0, -1.0, height - origin])
     planes = torch.tensor(borders, dtype=torch.float64, device=device) @ matrices[:, :3]  # (N, 5, 4)
-    anchors = torch.tensor(anchor_grid(config), dtype=torch.float64, device=device)
-    x, y, z = anchors[: config.bev_width, 0, 0], anchors[:: config.bev_width, 0, 1], anchors[0, :, 2]
+    anchors = anchor_grid(config)
+    axes = anchors[: config.bev_width, 0, 0], anchors[:: config.bev_width, 0, 1], anchors[0, :, 2]
+    x, y, z = (torch.tensor(axis, dtype=torch.float64, device=device) for axis in axes)
     by_column = (planes[..., 0, None] * x).float()
     offset = planes[..., 3] - torch.tensor([_MIN_DEPTH, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64, device=device)
     rest = planes[..., 2, None, None] * z[:, None] + planes[..., 1, None, None] * y + offset[..., None, None]

@@ -97,3 +97,11 @@ def test_memory_changes_all_frames_of_a_scene_but_the_first(pack: Path) -> None:
         is_first = stamp == min(other for name, other in remembering if name == scene)
         is_same = np.allclose(forgetting[scene, stamp].boxes.scores, item.boxes.scores, atol=1e-6)
         assert is_same == is_first
+
+
+def test_pictures_that_only_fill_a_batch_up_change_nothing(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = detect(pack, small())
+    monkeypatch.setattr(Dfa3dModule, "_filled_rows", lambda self, count: torch.arange(count + 3) % count)
+    for key, item in detect(pack, small()).items():
+        np.testing.assert_allclose(item.boxes.scores, alone[key].boxes.scores, atol=1e-5)
+        np.testing.assert_allclose(item.boxes.centers, alone[key].boxes.centers, atol=1e-3)
