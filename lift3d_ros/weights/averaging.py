@@ -44,7 +44,7 @@ def average_weights(files: Sequence[Path], out: Path) -> int:
         _check_same(files[0], first, facts, path, tensors, own)
         for name in sums:
             sums[name] += tensors[name]
-    averaged = {name: (total / len(files)).astype(first[name].dtype) for name, total in sums.items()}
+    averaged = {name: np.asarray(total / len(files), dtype=first[name].dtype) for name, total in sums.items()}
     facts["mean_of"] = " ".join(sha256_of(path) for path in files)
     write_atomically(out, save({**first, **averaged}, metadata=facts))
     return len(averaged)

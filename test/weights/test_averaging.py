@@ -21,7 +21,8 @@ FACTS = {"method": "lfm", "preset": "lift3d-lfm-small", "step": "7"}
 
 
 def write(path: Path, scale: float, facts: dict[str, str] = FACTS, **more: np.ndarray) -> Path:
-    tensors = {"weight": np.full((2, 3), scale, np.float16), "count": np.array([int(scale)]), **more}
+    tensors = {"weight": np.full((2, 3), scale, np.float16), "gain": np.array(scale, np.float16)}
+    tensors |= {"count": np.array([int(scale)]), **more}
     save_file(tensors, path, metadata=facts)
     return path
 
@@ -30,9 +31,10 @@ def test_the_mean_has_type_and_facts_of_the_first_file(tmp_path: Path, capsys: p
     files = [write(tmp_path / f"{scale}.safetensors", scale) for scale in (1.0, 2.0, 6.0)]
     out = tmp_path / "a folder" / "mean.safetensors"
     assert main(["weights", "average", *map(str, files), "--out", str(out)]) == 0
-    assert "mean of 3 files, 1 tensors" in capsys.readouterr().out
+    assert "mean of 3 files, 2 tensors" in capsys.readouterr().out
     with safe_open(str(out), "numpy") as file:
         np.testing.assert_array_equal(file.get_tensor("weight"), np.full((2, 3), 3.0, np.float16), strict=True)
+        assert file.get_tensor("gain") == 3.0
         assert file.get_tensor("count") == 1
         assert file.metadata() == FACTS | {"mean_of": " ".join(map(sha256_of, files))}
 
