@@ -64,6 +64,13 @@ class LfmLossSettings:
         "sides", "whether a mirrored shape counts as right: never, always, or for instances without sides"
     )
     has_procrustes: bool = setting(True, "false compares with the camera frame, only scale and place are free")
+    relative: float = setting(
+        0.0,
+        "instances count by their flat guess to this power: 0 by its error in body sizes, 1 by the ratio to the flat guess, "
+        "as in the figures",
+        minimum=0,
+        maximum=1,
+    )
     sign: float = setting(0.3, "of telling a shape from its mirror image", minimum=0)
     spread: float = setting(0.02, "of the expected error of each point", minimum=0)
     optimizer: Literal["muon", "adamw"] = setting("muon", "of the matrices of the blocks; AdamW has the rest")

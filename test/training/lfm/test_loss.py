@@ -75,3 +75,21 @@ def test_with_known_sides_only_the_shape_itself_is_right() -> None:
     assert lifting_losses(output, BATCH, settings)["loss_shape"] > 0.1
     unknown = BATCH._replace(side=torch.zeros_like(BATCH.side))
     assert lifting_losses(output, unknown, settings)["loss_shape"] < 1e-4
+
+
+def test_an_instance_that_is_nearly_flat_counts_by_its_ratio_to_the_flat_guess() -> None:
+    truth = BATCH._replace(target=BATCH.target * torch.tensor([1.0, 1.0, 0.25]))
+    depth = torch.tensor([1.0, 1.0, 0.5])
+
+    def ratio(relative: float) -> float:
+        """Return the loss of half the depth in the nearly flat batch, in that of the batch as it is."""
+        settings = LfmLossSettings(alignment="either", relative=relative)
+        flat, full = (
+            float(lifting_losses(_output(batch.target * depth), batch, settings)["loss_shape"])
+            for batch in (truth, BATCH)
+        )
+        return flat / full
+
+    assert ratio(0.0) < 0.3
+    assert ratio(0.0) < ratio(0.5) < ratio(1.0)
+    assert ratio(1.0) > 0.6
