@@ -149,7 +149,10 @@ class _Reader:
         for number, landmarks in enumerate(found):
             self.place = f"instance {number}"
             points = np.array([[float(point["x"]), float(point["y"])] for point in landmarks])
-            confidence = np.array([float(point.get("visibility", point.get("presence", 1.0))) for point in landmarks])
+            confidence = np.array([_landmark_confidence(point) for point in landmarks])
+            # Models of hands and faces leave visibility and presence unset, which the message gives as 0.
+            if not confidence.any():
+                confidence = np.ones(len(points))
             facts = self._facts(len(points), _MEDIAPIPE, {})
             # (0, 0) is the corner of the picture there, and the centre of the first pixel here.
             pixels = points * np.array(image_size) - 0.5
@@ -257,6 +260,10 @@ def _landmark_lists(document: Any) -> list[list[Mapping[str, Any]]]:
     if isinstance(document, Mapping):
         return [found for key in _LANDMARK_KEYS if key in document for found in _landmark_lists(document[key])]
     return []
+
+
+def _landmark_confidence(point: Mapping[str, Any]) -> float:
+    return next((float(point[key]) for key in ("visibility", "presence") if point.get(key) is not None), 1.0)
 
 
 def _load(path: Path) -> Any:
