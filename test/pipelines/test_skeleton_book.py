@@ -98,7 +98,9 @@ def test_a_skeleton_file_of_the_user_is_known_by_its_name(tmp_path: Path) -> Non
         pytest.param(
             {"name": "a", "count": 2, "edges": [0, 1], "sides": [0, 7]}, r"sides\[1\] is 7; expected 0", id="side"
         ),
-        pytest.param({"name": "hand21", "count": 21, "sides": [3] * 21}, r"sides\[0\] is 3; expected 0", id="known side"),
+        pytest.param(
+            {"name": "hand21", "count": 21, "sides": [3] * 21}, r"sides\[0\] is 3; expected 0", id="known side"
+        ),
         pytest.param(
             {"name": "hand21", "count": 21, "sides": [1]}, r"sides has 1 values; expected 21", id="number of sides"
         ),
