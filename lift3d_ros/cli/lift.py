@@ -194,8 +194,8 @@ def _picture_paths(folder: Path, pictures: Sequence[PictureKeypoints]) -> dict[s
         meant = [exact] if exact.is_file() else [p for stem in _stems_of(picture.name) for p in by_stem.get(stem, ())]
         if len(meant) > 1:
             raise ImageError(
-                f"--image {folder}: picture '{picture.name}' may be {' or '.join(path.name for path in meant)}; expected "
-                "one of them; move the others away"
+                f"--image {folder}: picture '{picture.name}' may be {' or '.join(path.name for path in meant)}; "
+                "expected one of them; move the others away"
             )
         if meant:
             found[picture.name] = meant[0]
