@@ -208,6 +208,12 @@ def test_a_file_tells_the_sizes_of_its_pictures(tmp_path: Path) -> None:
     assert read_keypoint_file(written(tmp_path, landmarked)).pictures[0].size == (320, 200)
 
 
+def test_results_may_name_their_category(tmp_path: Path) -> None:
+    named: list[dict[str, Any]] = [{"category_name": "child", "category": "person"}, {"category": "dog"}, {}]
+    path = written(tmp_path, [{"image_id": 1, "keypoints": FLAT, **names} for names in named])
+    assert [one.category for one in read_keypoint_file(path).pictures[0].instances] == ["child", "dog", ""]
+
+
 def test_a_track_that_is_null_is_none(tmp_path: Path) -> None:
     path = written(tmp_path, [{"image_id": 1, "keypoints": FLAT, "track_id": track} for track in (None, 0)])
     assert [one.track_id for one in read_keypoint_file(path).pictures[0].instances] == [-1, 0]
