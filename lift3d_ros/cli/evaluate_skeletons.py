@@ -158,16 +158,17 @@ def _conditions(args: argparse.Namespace) -> tuple[Condition, ...]:
 def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     import dataclasses
 
-    from lift3d_ros.config import load_yaml
+    from lift3d_ros.cli.task_run import settings_of
+    from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = SkeletonLiftingConfig() if args.params is None else load_yaml(SkeletonLiftingConfig, args.params)
-    model = args.model if args.weights is None else str(args.weights)
-    if model is not None:
-        config = dataclasses.replace(config, model=model)
-    if args.backend is not None:
-        config = dataclasses.replace(config, engine=dataclasses.replace(config.engine, backend=args.backend))
-    return config
+    config = settings_of(SkeletonLiftingConfig, args)
+    if config.smoothing.enabled:
+        raise ConfigError(
+            f"{args.params}: 'smoothing.enabled' is true, and single views have no times; leave it out, or smooth a "
+            "recording with 'lift3d replay --task skeleton_lifting'"
+        )
+    return config if args.weights is None else dataclasses.replace(config, model=str(args.weights))
 
 
 def _print(result: SkeletonEvaluation) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lift3d_ros.types import CameraModel, Float64Array, UInt8Array
 
 SKELETONS_FILE = "skeletons.json"
+_PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 DESCRIPTION = """\
 Lift the 2D keypoints of pictures to 3D skeletons.
@@ -49,7 +50,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("keypoints", type=Path, metavar="KEYPOINTS.json", help="keypoints of one or many pictures")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results and pictures")
-    parser.add_argument("--image", type=Path, metavar="PATH", help="the picture, or the folder of all pictures")
+    parser.add_argument(
+        "--image",
+        type=Path,
+        metavar="PATH",
+        help="the picture, or the folder of all: found by name, or by number as in COCO",
+    )
     parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
     parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
@@ -90,13 +96,14 @@ def run(args: argparse.Namespace) -> int:
     up = _up(args.pitch)
     config = _config_of(args)
     pictures = _chosen(args, content.pictures, has_one=only_picture is not None)
+    paths = {} if args.image is None or only_picture is not None else _picture_paths(args.image, pictures)
     lifter = open_skeleton_lifter(config)
     args.out.mkdir(parents=True, exist_ok=True)
     written, count, misfits, names = [], 0, 0, _file_names([picture.name for picture in pictures])
     for number, picture in enumerate(pictures):
         rgb = only_picture
         if rgb is None and args.image is not None:
-            rgb = _picture_or_none(args.image / picture.name)
+            rgb = _picture_or_none(paths[picture.name])
         fitted = None if camera is None else _fitted(camera, picture, rgb)
         misfits += fitted is None
         frame = KeypointFrame(
@@ -150,29 +157,65 @@ def _chosen(args: argparse.Namespace, found: Sequence[PictureKeypoints], *, has_
 
     Raises:
         ConfigError: there is none.
-        ImageError: a picture is not in the folder --image; said before anything is lifted.
     """
-    from lift3d_ros.errors import ConfigError, ImageError
+    from lift3d_ros.errors import ConfigError
 
     pictures = [picture for picture in found if picture.instances]
     if not pictures:
         raise ConfigError(f"{args.keypoints}: holds no instance with keypoints; give a file with at least one")
     if has_one and len(pictures) > 1:
         chosen = [picture for picture in pictures if Path(picture.name).name == args.image.name]
+        chosen = chosen or [picture for picture in pictures if args.image.stem in _stems_of(picture.name)]
         if not chosen:
             raise ConfigError(
                 f"--image {args.image}: {args.keypoints} has keypoints of {len(pictures)} pictures, and none of them "
-                "has this name; give one of them, or the folder of the pictures"
+                f"has this name; give one of them, or the folder of the pictures{_number_hint(pictures[0].name)}"
             )
         return chosen
-    if args.image is not None and not has_one:
-        absent = [picture.name for picture in pictures if not (args.image / picture.name).is_file()]
-        if absent:
-            raise ImageError(
-                f"--image {args.image}: {len(absent)} of {len(pictures)} pictures are not there, '{absent[0]}' first; "
-                "give the folder that holds all of them, or leave --image out"
-            )
     return pictures
+
+
+def _picture_paths(folder: Path, pictures: Sequence[PictureKeypoints]) -> dict[str, Path]:
+    """Return where each picture lies, by its name in the file of keypoints.
+
+    Raises:
+        ImageError: one is not in the folder, or two could be meant; said before anything is lifted.
+    """
+    from lift3d_ros.errors import ImageError
+
+    by_stem: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in _PICTURE_ENDINGS:
+            by_stem.setdefault(path.stem, []).append(path)
+    found: dict[str, Path] = {}
+    absent = []
+    for picture in pictures:
+        exact = folder / picture.name
+        meant = [exact] if exact.is_file() else [p for stem in _stems_of(picture.name) for p in by_stem.get(stem, ())]
+        if len(meant) > 1:
+            raise ImageError(
+                f"--image {folder}: picture '{picture.name}' may be {' or '.join(path.name for path in meant)}; "
+                "expected one of them; move the others away"
+            )
+        if meant:
+            found[picture.name] = meant[0]
+        else:
+            absent.append(picture.name)
+    if absent:
+        raise ImageError(
+            f"--image {folder}: {len(absent)} of {len(pictures)} pictures are not there, '{absent[0]}' first; "
+            f"give the folder that holds all of them, or leave --image out{_number_hint(absent[0])}"
+        )
+    return found
+
+
+def _stems_of(name: str) -> dict[str, None]:
+    """Return file names without ending that a picture may have: COCO's have its number in twelve digits."""
+    return dict.fromkeys((name, name.zfill(12)) if name.isdecimal() else (name,))
+
+
+def _number_hint(name: str) -> str:
+    return "; the file of keypoints has numbers, not names of pictures: add 'file_name'" if name.isdecimal() else ""
 
 
 def _check_lengths(lengths: tuple[KnownLength, ...], skeletons: Mapping[str, SkeletonFacts]) -> None:

@@ -4,7 +4,8 @@ Layouts that are read:
 
 - COCO annotations: ``{"images": [...], "annotations": [...], "categories": [...]}``, keypoints x, y, v with v 0 absent,
   1 hidden, 2 visible;
-- COCO results: ``[{"image_id": ..., "keypoints": [x, y, score, ...]}, ...]`` (YOLO pose, MMPose, Detectron2, ViTPose);
+- COCO results: ``[{"image_id": ..., "keypoints": [x, y, score, ...]}, ...]`` (YOLO pose, MMPose, Detectron2, ViTPose),
+  with ``category_name`` or ``category`` where the size of the object is to be known;
 - MediaPipe: ``{"pose_landmarks": [[{"x": ..., "y": ..., "visibility": ...}, ...]]}`` or ``hand_landmarks``, also one
   bare list of landmarks; x and y are parts of width and height;
 - OpenPose: ``{"people": [{"pose_keypoints_2d": [x, y, score, ...]}]}``.
@@ -122,7 +123,8 @@ class _Reader:
         for entry in self._entries(document, "entries"):
             found = instances.setdefault(entry.get("file_name", entry.get("image_id", self._path.stem)), [])
             track_id = -1 if entry.get("track_id") is None else int(entry["track_id"])
-            found.append(self._scored(entry["keypoints"], _COCO_RESULTS, len(found), track_id))
+            category = str(entry.get("category_name") or entry.get("category") or "")
+            found.append(self._scored(entry["keypoints"], _COCO_RESULTS, len(found), track_id, category))
         return [PictureKeypoints(str(key), tuple(found)) for key, found in instances.items()]
 
     def openpose(self, people: list[Mapping[str, Any]]) -> tuple[Keypoints2D, ...]:
@@ -149,7 +151,10 @@ class _Reader:
         for number, landmarks in enumerate(found):
             self.place = f"instance {number}"
             points = np.array([[float(point["x"]), float(point["y"])] for point in landmarks])
-            confidence = np.array([float(point.get("visibility", point.get("presence", 1.0))) for point in landmarks])
+            confidence = np.array([_landmark_confidence(point) for point in landmarks])
+            # Models of hands and faces leave visibility and presence unset, which the message gives as 0.
+            if not confidence.any():
+                confidence = np.ones(len(points))
             facts = self._facts(len(points), _MEDIAPIPE, {})
             # (0, 0) is the corner of the picture there, and the centre of the first pixel here.
             pixels = points * np.array(image_size) - 0.5
@@ -171,13 +176,15 @@ class _Reader:
             yield entry
         self.place = ""
 
-    def _scored(self, flat: Any, usual: Mapping[int, str], number: int, track_id: int) -> Keypoints2D:
+    def _scored(
+        self, flat: Any, usual: Mapping[int, str], number: int, track_id: int, category: str = ""
+    ) -> Keypoints2D:
         values = self._triples(flat)
         facts = self._facts(len(values), usual, {})
         # Detectors write (0, 0) for joints that they did not find.
         is_found = (values[:, :2] != 0.0).any(axis=1)
         return Keypoints2D(
-            values[:, :2], values[:, 2], is_found & (values[:, 2] > 0), facts.skeleton.name, "", number, track_id
+            values[:, :2], values[:, 2], is_found & (values[:, 2] > 0), facts.skeleton.name, category, number, track_id
         )
 
     def _triples(self, flat: Any) -> Float64Array:
@@ -257,6 +264,10 @@ def _landmark_lists(document: Any) -> list[list[Mapping[str, Any]]]:
     if isinstance(document, Mapping):
         return [found for key in _LANDMARK_KEYS if key in document for found in _landmark_lists(document[key])]
     return []
+
+
+def _landmark_confidence(point: Mapping[str, Any]) -> float:
+    return next((float(point[key]) for key in ("visibility", "presence") if point.get(key) is not None), 1.0)
 
 
 def _load(path: Path) -> Any:

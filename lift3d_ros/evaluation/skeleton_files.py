@@ -63,6 +63,7 @@ class SkeletonFile:
         content: frames to draw views of, or views that were taken, one entry for each camera.
         frames: indices of the chosen frames of a set.
         split: of the chosen frames.
+        lacks_split: no frame is of the split that was asked for, so all are chosen.
         flat_guess_pa: of the manifest, in `unit`; None where it does not say.
     """
 
@@ -73,6 +74,7 @@ class SkeletonFile:
     frames: NDArray[np.int64]
     split: str = "all"
     flat_guess_pa: float | None = None
+    lacks_split: bool = False
 
     @property
     def is_non_commercial(self) -> bool:
@@ -153,6 +155,7 @@ def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonF
         frames,
         split,
         float(flat) if isinstance(flat, int | float) else None,
+        lacks_split=split != choice.split,
     )
 
 

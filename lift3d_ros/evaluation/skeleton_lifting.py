@@ -254,8 +254,7 @@ def _notes(results: Sequence[FileResult]) -> list[str]:
         "The flat guess has the true x and y and no depth, on the same frames and views, and aligned alike.",
     ]
     names = [result.file.file for result in results]
-    others = [result.file.file for result in results if result.file.split == "all" and result.file.group != "pairs"]
-    if others:
+    if others := [result.file.file for result in results if result.file.lacks_split]:
         notes.append(f"All frames are scored of {', '.join(others)}: no frame is of the split that was asked for.")
     flat = [
         name for name, result in zip(names, results, strict=True) if np.isnan(result.figures[CLEAN]["ratio_to_flat"])

@@ -112,7 +112,8 @@ class SkeletonFigures:
     Ratios are NaN where the flat guess is right, as for points on a line.
 
     Args:
-        mpjpe: means moved together, no rotation, no scaling.
+        mpjpe: means moved together, no rotation, no scaling; the evaluation gives predictions at the scale of the true
+            x and y.
         pa_mpjpe: after the best similarity transform of determinant +1.
         pa_mpjpe_best: the same, for the better of the prediction and its depth-reversed copy in each frame.
         pa_mpjpe_reflected: after the best similarity transform, reflections allowed.

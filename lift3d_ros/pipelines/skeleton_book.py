@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,12 +45,13 @@ class SkeletonBook:
     ) -> SkeletonFacts:
         """Return the skeleton of `count` keypoints.
 
-        A name that is known decides where number and names of the joints agree; else the edges do.
+        A name that is known decides where number and names of the joints agree; else the edges do. Sides that are
+        given take the place of those of the file, as a hand may be either.
 
         Args:
             joint_names: one for each keypoint, or none.
             edges: a0, b0, a1, b1, ...; may be empty for a known name.
-            sides: SIDE_ values of Keypoints2D.msg, one for each keypoint, or none: then joint names tell.
+            sides: SIDE_ values of Keypoints2D.msg, one for each keypoint, or none: then the file or joint names tell.
 
         Raises:
             ConfigError: the skeleton is not known, does not fit, or its edges or sides are wrong; says which field.
@@ -64,7 +66,7 @@ class SkeletonBook:
             )
         known = self._known.get(name)
         if known is not None and count == len(known.skeleton) and joint_names in ((), known.skeleton.joint_names):
-            facts = known
+            facts = _with_sides(known, sides)
         elif edges.size:
             facts = SkeletonFacts(_described(name, count, joint_names, edges, sides))
         else:
@@ -102,9 +104,28 @@ def _described(
     """Return the skeleton that a message describes."""
     if edges.size % 2:
         raise ConfigError(f"edges has {edges.size} values; expected pairs of joint indices")
-    if sides.size and sides.max() >= len(_SIDES):
+    names = joint_names or tuple(f"joint{number}" for number in range(count))
+    side = _checked_sides(sides, count) if sides.size else sides_from_names(names)
+    return Skeleton(name or "unnamed", names, edges.astype(np.int64).reshape(-1, 2), side)
+
+
+def _with_sides(known: SkeletonFacts, sides: NDArray[np.uint8]) -> SkeletonFacts:
+    """Return what is known, with the sides that a message gives."""
+    skeleton = known.skeleton
+    if not sides.size or np.array_equal(given := _checked_sides(sides, len(skeleton)), skeleton.sides):
+        return known
+    return dataclasses.replace(known, skeleton=dataclasses.replace(skeleton, side=given))
+
+
+def _checked_sides(sides: NDArray[np.uint8], count: int) -> NDArray[np.int8]:
+    """Return sides as +1, -1 and 0.
+
+    Raises:
+        ConfigError: one is none of the SIDE_ values, or there is not one for each joint.
+    """
+    if sides.size != count:
+        raise ConfigError(f"sides has {sides.size} values; expected {count}, one for each of the points, or none")
+    if sides.max() >= len(_SIDES):
         wrong = int(np.argmax(sides >= len(_SIDES)))
         raise ConfigError(f"sides[{wrong}] is {sides[wrong]}; expected 0 (middle), 1 (left) or 2 (right)")
-    names = joint_names or tuple(f"joint{number}" for number in range(count))
-    side = _SIDES[sides] if sides.size else sides_from_names(names)
-    return Skeleton(name or "unnamed", names, edges.astype(np.int64).reshape(-1, 2), side)
+    return _SIDES[sides]

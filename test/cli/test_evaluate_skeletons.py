@@ -120,3 +120,12 @@ def test_a_file_of_points_without_extent_gives_a_page_without_ratios(tmp_path: P
     assert (record["ratio_to_flat"], record["not_lifted"]) == (None, 3)
     assert figures["summary"]["clean"] == {}
     assert "count as the flat guess: nothing.npz (3)" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_smoothing_is_refused_as_views_have_no_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("smoothing: {enabled: true}\n")
+    data = write_set(tmp_path / "bird.npz")
+    assert evaluate(data, tmp_path / "out", "--params", str(params)) == 2
+    assert f"{params}: 'smoothing.enabled' is true, and single views have no times" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -217,3 +217,53 @@ def test_a_picture_of_another_shape_is_lifted_without_metres_and_the_others_with
     assert lift(path, "--image", tmp_path, *arguments, "--out", tmp_path / "none") == 2
     assert len(skeletons(tmp_path / "none")) == 2
     assert "fits none of the pictures" in capsys.readouterr().err
+
+
+def numbered(folder: Path, pictures: list[str]) -> Path:
+    """Return a file of COCO results of pictures 397133 and 7, beside a folder `pictures` with files of these names."""
+    path = keypoint_file(folder)
+    entries = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(
+            [{"image_id": n, "keypoints": entry["keypoints"]} for n, entry in zip((397133, 7), entries, strict=True)]
+        )
+    )
+    (folder / "pictures").mkdir()
+    for name in pictures:
+        cv2.imwrite(str(folder / "pictures" / name), np.full((360, 640, 3), 60, dtype=np.uint8))
+    return path
+
+
+def test_pictures_of_coco_results_are_found_by_their_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = numbered(tmp_path, ["000000397133.jpg", "7.png"])
+    (tmp_path / "rig.yaml").write_text(RIG)
+    (tmp_path / "pictures" / "7.txt").write_text("no picture")
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    assert lift(path, "--image", folder, "--camera", f"{tmp_path}/rig.yaml:front", "--no-pictures", "--out", out) == 0
+    assert len(skeletons(out)) == 2
+    assert lift(path, "--image", folder / "000000397133.jpg", "--no-pictures", "--out", out) == 0
+    assert [picture["picture"] for picture in json.loads((out / "skeletons.json").read_text())["pictures"]] == [
+        "397133"
+    ]
+    capsys.readouterr()
+    (folder / "7.png").unlink()
+    assert lift(path, "--image", folder, "--out", out) == 2
+    said = capsys.readouterr().err
+    assert "1 of 2 pictures are not there, '7' first" in said
+    assert "has numbers, not names of pictures: add 'file_name'" in said
+
+
+def test_a_number_that_two_pictures_have_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = numbered(tmp_path, ["397133.jpg", "000000397133.png", "7.png"])
+    assert lift(path, "--image", tmp_path / "pictures", "--out", tmp_path / "out") == 2
+    assert "picture '397133' may be 397133.jpg or 000000397133.png" in capsys.readouterr().err
+
+
+def test_the_picture_of_an_openpose_file_has_the_name_of_the_file(tmp_path: Path) -> None:
+    _, keypoints = seen_person((0.0, 0.0, 4.0))
+    flat = np.concatenate([np.resize(keypoints.points, (25, 2)), np.ones((25, 1))], axis=1)
+    path, out = tmp_path / "shop.json", tmp_path / "out"
+    path.write_text(json.dumps({"people": [{"pose_keypoints_2d": flat.ravel().tolist()}]}))
+    cv2.imwrite(str(tmp_path / "shop.jpg"), np.zeros((720, 1280, 3), dtype=np.uint8))
+    assert lift(path, "--image", tmp_path, "--out", out) == 0
+    assert (out / "pictures" / "shop.jpg").exists()

@@ -101,6 +101,30 @@ def test_mediapipe_landmarks_become_pixels(tmp_path: Path, wrap: Any) -> None:
     assert person.confidence[0] == 0.8
 
 
+@pytest.mark.parametrize(
+    ("values", "confidence"),
+    [
+        ({"visibility": 0.0, "presence": 0.0}, 1.0),
+        ({"visibility": None, "presence": None}, 1.0),
+        ({"visibility": None, "presence": 0.7}, 0.7),
+    ],
+)
+def test_landmarks_of_hands_have_no_visibility_and_are_seen(
+    tmp_path: Path, values: dict[str, Any], confidence: float
+) -> None:
+    hands = {"hand_landmarks": [[{**point, **values} for point in landmarks(21)]], "width": 640, "height": 480}
+    (hand,) = read_keypoint_file(written(tmp_path, hands)).pictures[0].instances
+    assert hand.confidence is not None
+    assert hand.confidence.tolist() == [confidence] * 21
+
+
+def test_a_landmark_that_is_not_visible_beside_others_is_not_seen(tmp_path: Path) -> None:
+    points = landmarks(33)
+    points[4]["visibility"] = 0.0
+    (person,) = read_keypoint_file(written(tmp_path, points), image_size=(640, 480)).pictures[0].instances
+    assert np.flatnonzero(~person.seen()).tolist() == [4]
+
+
 def test_two_hands_and_openpose_people_are_read(tmp_path: Path) -> None:
     hands = {"hand_landmarks": [landmarks(21), landmarks(21)], "width": 640, "height": 480}
     assert [h.skeleton for h in read_keypoint_file(written(tmp_path, hands)).pictures[0].instances] == ["hand21"] * 2
@@ -182,6 +206,12 @@ def test_a_file_tells_the_sizes_of_its_pictures(tmp_path: Path) -> None:
     assert [picture.size for picture in content.pictures] == [(640, 480), None]
     landmarked = {"pose_landmarks": [landmarks(33)], "image_width": 320, "image_height": 200}
     assert read_keypoint_file(written(tmp_path, landmarked)).pictures[0].size == (320, 200)
+
+
+def test_results_may_name_their_category(tmp_path: Path) -> None:
+    named: list[dict[str, Any]] = [{"category_name": "child", "category": "person"}, {"category": "dog"}, {}]
+    path = written(tmp_path, [{"image_id": 1, "keypoints": FLAT, **names} for names in named])
+    assert [one.category for one in read_keypoint_file(path).pictures[0].instances] == ["child", "dog", ""]
 
 
 def test_a_track_that_is_null_is_none(tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ def test_a_nose_points_where_the_toes_do(layouts: dict[str, KeypointSet]) -> Non
         assert ((nose * toes).sum(1) > 0).mean() > 0.95
 
 
-@pytest.mark.parametrize("name", ["coco17", "body25", "halpe26", "ap10k17"])
+@pytest.mark.parametrize(
+    "name",
+    ["coco17", "mediapipe33", "human36m17", "body25", "halpe26", "ap10k17", "hand21_left", "hand21_right"],
+)
 def test_a_layout_has_the_edges_that_the_skeleton_of_this_name_gives_to_its_users(
     name: str, layouts: dict[str, KeypointSet]
 ) -> None:
@@ -40,6 +43,16 @@ def test_a_layout_has_the_edges_that_the_skeleton_of_this_name_gives_to_its_user
     layout = layouts[f"layout_{name}"]
     assert np.array_equal(layout.side, skeleton.sides)
     assert np.array_equal(layout.adjacency, skeleton.adjacency)
+
+
+def test_a_hand_of_unknown_side_has_the_edges_of_one_of_known_side() -> None:
+    expected = load_skeleton("hand21_left").skeleton
+    hand = load_skeleton("hand21").skeleton
+    assert hand.joint_names == expected.joint_names
+    assert np.array_equal(hand.adjacency, expected.adjacency)
+    whole_body = load_skeleton("coco_wholebody133").skeleton
+    for first in (91, 112):
+        assert np.array_equal(whole_body.adjacency[first : first + 21, first : first + 21], expected.adjacency)
 
 
 def test_small_toes_lie_outside_of_big_ones(layouts: dict[str, KeypointSet]) -> None:

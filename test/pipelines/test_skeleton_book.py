@@ -40,6 +40,15 @@ def test_what_a_known_name_brings_wins_over_edges_of_the_message(book: SkeletonB
     assert len(find(book, "coco17", 17, NAMES, edges=[0, 1]).skeleton.edges) == 19
 
 
+def test_sides_of_a_message_take_the_place_of_those_of_the_file(book: SkeletonBook) -> None:
+    hand = find(book, "hand21", 21)
+    left = find(book, "hand21", 21, sides=[1] * 21)
+    assert (set(hand.skeleton.sides), set(left.skeleton.sides)) == ({0}, {1})
+    assert np.array_equal(left.skeleton.edges, hand.skeleton.edges)
+    assert left.size_of("child") == hand.size_of("child")
+    assert find(book, "hand21", 21, sides=[0] * 21) is hand
+
+
 def test_an_unknown_skeleton_is_made_of_its_edges_and_sides(book: SkeletonBook) -> None:
     facts = find(book, "crane", 3, edges=[0, 1, 1, 2], sides=[0, 1, 2])
     assert facts.skeleton.edges.tolist() == [[0, 1], [1, 2]]
@@ -88,6 +97,12 @@ def test_a_skeleton_file_of_the_user_is_known_by_its_name(tmp_path: Path) -> Non
         pytest.param({"name": "a", "count": 3, "edges": [0, 1, 1]}, r"edges has 3 values; expected pairs", id="odd"),
         pytest.param(
             {"name": "a", "count": 2, "edges": [0, 1], "sides": [0, 7]}, r"sides\[1\] is 7; expected 0", id="side"
+        ),
+        pytest.param(
+            {"name": "hand21", "count": 21, "sides": [3] * 21}, r"sides\[0\] is 3; expected 0", id="known side"
+        ),
+        pytest.param(
+            {"name": "hand21", "count": 21, "sides": [1]}, r"sides has 1 values; expected 21", id="number of sides"
         ),
         pytest.param({"name": "a", "count": 500, "edges": [0, 1]}, r"500 joints; expected at most 300", id="500"),
         pytest.param(
