@@ -110,9 +110,12 @@ def _described(
 
 
 def _with_sides(known: SkeletonFacts, sides: NDArray[np.uint8]) -> SkeletonFacts:
-    """Return what is known, with the sides that a message gives."""
+    """Return what is known, with the sides that a message gives; a field that was only filled with zeros gives none."""
     skeleton = known.skeleton
-    if not sides.size or np.array_equal(given := _checked_sides(sides, len(skeleton)), skeleton.sides):
+    if not sides.size:
+        return known
+    given = _checked_sides(sides, len(skeleton))
+    if not given.any() or np.array_equal(given, skeleton.sides):
         return known
     return dataclasses.replace(known, skeleton=dataclasses.replace(skeleton, side=given))
 

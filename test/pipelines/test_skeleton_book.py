@@ -47,6 +47,8 @@ def test_sides_of_a_message_take_the_place_of_those_of_the_file(book: SkeletonBo
     assert np.array_equal(left.skeleton.edges, hand.skeleton.edges)
     assert left.size_of("child") == hand.size_of("child")
     assert find(book, "hand21", 21, sides=[0] * 21) is hand
+    # A field that was filled with zeros does not say that a person has no left and right.
+    assert find(book, "coco17", 17, sides=[0] * 17) is find(book, "coco17", 17)
 
 
 def test_an_unknown_skeleton_is_made_of_its_edges_and_sides(book: SkeletonBook) -> None:
