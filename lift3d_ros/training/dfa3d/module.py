@@ -170,6 +170,7 @@ class Dfa3dModule(TrainedModule):
     def run_frame(self, frame: FrameInputs, history: Tensor, *, has_boxes: bool = True) -> FrameOutputs:
         """Run the network on one frame of every sample."""
         network, config = self.network, self.recipe.network
+        assert isinstance(frame.images, Tensor)
         # On a CPU the backward pass of bfloat16 is the slower one: see fold_stored_norms for what is short there.
         is_short = self.recipe.run.precision == "bfloat16" and self.device.type != "cpu"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_short):

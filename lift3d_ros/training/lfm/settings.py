@@ -66,8 +66,7 @@ class LfmLossSettings:
     has_procrustes: bool = setting(True, "false compares with the camera frame, only scale and place are free")
     relative: float = setting(
         0.0,
-        "instances count by their flat guess to this power: 0 by its error in body sizes, 1 by the ratio to the flat guess, "
-        "as in the figures",
+        "how much errors count by their ratio to the flat guess, as in the figures, and not in body sizes",
         minimum=0,
         maximum=1,
     )
