@@ -213,7 +213,11 @@ def write_meta(scene: Scene, directory: Path, *, original_size: tuple[int, int])
 
 def _camera(entry: Mapping[str, Any]) -> SceneCamera:
     distortion = np.array(entry.get("D", []), dtype=np.float64)
-    model: Any = entry.get("distortion_model", "plumb_bob") if distortion.any() else "none"
+    model: Any = entry.get("distortion_model", "plumb_bob")
+    if model == "equidistant":  # all zeros are an ideal fisheye lens, not a pinhole
+        distortion = distortion if distortion.size else np.zeros(4)
+    elif not distortion.any():
+        model = "none"
     intrinsics = np.array(entry["K"], dtype=np.float64)
     camera = CameraModel(
         entry["name"], entry["frame_id"], int(entry["width"]), int(entry["height"]), intrinsics, model,

@@ -92,6 +92,23 @@ def test_written_meta_data_reads_back_the_same(scene_folder: Path) -> None:
     assert again.cameras["left"].model.distortion.tolist() == scene.cameras["left"].model.distortion.tolist()
 
 
+@pytest.mark.parametrize("coefficients", [{}, {"D": [0.0] * 4}, {"D": [0.1, 0.0, -0.02, 0.0]}])
+def test_a_fisheye_camera_stays_one_when_it_is_read_and_written(
+    scene_folder: Path, coefficients: dict[str, list[float]]
+) -> None:
+    path = scene_folder / "meta.json"
+    document = json.loads(path.read_text())
+    del document["cameras"][0]["D"]
+    document["cameras"][0] |= {"distortion_model": "equidistant", **coefficients}
+    path.write_text(json.dumps(document))
+    for _ in range(2):
+        scene = read_scene(scene_folder)
+        model = scene.cameras["front"].model
+        assert model.distortion_model == "equidistant"
+        assert model.distortion.tolist() == coefficients.get("D", [0.0] * 4)
+        write_meta(scene, scene_folder, original_size=(48, 32))
+
+
 def drop_stamp(document: dict[str, Any]) -> None:
     del document["frames"][1]["stamp_ns"]
 
