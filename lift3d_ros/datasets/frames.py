@@ -223,28 +223,28 @@ def _camera(entry: Mapping[str, Any]) -> SceneCamera:
         entry["name"], entry["frame_id"], int(entry["width"]), int(entry["height"]), intrinsics, model,
         distortion if model != "none" else np.zeros(0),
     )  # fmt: skip
-    return SceneCamera(camera, _pose(entry["T_base_cam"]))
+    return SceneCamera(camera, _pose(entry["T_base_cam"], f"camera '{camera.name}', field 'T_base_cam'"))
 
 
 def _frame(
     directory: Path, entry: Mapping[str, Any], cameras: Mapping[str, SceneCamera], class_names: tuple[str, ...]
 ) -> SceneFrame:
-    images = {}
+    images, where = {}, f"frame {entry['index']}"
     for name, image in entry["images"].items():
         if name not in cameras:
             raise DatasetError(
-                f"frame {entry['index']} has a picture of camera '{name}', which is not in 'cameras' "
+                f"{where} has a picture of camera '{name}', which is not in 'cameras' "
                 f"({', '.join(cameras)}); add its calibration there"
             )
-        pose = _pose(image["T_world_base"]) if "T_world_base" in image else None
+        field_name = f"{where}, picture of camera '{name}', field 'T_world_base'"
+        pose = _pose(image["T_world_base"], field_name) if "T_world_base" in image else None
         images[name] = SceneImage(directory / image["file"], int(image["stamp_ns"]), pose)
     points = directory / entry["lidar"]["file"] if "lidar" in entry else None
-    frame = SceneFrame(
-        int(entry["index"]), int(entry["stamp_ns"]), _pose(entry["T_world_base"]), images, points_path=points
-    )
+    T_world_base = _pose(entry["T_world_base"], f"{where}, field 'T_world_base'")
+    frame = SceneFrame(int(entry["index"]), int(entry["stamp_ns"]), T_world_base, images, points_path=points)
     if "boxes" not in entry:
         return frame
-    labels, where = entry["boxes"], f"frame {frame.index}"
+    labels = entry["boxes"]
     return replace(
         frame,
         boxes=_boxes(labels, class_names, where),
@@ -258,15 +258,24 @@ def _class_names(frames: list[Mapping[str, Any]]) -> tuple[str, ...]:
     return (*CLASS_NAMES, *sorted(found - set(CLASS_NAMES)))
 
 
-def _pose(matrix: Any) -> Float64Array:
+def _pose(matrix: Any, where: str) -> Float64Array:
     """Return a pose with its rotation made exact again: files keep only some digits."""
     T = np.array(matrix, dtype=np.float64)
     if T.shape != (4, 4):
-        raise DatasetError(f"a pose has shape {T.shape}; expected 4x4")
+        raise DatasetError(f"{where} has shape {T.shape}; expected 4x4")
+    if not np.isfinite(T).all():
+        raise DatasetError(f"{where} holds values that are not finite numbers (null or NaN); give the whole pose")
     u, _, vt = np.linalg.svd(T[:3, :3])
     rotation = u @ vt
     if np.abs(rotation - T[:3, :3]).max() > 1e-2:
-        raise DatasetError("the upper-left 3x3 block of a pose is not a rotation")
+        raise DatasetError(f"{where}: its upper-left 3x3 block is not a rotation; check for a scaled matrix")
+    if np.linalg.det(rotation) < 0:
+        raise DatasetError(
+            f"{where}: its upper-left 3x3 block is mirrored (determinant -1); expected a rotation, with x forward, "
+            "y left and z up in the base frame, and x right, y down and z forward in that of a camera"
+        )
+    if np.abs(T[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-6:
+        raise DatasetError(f"{where} has the last row {T[3].tolist()}; expected [0, 0, 0, 1]. Is the matrix transposed?")
     T[:3, :3] = rotation
     return T
 

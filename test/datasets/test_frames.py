@@ -121,6 +121,20 @@ def scaled_pose(document: dict[str, Any]) -> None:
     document["frames"][0]["T_world_base"] = (2 * np.eye(4)).tolist()
 
 
+def transposed_pose(document: dict[str, Any]) -> None:
+    pose = document["frames"][1]["images"]["left"]["T_world_base"]
+    document["frames"][1]["images"]["left"]["T_world_base"] = np.transpose(pose).tolist()
+
+
+def pose_without_position(document: dict[str, Any]) -> None:
+    document["frames"][1]["T_world_base"][0][3] = None
+
+
+def mirrored_mounting(document: dict[str, Any]) -> None:
+    for row in document["cameras"][1]["T_base_cam"][:3]:
+        row[0] = -row[0]
+
+
 def absent_picture(document: dict[str, Any]) -> None:
     document["frames"][2]["images"]["left"]["file"] = "images/left/99.jpg"
 
@@ -142,7 +156,10 @@ def zero_focal_length(document: dict[str, Any]) -> None:
     [
         (drop_stamp, ["'stamp_ns'", "missing"]),
         (unknown_camera, ["camera 'rear'", "not in 'cameras'"]),
-        (scaled_pose, ["not a rotation"]),
+        (scaled_pose, ["frame 0, field 'T_world_base'", "not a rotation"]),
+        (transposed_pose, ["frame 1, picture of camera 'left', field 'T_world_base'", "[0, 0, 0, 1]", "transposed?"]),
+        (pose_without_position, ["frame 1, field 'T_world_base'", "not finite"]),
+        (mirrored_mounting, ["camera 'left', field 'T_base_cam'", "mirrored"]),
         (absent_picture, ["images/left/99.jpg", "does not exist"]),
         (absent_picture_elsewhere, ["'/data/99.jpg' of frame 2", "does not exist"]),
         (no_frames, ["0 frames", "expected at least one"]),
