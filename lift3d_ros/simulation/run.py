@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import cv2
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.datasets.frames import read_scene
 from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.contact_sheet import contact_sheet, scene_strip
@@ -57,7 +58,19 @@ class RunOptions:
 
     def is_done(self, seed: int) -> bool:
         """Return whether the scene of a seed is written, and still there."""
-        return (self._notes / f"{self.scene_name(seed)}.json").is_file() and self.target(seed).is_dir()
+        return self.target(seed).is_dir() and self.statistics(seed) is not None
+
+    def statistics(self, seed: int) -> SceneStatistics | None:
+        """Return the counts that were noted when a scene was whole; None where there are none, or they are damaged."""
+        try:
+            fields = json.loads(self.note(seed).read_text(encoding="utf-8"))["statistics"]
+            return SceneStatistics(**{**fields, "by_class": tuple(fields["by_class"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def note(self, seed: int) -> Path:
+        """Return the file that is written when a scene is whole."""
+        return self._notes / f"{self.scene_name(seed)}.json"
 
     def target(self, seed: int) -> Path:
         """Return the folder of a scene or recording."""
@@ -126,10 +139,8 @@ def run_statistics(options: RunOptions) -> SceneStatistics | None:
     """Return the counts over all scenes that are there; None where there is none."""
     total: SceneStatistics | None = None
     for seed in options.seeds:
-        path = options.out / _NOTES_NAME / f"{options.scene_name(seed)}.json"
-        if path.is_file():
-            fields = json.loads(path.read_text(encoding="utf-8"))["statistics"]
-            one = SceneStatistics(**{**fields, "by_class": tuple(fields["by_class"])})
+        one = options.statistics(seed)
+        if one is not None:
             total = one if total is None else total + one
     return total
 
@@ -174,7 +185,7 @@ def _begin(options: RunOptions) -> None:
             )
         return
     notes.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, f"{json.dumps(facts, indent=1)}\n".encode())
 
 
 def _read_facts(path: Path) -> Mapping[str, Any]:
@@ -218,7 +229,7 @@ def _write(simulator: Simulator, options: RunOptions, seed: int) -> None:
     cv2.imwrite(str(notes / f"{name}.png"), cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))
     facts = {"seed": seed, "weather": weather.kind, "statistics": asdict(statistics)}
     # Last, as this file says that the scene is whole.
-    (notes / f"{name}.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    write_atomically(options.note(seed), f"{json.dumps(facts)}\n".encode())
 
 
 def dark_or_wet(options: RunOptions) -> int:

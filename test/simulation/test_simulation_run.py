@@ -19,7 +19,7 @@ from lift3d_ros.datasets.points import read_points
 from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.drive import Simulator
 from lift3d_ros.simulation.frame import SimulatedFrame
-from lift3d_ros.simulation.run import RunOptions, simulate
+from lift3d_ros.simulation.run import RunOptions, run_statistics, seeds_to_do, simulate
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings, load_settings
 from lift3d_ros.simulation.statistics import frame_statistics, scene_statistics
@@ -71,6 +71,40 @@ def test_a_scene_that_was_removed_is_made_again(scenes: Path) -> None:
     shutil.rmtree(removed)
     assert main(["simulate", *SMALL, "--out", str(scenes)]) == 0
     assert len(read_scene(removed).frames) == 1
+
+
+@pytest.mark.parametrize("content", ["", '{"seed": 41, "stati', "null", '{"statistics": {"frames": 1}}'])
+def test_a_scene_whose_note_was_cut_short_is_not_done(scenes: Path, tmp_path: Path, content: str) -> None:
+    shutil.copytree(scenes / ".notes", tmp_path / ".notes")
+    for name in ("simulated_000040", "simulated_000041"):
+        (tmp_path / name).mkdir()
+    options = RunOptions(SimulationSettings(seed=40, scenes=2), tmp_path)
+    assert list(seeds_to_do(options)) == []
+    (tmp_path / ".notes" / "simulated_000041.json").write_text(content, encoding="utf-8")
+    assert list(seeds_to_do(options)) == [41]
+    counted = run_statistics(options)
+    assert counted is not None
+    assert counted.frames == 1
+
+
+def test_a_note_is_written_whole_or_not_at_all(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def switched_off(descriptor: int) -> None:
+        raise OSError("switched off")
+
+    options = RunOptions(SimulationSettings(scenes=1, frames=1, width=64, sensor=False, lidar=False), tmp_path)
+    steps = iter(simulate(options))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="switched off"):
+        patch.setattr("os.fsync", switched_off)
+        next(steps)
+    assert not (tmp_path / "simulation.json").exists()
+    assert list(simulate(options)) == [0]
+    (tmp_path / ".notes" / "simulated_000000.json").unlink()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="switched off"):
+        patch.setattr("os.fsync", switched_off)
+        list(simulate(options))
+    assert not list((tmp_path / ".notes").glob("*.json*"))
 
 
 def test_a_damaged_record_of_the_settings_is_named(
