@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def read_scene(directory: Path, *, keeps_classes: bool = False, may_be_empty: bo
         class_names = _class_names(document["frames"]) if keeps_classes else CLASS_NAMES
         unsorted = [_frame(directory, entry, cameras, class_names) for entry in document["frames"]]
         frames = tuple(sorted(unsorted, key=lambda frame: frame.stamp_ns))
+        _check_stamps(frames)
         scene = Scene(
             str(document["scene"]), document.get("description", ""), document.get("licence", ""), cameras, frames
         )
@@ -251,6 +253,15 @@ def _frame(
         visibility=numbers(labels, "visibility", where, default=np.nan),
         num_points=whole_numbers(labels, "num_lidar_pts", where),
     )
+
+
+def _check_stamps(frames: tuple[SceneFrame, ...]) -> None:
+    for first, second in pairwise(frames):
+        if first.stamp_ns == second.stamp_ns:
+            raise DatasetError(
+                f"frames {first.index} and {second.index} have the same field 'stamp_ns' ({first.stamp_ns}); expected "
+                "a time of its own for each frame. Correct the stamp, or remove one of the frames"
+            )
 
 
 def _class_names(frames: list[Mapping[str, Any]]) -> tuple[str, ...]:

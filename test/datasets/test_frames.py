@@ -121,6 +121,10 @@ def scaled_pose(document: dict[str, Any]) -> None:
     document["frames"][0]["T_world_base"] = (2 * np.eye(4)).tolist()
 
 
+def one_stamp_twice(document: dict[str, Any]) -> None:
+    document["frames"][2]["stamp_ns"] = document["frames"][0]["stamp_ns"]
+
+
 def transposed_pose(document: dict[str, Any]) -> None:
     pose = document["frames"][1]["images"]["left"]["T_world_base"]
     document["frames"][1]["images"]["left"]["T_world_base"] = np.transpose(pose).tolist()
@@ -157,6 +161,7 @@ def zero_focal_length(document: dict[str, Any]) -> None:
         (drop_stamp, ["'stamp_ns'", "missing"]),
         (unknown_camera, ["camera 'rear'", "not in 'cameras'"]),
         (scaled_pose, ["frame 0, field 'T_world_base'", "not a rotation"]),
+        (one_stamp_twice, ["frames 0 and 2", "same field 'stamp_ns'"]),
         (transposed_pose, ["frame 1, picture of camera 'left', field 'T_world_base'", "[0, 0, 0, 1]", "transposed?"]),
         (pose_without_position, ["frame 1, field 'T_world_base'", "not finite"]),
         (mirrored_mounting, ["camera 'left', field 'T_base_cam'", "mirrored"]),
