@@ -19,7 +19,7 @@ from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.contact_sheet import contact_sheet, scene_strip
 from lift3d_ros.simulation.drive import Simulator, scene_weather
 from lift3d_ros.simulation.frame import SimulatedFrame
-from lift3d_ros.simulation.mesh_library import UNCERTAIN_LICENCES, MeshLibrary, Split
+from lift3d_ros.simulation.mesh_library import MANIFEST_NAME, UNCERTAIN_LICENCES, MeshLibrary, Split
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings
 from lift3d_ros.simulation.statistics import SceneStatistics, frame_statistics
@@ -30,7 +30,7 @@ SHEET_NAME = "contact_sheet.png"
 _FACTS_NAME = "simulation.json"
 _NOTES_NAME = ".notes"
 _SHEET_SCENES = 24
-_FACTS_VERSION = 1
+_FACTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -168,16 +168,17 @@ def _begin(options: RunOptions) -> None:
         "format": options.format,
         "settings": json.loads(json.dumps(settings)),
         "meshes": None if options.meshes is None else options.meshes.resolve().name,
+        "text of the mesh manifest": None if options.meshes is None else sha256_of(options.meshes / MANIFEST_NAME),
         "split": None if options.meshes is None else options.split,
         "text of the rig file": sha256_of(Path(options.settings.rig)) if options.settings.rig else None,
     }
     notes = options.out / _NOTES_NAME
     if path.is_file() and any(notes.glob("*.json")):
         found = _read_facts(path)
-        names = [name for name in facts if found.get(name) != facts[name]]
-        if "settings" in names:
-            old = found.get("settings") or {}
-            names = [name for name in facts["settings"] if old.get(name) != facts["settings"][name]]
+        names = [name for name in facts if name != "settings" and found.get(name) != facts[name]]
+        old = found.get("settings") or {}
+        # A rig counts by its text, wherever the file lies.
+        names += [name for name in facts["settings"] if name != "rig" and old.get(name) != facts["settings"][name]]
         if names:
             raise ConfigError(
                 f"{options.out}: holds scenes of other settings (different: {', '.join(names)}); give another folder "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -133,9 +134,39 @@ def test_a_rig_file_that_was_changed_is_not_mixed_with_the_former(
     command = ["simulate", *SMALL[:4], "--scenes", "1", "--out", str(tmp_path / "out"), "--rig", str(rig)]
     assert main(command) == 0
     assert main(command) == 0
+    elsewhere = tmp_path / "same_car.yaml"
+    shutil.copy(rig, elsewhere)
+    assert main([*command[:-1], str(elsewhere)]) == 0
     rig.write_text(text.replace("1.51", "1.81"), encoding="utf-8")
     assert main(command) == 2
     assert "different: text of the rig file" in capsys.readouterr().err
+
+
+def test_scenes_of_other_meshes_in_a_folder_of_the_same_name_are_not_mixed(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    entry = {"name": "a", "file": "a.glb", "class": "car", "licence": "CC0 1.0", "split": "train"}
+    for place, name in (("first", "a"), ("second", "b")):
+        (tmp_path / place / "meshes").mkdir(parents=True)
+        (tmp_path / place / "meshes" / "a.glb").touch()
+        (tmp_path / place / "meshes" / "manifest.json").write_text(json.dumps([{**entry, "name": name}]))
+    settings = SimulationSettings(scenes=1, frames=1, width=64, sensor=False, lidar=False, library_share=0.0)
+    options = RunOptions(settings, tmp_path / "out", meshes=tmp_path / "first" / "meshes")
+    assert list(simulate(options)) == [0]
+    assert list(simulate(options)) == []
+    with pytest.raises(ConfigError, match=r"\(different: text of the mesh manifest\)"):
+        list(simulate(replace(options, meshes=tmp_path / "second" / "meshes")))
+
+
+def test_scenes_of_a_former_version_are_not_mixed(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    record = tmp_path / "scenes" / "simulation.json"
+    facts = json.loads(record.read_text())
+    facts["settings"]["a setting of then"] = facts["version"] = 0
+    record.write_text(json.dumps(facts))
+    settings = SimulationSettings(seed=40, scenes=2, frames=1, width=160)
+    with pytest.raises(ConfigError, match=r"\(different: version\)"):
+        list(simulate(RunOptions(settings, tmp_path / "scenes")))
 
 
 def test_a_process_that_is_ended_says_that_scenes_are_kept(
