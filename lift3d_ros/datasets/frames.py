@@ -286,7 +286,9 @@ def _pose(matrix: Any, where: str) -> Float64Array:
             "y left and z up in the base frame, and x right, y down and z forward in that of a camera"
         )
     if np.abs(T[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-6:
-        raise DatasetError(f"{where} has the last row {T[3].tolist()}; expected [0, 0, 0, 1]. Is the matrix transposed?")
+        raise DatasetError(
+            f"{where} has the last row {T[3].tolist()}; expected [0, 0, 0, 1]. Is the matrix transposed?"
+        )
     T[:3, :3] = rotation
     return T
 

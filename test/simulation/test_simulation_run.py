@@ -95,17 +95,21 @@ def test_a_note_is_written_whole_or_not_at_all(
         raise OSError("switched off")
 
     options = RunOptions(SimulationSettings(scenes=1, frames=1, width=64, sensor=False, lidar=False), tmp_path)
-    steps = iter(simulate(options))
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="switched off"):
-        patch.setattr("os.fsync", switched_off)
-        next(steps)
+
+    def interrupted() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", switched_off)
+            list(simulate(options))
+
+    with pytest.raises(OSError, match="switched off"):
+        interrupted()
     assert not (tmp_path / "simulation.json").exists()
     assert list(simulate(options)) == [0]
-    (tmp_path / ".notes" / "simulated_000000.json").unlink()
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="switched off"):
-        patch.setattr("os.fsync", switched_off)
-        list(simulate(options))
-    assert not list((tmp_path / ".notes").glob("*.json*"))
+    note = tmp_path / ".notes" / "simulated_000000.json"
+    note.unlink()
+    with pytest.raises(OSError, match="switched off"):
+        interrupted()
+    assert not note.exists()
 
 
 def test_a_damaged_record_of_the_settings_is_named(
