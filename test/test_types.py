@@ -46,6 +46,9 @@ def test_a_bad_calibration_names_camera_and_remedy(changes: dict[str, Any], expe
     [
         pytest.param(np.eye(3), "4x4", id="shape"),
         pytest.param(np.diag([1, 1, -1, 1]), "not a rigid transform", id="mirrored"),
+        pytest.param(
+            np.eye(4) + np.diag([1.5], -3), r"expected \[0, 0, 0, 1\]. Is the matrix transposed\?", id="transposed"
+        ),
         pytest.param(2 * np.eye(4), "not a rigid transform", id="scaled"),
         pytest.param(np.full((4, 4), np.nan), "not finite", id="nan"),
     ],

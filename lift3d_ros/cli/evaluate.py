@@ -127,6 +127,7 @@ def run_bev(args: argparse.Namespace) -> int:
     from lift3d_ros.viz.charts import check_charts
 
     _check_out(args)
+    _check_from_results(args)
     class_ranges()  # what is missing is said before hours of computing
     if not args.no_report:
         check_charts()
@@ -197,6 +198,23 @@ def _check_out(args: argparse.Namespace) -> None:
         raise Lift3dError(
             f"{args.out}: already holds results; continue them with --resume, replace them with --overwrite, or choose "
             "another folder"
+        )
+
+
+def _check_from_results(args: argparse.Namespace) -> None:
+    """Refuse options of a run where none is made: metrics.json would record what the figures do not follow."""
+    from lift3d_ros.errors import ConfigError
+    from lift3d_ros.replay.run import FrameRange
+
+    given = {
+        "--model": args.model is not None,
+        "--backend": args.backend is not None,
+        "--frames": args.frames != FrameRange(),
+    }
+    useless = [option for option, is_given in given.items() if is_given]
+    if args.from_results is not None and useless:
+        raise ConfigError(
+            f"--from-results runs nothing, so {', '.join(useless)} would change nothing; leave out the one or the other"
         )
 
 

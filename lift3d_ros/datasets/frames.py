@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,7 @@ def read_scene(directory: Path, *, keeps_classes: bool = False, may_be_empty: bo
         class_names = _class_names(document["frames"]) if keeps_classes else CLASS_NAMES
         unsorted = [_frame(directory, entry, cameras, class_names) for entry in document["frames"]]
         frames = tuple(sorted(unsorted, key=lambda frame: frame.stamp_ns))
+        _check_stamps(frames)
         scene = Scene(
             str(document["scene"]), document.get("description", ""), document.get("licence", ""), cameras, frames
         )
@@ -213,34 +215,38 @@ def write_meta(scene: Scene, directory: Path, *, original_size: tuple[int, int])
 
 def _camera(entry: Mapping[str, Any]) -> SceneCamera:
     distortion = np.array(entry.get("D", []), dtype=np.float64)
-    model: Any = entry.get("distortion_model", "plumb_bob") if distortion.any() else "none"
+    model: Any = entry.get("distortion_model", "plumb_bob")
+    if model == "equidistant":  # all zeros are an ideal fisheye lens, not a pinhole
+        distortion = distortion if distortion.size else np.zeros(4)
+    elif not distortion.any():
+        model = "none"
     intrinsics = np.array(entry["K"], dtype=np.float64)
     camera = CameraModel(
         entry["name"], entry["frame_id"], int(entry["width"]), int(entry["height"]), intrinsics, model,
         distortion if model != "none" else np.zeros(0),
     )  # fmt: skip
-    return SceneCamera(camera, _pose(entry["T_base_cam"]))
+    return SceneCamera(camera, _pose(entry["T_base_cam"], f"camera '{camera.name}', field 'T_base_cam'"))
 
 
 def _frame(
     directory: Path, entry: Mapping[str, Any], cameras: Mapping[str, SceneCamera], class_names: tuple[str, ...]
 ) -> SceneFrame:
-    images = {}
+    images, where = {}, f"frame {entry['index']}"
     for name, image in entry["images"].items():
         if name not in cameras:
             raise DatasetError(
-                f"frame {entry['index']} has a picture of camera '{name}', which is not in 'cameras' "
+                f"{where} has a picture of camera '{name}', which is not in 'cameras' "
                 f"({', '.join(cameras)}); add its calibration there"
             )
-        pose = _pose(image["T_world_base"]) if "T_world_base" in image else None
+        field_name = f"{where}, picture of camera '{name}', field 'T_world_base'"
+        pose = _pose(image["T_world_base"], field_name) if "T_world_base" in image else None
         images[name] = SceneImage(directory / image["file"], int(image["stamp_ns"]), pose)
     points = directory / entry["lidar"]["file"] if "lidar" in entry else None
-    frame = SceneFrame(
-        int(entry["index"]), int(entry["stamp_ns"]), _pose(entry["T_world_base"]), images, points_path=points
-    )
+    T_world_base = _pose(entry["T_world_base"], f"{where}, field 'T_world_base'")
+    frame = SceneFrame(int(entry["index"]), int(entry["stamp_ns"]), T_world_base, images, points_path=points)
     if "boxes" not in entry:
         return frame
-    labels, where = entry["boxes"], f"frame {frame.index}"
+    labels = entry["boxes"]
     return replace(
         frame,
         boxes=_boxes(labels, class_names, where),
@@ -249,20 +255,40 @@ def _frame(
     )
 
 
+def _check_stamps(frames: tuple[SceneFrame, ...]) -> None:
+    for first, second in pairwise(frames):
+        if first.stamp_ns == second.stamp_ns:
+            raise DatasetError(
+                f"frames {first.index} and {second.index} have the same field 'stamp_ns' ({first.stamp_ns}); expected "
+                "a time of its own for each frame. Correct the stamp, or remove one of the frames"
+            )
+
+
 def _class_names(frames: list[Mapping[str, Any]]) -> tuple[str, ...]:
     found = {str(label["class"]) for entry in frames for label in entry.get("boxes", [])}
     return (*CLASS_NAMES, *sorted(found - set(CLASS_NAMES)))
 
 
-def _pose(matrix: Any) -> Float64Array:
+def _pose(matrix: Any, where: str) -> Float64Array:
     """Return a pose with its rotation made exact again: files keep only some digits."""
     T = np.array(matrix, dtype=np.float64)
     if T.shape != (4, 4):
-        raise DatasetError(f"a pose has shape {T.shape}; expected 4x4")
+        raise DatasetError(f"{where} has shape {T.shape}; expected 4x4")
+    if not np.isfinite(T).all():
+        raise DatasetError(f"{where} holds values that are not finite numbers (null or NaN); give the whole pose")
     u, _, vt = np.linalg.svd(T[:3, :3])
     rotation = u @ vt
     if np.abs(rotation - T[:3, :3]).max() > 1e-2:
-        raise DatasetError("the upper-left 3x3 block of a pose is not a rotation")
+        raise DatasetError(f"{where}: its upper-left 3x3 block is not a rotation; check for a scaled matrix")
+    if np.linalg.det(rotation) < 0:
+        raise DatasetError(
+            f"{where}: its upper-left 3x3 block is mirrored (determinant -1); expected a rotation, with x forward, "
+            "y left and z up in the base frame, and x right, y down and z forward in that of a camera"
+        )
+    if np.abs(T[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-6:
+        raise DatasetError(
+            f"{where} has the last row {T[3].tolist()}; expected [0, 0, 0, 1]. Is the matrix transposed?"
+        )
     T[:3, :3] = rotation
     return T
 

@@ -129,7 +129,7 @@ class NuScenesData:
         self._folder = NuScenesFolder(root, version)
         if not self._folder.has_annotations:
             raise no_boxes(str(root / version), "a version with annotations; that of the test split has none")
-        self.scenes: Sequence[str] = tuple(scenes or found)
+        self.scenes: Sequence[str] = tuple(dict.fromkeys(scenes or found))
         self._num_frames = self._folder.num_key_frames
         self._kept: dict[str, Scene] = {}
 

@@ -193,4 +193,4 @@ def _nuscenes_scenes(root: Path, version: str, choice: DataChoice) -> list[Scene
     for name in choice.scenes:
         if name not in names:
             raise DatasetError(f"--scenes '{name}': not in {root / version}{nearest_name_hint(name, names)}")
-    return [SceneEntry(name, partial(open_scene, name)) for name in choice.scenes or names]
+    return [SceneEntry(name, partial(open_scene, name)) for name in dict.fromkeys(choice.scenes or names)]

@@ -114,12 +114,24 @@ def _is_bag(path: Path) -> bool:
 
 
 def chosen_paths(found: Sequence[Path], names: Sequence[str], path: Path) -> list[Path]:
-    """Return the paths of the named scenes, all where none are named; raises DatasetError for one that is not there."""
-    by_name = {item.resolve().name if item.is_dir() else item.stem: item for item in found}
-    for name in names:
+    """Return the paths of the named scenes, each once; all where none are named.
+
+    Raises:
+        DatasetError: a scene is not there, or two have its name.
+    """
+    by_name: dict[str, list[Path]] = {}
+    for item in found:
+        by_name.setdefault(item.resolve().name if item.is_dir() else item.stem, []).append(item)
+    chosen = list(dict.fromkeys(names or by_name))
+    for name in chosen:
         if name not in by_name:
             raise DatasetError(
                 f"{path}: scene '{name}' is not in it{nearest_name_hint(name, by_name)} "
                 f"({len(by_name)} scenes: {some(list(by_name))[1]})"
             )
-    return [by_name[name] for name in names] if names else list(found)
+        if len(by_name[name]) > 1:
+            raise DatasetError(
+                f"{path}: {' and '.join(item.name for item in by_name[name])} are both the scene '{name}'; expected "
+                "names that differ without their endings. Rename or remove one"
+            )
+    return [by_name[name][0] for name in chosen]

@@ -21,6 +21,7 @@ from lift3d_ros.errors import DatasetError, nearest_name_hint
 from lift3d_ros.simulation.meshes import Material, Mesh, smoothed
 from lift3d_ros.types import Float32Array, Float64Array, UInt8Array
 
+MANIFEST_NAME = "manifest.json"
 Split = Literal["train", "val", "any"]
 SCENERY_CLASSES = ("building", "tree", "sign", "traffic_light", "street_furniture")
 UNCERTAIN_LICENCES = ("CC0 1.0 (inferred)",)
@@ -91,7 +92,7 @@ class MeshLibrary:
                 names file and field.
         """
         self.directory, self.split = directory, split
-        path = directory / "manifest.json"
+        path = directory / MANIFEST_NAME
         chosen = [
             entry
             for entry in _entries(path)
@@ -126,7 +127,7 @@ def _entries(path: Path) -> list[LibraryMesh]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DatasetError(
-            f"{path}: not found; expected a folder of meshes with manifest.json (see lift3d simulate --help)"
+            f"{path}: not found; expected a folder of meshes with {MANIFEST_NAME} (see lift3d simulate --help)"
         ) from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: not readable as JSON ({error})") from None

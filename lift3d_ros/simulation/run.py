@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import cv2
 
+from lift3d_ros.atomic_file import write_atomically
 from lift3d_ros.datasets.frames import read_scene
 from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.contact_sheet import contact_sheet, scene_strip
 from lift3d_ros.simulation.drive import Simulator, scene_weather
 from lift3d_ros.simulation.frame import SimulatedFrame
-from lift3d_ros.simulation.mesh_library import UNCERTAIN_LICENCES, MeshLibrary, Split
+from lift3d_ros.simulation.mesh_library import MANIFEST_NAME, UNCERTAIN_LICENCES, MeshLibrary, Split
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings
 from lift3d_ros.simulation.statistics import SceneStatistics, frame_statistics
@@ -29,7 +30,7 @@ SHEET_NAME = "contact_sheet.png"
 _FACTS_NAME = "simulation.json"
 _NOTES_NAME = ".notes"
 _SHEET_SCENES = 24
-_FACTS_VERSION = 1
+_FACTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,19 @@ class RunOptions:
 
     def is_done(self, seed: int) -> bool:
         """Return whether the scene of a seed is written, and still there."""
-        return (self._notes / f"{self.scene_name(seed)}.json").is_file() and self.target(seed).is_dir()
+        return self.target(seed).is_dir() and self.statistics(seed) is not None
+
+    def statistics(self, seed: int) -> SceneStatistics | None:
+        """Return the counts that were noted when a scene was whole; None where there are none, or they are damaged."""
+        try:
+            fields = json.loads(self.note(seed).read_text(encoding="utf-8"))["statistics"]
+            return SceneStatistics(**{**fields, "by_class": tuple(fields["by_class"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def note(self, seed: int) -> Path:
+        """Return the file that is written when a scene is whole."""
+        return self._notes / f"{self.scene_name(seed)}.json"
 
     def target(self, seed: int) -> Path:
         """Return the folder of a scene or recording."""
@@ -126,10 +139,8 @@ def run_statistics(options: RunOptions) -> SceneStatistics | None:
     """Return the counts over all scenes that are there; None where there is none."""
     total: SceneStatistics | None = None
     for seed in options.seeds:
-        path = options.out / _NOTES_NAME / f"{options.scene_name(seed)}.json"
-        if path.is_file():
-            fields = json.loads(path.read_text(encoding="utf-8"))["statistics"]
-            one = SceneStatistics(**{**fields, "by_class": tuple(fields["by_class"])})
+        one = options.statistics(seed)
+        if one is not None:
             total = one if total is None else total + one
     return total
 
@@ -157,16 +168,17 @@ def _begin(options: RunOptions) -> None:
         "format": options.format,
         "settings": json.loads(json.dumps(settings)),
         "meshes": None if options.meshes is None else options.meshes.resolve().name,
+        "text of the mesh manifest": None if options.meshes is None else sha256_of(options.meshes / MANIFEST_NAME),
         "split": None if options.meshes is None else options.split,
         "text of the rig file": sha256_of(Path(options.settings.rig)) if options.settings.rig else None,
     }
     notes = options.out / _NOTES_NAME
     if path.is_file() and any(notes.glob("*.json")):
         found = _read_facts(path)
-        names = [name for name in facts if found.get(name) != facts[name]]
-        if "settings" in names:
-            old = found.get("settings") or {}
-            names = [name for name in facts["settings"] if old.get(name) != facts["settings"][name]]
+        names = [name for name in facts if name != "settings" and found.get(name) != facts[name]]
+        old = found.get("settings") or {}
+        # A rig counts by its text, wherever the file lies.
+        names += [name for name in facts["settings"] if name != "rig" and old.get(name) != facts["settings"][name]]
         if names:
             raise ConfigError(
                 f"{options.out}: holds scenes of other settings (different: {', '.join(names)}); give another folder "
@@ -174,7 +186,7 @@ def _begin(options: RunOptions) -> None:
             )
         return
     notes.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, f"{json.dumps(facts, indent=1)}\n".encode())
 
 
 def _read_facts(path: Path) -> Mapping[str, Any]:
@@ -218,7 +230,7 @@ def _write(simulator: Simulator, options: RunOptions, seed: int) -> None:
     cv2.imwrite(str(notes / f"{name}.png"), cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))
     facts = {"seed": seed, "weather": weather.kind, "statistics": asdict(statistics)}
     # Last, as this file says that the scene is whole.
-    (notes / f"{name}.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    write_atomically(options.note(seed), f"{json.dumps(facts)}\n".encode())
 
 
 def dark_or_wet(options: RunOptions) -> int:

@@ -70,6 +70,12 @@ class SimulationSettings:
             low, high = getattr(self, name)
             if low > high:
                 raise ConfigError(f"simulation: '{name}' is [{low}, {high}]; expected the smaller value first")
+        low, high = self.objects
+        if self.holds_objects and high - low < 2:
+            raise ConfigError(
+                f"simulation: 'objects' is [{low}, {high}] with 'holds_objects'; expected at least 2 between them, as "
+                "scenes are kept that stay off both ends in a preview. Widen 'objects', or set 'holds_objects' to false"
+            )
         for name, weight in self.class_weights.items():
             if name not in OBJECT_CLASSES:
                 raise ConfigError(

@@ -24,7 +24,8 @@ def as_transform(matrix: Any, name: str) -> Float64Array:
     """Return `matrix` as a read-only (4, 4) float64 rigid transform.
 
     Raises:
-        CalibrationError: wrong shape, not finite, or the rotation part is not a rotation (1e-3).
+        CalibrationError: wrong shape, not finite, the rotation part is not a rotation (1e-3), or another last row than
+            [0, 0, 0, 1].
     """
     array = np.array(matrix, dtype=np.float64)
     if array.shape != (4, 4):
@@ -36,5 +37,9 @@ def as_transform(matrix: Any, name: str) -> Float64Array:
         raise CalibrationError(
             f"{name} is not a rigid transform: its upper-left 3x3 block is not a rotation; "
             "check for a scaled, mirrored or transposed matrix"
+        )
+    if np.abs(array[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-6:
+        raise CalibrationError(
+            f"{name} has the last row {array[3].tolist()}; expected [0, 0, 0, 1]. Is the matrix transposed?"
         )
     return read_only(array)

@@ -189,6 +189,11 @@ def test_a_recording_with_labels_is_evaluated_through_replay(tmp_path: Path) -> 
             ("--model", "x.onnx", "--depth-noise"), "the graph 'x.onnx' does not allow", id="depth of a graph"
         ),
         pytest.param(("--from-results", ".", "--drop-cameras"), "makes no tables of robustness", id="nothing is run"),
+        pytest.param(
+            ("--from-results", ".", "--model", "x.onnx", "--backend", "torch", "--frames", "0:1"),
+            "--from-results runs nothing, so --model, --backend, --frames would change nothing",
+            id="options of a run",
+        ),
         pytest.param(("--scenes", "third"), "scene 'third' is not in it", id="unknown scene"),
     ],
 )

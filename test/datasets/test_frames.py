@@ -92,6 +92,23 @@ def test_written_meta_data_reads_back_the_same(scene_folder: Path) -> None:
     assert again.cameras["left"].model.distortion.tolist() == scene.cameras["left"].model.distortion.tolist()
 
 
+@pytest.mark.parametrize("coefficients", [{}, {"D": [0.0] * 4}, {"D": [0.1, 0.0, -0.02, 0.0]}])
+def test_a_fisheye_camera_stays_one_when_it_is_read_and_written(
+    scene_folder: Path, coefficients: dict[str, list[float]]
+) -> None:
+    path = scene_folder / "meta.json"
+    document = json.loads(path.read_text())
+    del document["cameras"][0]["D"]
+    document["cameras"][0] |= {"distortion_model": "equidistant", **coefficients}
+    path.write_text(json.dumps(document))
+    for _ in range(2):
+        scene = read_scene(scene_folder)
+        model = scene.cameras["front"].model
+        assert model.distortion_model == "equidistant"
+        assert model.distortion.tolist() == coefficients.get("D", [0.0] * 4)
+        write_meta(scene, scene_folder, original_size=(48, 32))
+
+
 def drop_stamp(document: dict[str, Any]) -> None:
     del document["frames"][1]["stamp_ns"]
 
@@ -102,6 +119,24 @@ def unknown_camera(document: dict[str, Any]) -> None:
 
 def scaled_pose(document: dict[str, Any]) -> None:
     document["frames"][0]["T_world_base"] = (2 * np.eye(4)).tolist()
+
+
+def one_stamp_twice(document: dict[str, Any]) -> None:
+    document["frames"][2]["stamp_ns"] = document["frames"][0]["stamp_ns"]
+
+
+def transposed_pose(document: dict[str, Any]) -> None:
+    pose = document["frames"][1]["images"]["left"]["T_world_base"]
+    document["frames"][1]["images"]["left"]["T_world_base"] = np.transpose(pose).tolist()
+
+
+def pose_without_position(document: dict[str, Any]) -> None:
+    document["frames"][1]["T_world_base"][0][3] = None
+
+
+def mirrored_mounting(document: dict[str, Any]) -> None:
+    for row in document["cameras"][1]["T_base_cam"][:3]:
+        row[0] = -row[0]
 
 
 def absent_picture(document: dict[str, Any]) -> None:
@@ -125,7 +160,11 @@ def zero_focal_length(document: dict[str, Any]) -> None:
     [
         (drop_stamp, ["'stamp_ns'", "missing"]),
         (unknown_camera, ["camera 'rear'", "not in 'cameras'"]),
-        (scaled_pose, ["not a rotation"]),
+        (scaled_pose, ["frame 0, field 'T_world_base'", "not a rotation"]),
+        (one_stamp_twice, ["frames 0 and 2", "same field 'stamp_ns'"]),
+        (transposed_pose, ["frame 1, picture of camera 'left', field 'T_world_base'", "[0, 0, 0, 1]", "transposed?"]),
+        (pose_without_position, ["frame 1, field 'T_world_base'", "not finite"]),
+        (mirrored_mounting, ["camera 'left', field 'T_base_cam'", "mirrored"]),
         (absent_picture, ["images/left/99.jpg", "does not exist"]),
         (absent_picture_elsewhere, ["'/data/99.jpg' of frame 2", "does not exist"]),
         (no_frames, ["0 frames", "expected at least one"]),

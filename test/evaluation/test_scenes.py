@@ -11,6 +11,7 @@ from labelled_drive import Labelled
 from lift3d_ros.datasets.class_map import ClassMap
 from lift3d_ros.errors import DatasetError
 from lift3d_ros.evaluation.scenes import DataChoice, find_scenes, labelled_scenes
+from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
 
 
 def test_one_scene_folder_is_one_scene(tmp_path: Path) -> None:
@@ -31,6 +32,22 @@ def test_scenes_and_recordings_of_a_folder_are_found_in_the_order_in_which_peopl
     assert [entry.name for entry in find_scenes(tmp_path, DataChoice(scenes=("scene10",)))] == ["scene10"]
     with pytest.raises(DatasetError, match=r"scene 'scene1' is not in it; did you mean 'scene1?[02]'"):
         find_scenes(tmp_path, DataChoice(scenes=("scene1",)))
+
+
+def test_a_scene_that_is_named_twice_counts_once(tmp_path: Path, nuscenes_root: Path) -> None:
+    write_scene(tmp_path / "street", [[label("car", 10.0)]])
+    for data, name in ((tmp_path, "street"), (nuscenes_root, "scene-0103")):
+        assert [entry.name for entry in find_scenes(data, DataChoice(scenes=(name, name)))] == [name]
+        assert list(open_labelled_data(data, choice=LabelledChoice(scenes=(name, name))).scenes) == [name]
+
+
+def test_two_recordings_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("drive.bag", "drive.mcap", "other.mcap"):
+        (tmp_path / name).touch()
+    for scenes in ((), ("drive",)):
+        with pytest.raises(DatasetError, match=r"drive\.bag and drive\.mcap are both the scene 'drive'"):
+            find_scenes(tmp_path, DataChoice(scenes=scenes))
+    assert [entry.name for entry in find_scenes(tmp_path, DataChoice(scenes=("other",)))] == ["other"]
 
 
 def test_a_scene_without_frames_is_left_out_like_one_without_labels(

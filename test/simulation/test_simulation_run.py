@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -19,7 +20,7 @@ from lift3d_ros.datasets.points import read_points
 from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.drive import Simulator
 from lift3d_ros.simulation.frame import SimulatedFrame
-from lift3d_ros.simulation.run import RunOptions, simulate
+from lift3d_ros.simulation.run import RunOptions, run_statistics, seeds_to_do, simulate
 from lift3d_ros.simulation.scene_folder import write_scene_folder
 from lift3d_ros.simulation.settings import SimulationSettings, load_settings
 from lift3d_ros.simulation.statistics import frame_statistics, scene_statistics
@@ -73,6 +74,44 @@ def test_a_scene_that_was_removed_is_made_again(scenes: Path) -> None:
     assert len(read_scene(removed).frames) == 1
 
 
+@pytest.mark.parametrize("content", ["", '{"seed": 41, "stati', "null", '{"statistics": {"frames": 1}}'])
+def test_a_scene_whose_note_was_cut_short_is_not_done(scenes: Path, tmp_path: Path, content: str) -> None:
+    shutil.copytree(scenes / ".notes", tmp_path / ".notes")
+    for name in ("simulated_000040", "simulated_000041"):
+        (tmp_path / name).mkdir()
+    options = RunOptions(SimulationSettings(seed=40, scenes=2), tmp_path)
+    assert list(seeds_to_do(options)) == []
+    (tmp_path / ".notes" / "simulated_000041.json").write_text(content, encoding="utf-8")
+    assert list(seeds_to_do(options)) == [41]
+    counted = run_statistics(options)
+    assert counted is not None
+    assert counted.frames == 1
+
+
+def test_a_note_is_written_whole_or_not_at_all(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def switched_off(descriptor: int) -> None:
+        raise OSError("switched off")
+
+    options = RunOptions(SimulationSettings(scenes=1, frames=1, width=64, sensor=False, lidar=False), tmp_path)
+
+    def interrupted() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.fsync", switched_off)
+            list(simulate(options))
+
+    with pytest.raises(OSError, match="switched off"):
+        interrupted()
+    assert not (tmp_path / "simulation.json").exists()
+    assert list(simulate(options)) == [0]
+    note = tmp_path / ".notes" / "simulated_000000.json"
+    note.unlink()
+    with pytest.raises(OSError, match="switched off"):
+        interrupted()
+    assert not note.exists()
+
+
 def test_a_damaged_record_of_the_settings_is_named(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,9 +138,39 @@ def test_a_rig_file_that_was_changed_is_not_mixed_with_the_former(
     command = ["simulate", *SMALL[:4], "--scenes", "1", "--out", str(tmp_path / "out"), "--rig", str(rig)]
     assert main(command) == 0
     assert main(command) == 0
+    elsewhere = tmp_path / "same_car.yaml"
+    shutil.copy(rig, elsewhere)
+    assert main([*command[:-1], str(elsewhere)]) == 0
     rig.write_text(text.replace("1.51", "1.81"), encoding="utf-8")
     assert main(command) == 2
     assert "different: text of the rig file" in capsys.readouterr().err
+
+
+def test_scenes_of_other_meshes_in_a_folder_of_the_same_name_are_not_mixed(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    entry = {"name": "a", "file": "a.glb", "class": "car", "licence": "CC0 1.0", "split": "train"}
+    for place, name in (("first", "a"), ("second", "b")):
+        (tmp_path / place / "meshes").mkdir(parents=True)
+        (tmp_path / place / "meshes" / "a.glb").touch()
+        (tmp_path / place / "meshes" / "manifest.json").write_text(json.dumps([{**entry, "name": name}]))
+    settings = SimulationSettings(scenes=1, frames=1, width=64, sensor=False, lidar=False, library_share=0.0)
+    options = RunOptions(settings, tmp_path / "out", meshes=tmp_path / "first" / "meshes")
+    assert list(simulate(options)) == [0]
+    assert list(simulate(options)) == []
+    with pytest.raises(ConfigError, match=r"\(different: text of the mesh manifest\)"):
+        list(simulate(replace(options, meshes=tmp_path / "second" / "meshes")))
+
+
+def test_scenes_of_a_former_version_are_not_mixed(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    record = tmp_path / "scenes" / "simulation.json"
+    facts = json.loads(record.read_text())
+    facts["settings"]["a setting of then"] = facts["version"] = 0
+    record.write_text(json.dumps(facts))
+    settings = SimulationSettings(seed=40, scenes=2, frames=1, width=160)
+    with pytest.raises(ConfigError, match=r"\(different: version\)"):
+        list(simulate(RunOptions(settings, tmp_path / "scenes")))
 
 
 def test_a_process_that_is_ended_says_that_scenes_are_kept(

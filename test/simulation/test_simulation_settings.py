@@ -55,6 +55,13 @@ def test_a_range_the_wrong_way_round_is_refused() -> None:
         SimulationSettings(objects=(40, 15))
 
 
+def test_a_number_of_objects_that_no_scene_can_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'objects' is \[20, 21\] with 'holds_objects'; expected at least 2"):
+        SimulationSettings(objects=(20, 21), holds_objects=True)
+    assert SimulationSettings(objects=(20, 22), holds_objects=True).objects == (20, 22)
+    assert SimulationSettings(objects=(20, 20)).objects == (20, 20)
+
+
 def test_classes_without_any_weight_are_refused() -> None:
     with pytest.raises(ConfigError, match="class_weights are all 0"):
         SimulationSettings(class_weights={"car": 0.0})
