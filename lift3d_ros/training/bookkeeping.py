@@ -28,6 +28,9 @@ from lift3d_ros.training.settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
+# torchrun passes on the Ctrl-C that its processes have got from the terminal already.
+_ONE_INTERRUPT_S = 1.0
+
 
 class Bookkeeping(pl.Callback):
     """The one callback of a run."""
@@ -55,7 +58,7 @@ class Bookkeeping(pl.Callback):
         self._began = time.monotonic()
         self._sums: dict[str, Tensor] = {}
         self._num_summed = 0
-        self._is_interrupted = False
+        self._interrupted_at: float | None = None
         self._former_handler: Any = None
         self._log: LossLog | None = None
         self._bar: Any = None
@@ -187,7 +190,7 @@ class Bookkeeping(pl.Callback):
         wishes = torch.tensor(
             [
                 float(self.is_done),
-                float(self._is_interrupted),
+                float(self._interrupted_at is not None),
                 float(slice_s > 0 and time.monotonic() - self._began > slice_s),
             ]
         )
@@ -244,9 +247,12 @@ class Bookkeeping(pl.Callback):
             self._log.draw(self._out / "losses.png", names)
 
     def _note_interrupt(self, number: int, frame: Any) -> None:
-        if self._is_interrupted:
+        now = time.monotonic()
+        if self._interrupted_at is not None:
+            if now - self._interrupted_at < _ONE_INTERRUPT_S:
+                return
             raise KeyboardInterrupt
-        self._is_interrupted = True
+        self._interrupted_at = now
         tqdm.write("stopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
 
     def _close(self) -> None:

@@ -48,7 +48,8 @@ class Line(TrainedModule):
         loss = (self.network(batch[:, :3]) - batch[:, 3:]).square().mean()
         self.figures = {"loss_line": loss.detach()}
         if self._stops_at == batch_idx + 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(2):  # as under torchrun, which passes on what came from the terminal already
+                os.kill(os.getpid(), signal.SIGINT)
         return loss
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
