@@ -55,7 +55,7 @@ def write_metrics(
         "model": model,
         "weights_sha256": weights_sha256,
         "package_version": lift3d_ros.__version__,
-        "git_revision": git_revision(Path(lift3d_ros.__file__).parents[1]),
+        "git_revision": git_revision(Path(lift3d_ros.__file__).resolve().parents[1]),
     }
     text = json.dumps(_plain(document, "metrics"), indent=2, sort_keys=True, allow_nan=False) + "\n"
     path = folder / METRICS_FILE
