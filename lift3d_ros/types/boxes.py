@@ -64,18 +64,11 @@ class Boxes3D:
 
     def select(self, index: NDArray[Any]) -> Boxes3D:
         """Return the boxes at `index` (boolean mask or integer positions)."""
-        assert self.track_ids is not None
-        return Boxes3D(
-            frame_id=self.frame_id,
-            class_names=self.class_names,
-            centers=self.centers[index],
-            sizes=self.sizes[index],
-            yaws=self.yaws[index],
-            velocities=self.velocities[index],
-            scores=self.scores[index],
-            labels=self.labels[index],
-            track_ids=self.track_ids[index],
-        )
+        # Rows of boxes that were checked need no second check, and a tracker selects eight times in a frame.
+        selected = object.__new__(Boxes3D)
+        for name, value in vars(self).items():
+            object.__setattr__(selected, name, read_only(value[index]) if isinstance(value, np.ndarray) else value)
+        return selected
 
     @classmethod
     def empty(cls, frame_id: str, class_names: tuple[str, ...]) -> Boxes3D:
