@@ -29,7 +29,7 @@ from lift3d_ros.training.settings import RunSettings
 logger = logging.getLogger(__name__)
 
 # torchrun passes on the Ctrl-C that its processes have got from the terminal already.
-_ONE_INTERRUPT_S = 1.0
+_ONE_INTERRUPT_S = 0.5
 
 
 class Bookkeeping(pl.Callback):

@@ -6,6 +6,7 @@ import hashlib
 import runpy
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_ctrl_c_twice_ends_at_once_without_traceback(
 ) -> None:
     def interrupted(self: Dfa3dModule, *arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
+        time.sleep(0.6)  # sooner is taken for the same Ctrl-C, which torchrun passes on
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Dfa3dModule, "training_step", interrupted)
