@@ -107,7 +107,7 @@ class PerspectiveHead(nn.Module):
         self.shared = nn.Sequential(nn.Conv2d(dims, dims, 3, padding=1), nn.ReLU(inplace=True))
         self.heatmap = nn.Conv2d(dims, len(config.class_names), 1)
         assert self.heatmap.bias is not None
-        nn.init.normal_(self.heatmap.weight, std=1e-3)  # features may be large, those of a trained detector are
+        nn.init.normal_(self.heatmap.weight, std=1e-3)  # features of a trained detector are large
         nn.init.constant_(self.heatmap.bias, -2.2)
 
     def forward(self, features: Tensor) -> Tensor:
