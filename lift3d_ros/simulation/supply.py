@@ -18,7 +18,6 @@ from lift3d_ros.simulation.meshes import Material, Mesh
 from lift3d_ros.simulation.road_users import PAINTS, RoadUser, boxed, make_road_user
 from lift3d_ros.types import Float32Array, Float64Array, UInt8Array
 
-VARIANTS = 32
 _TWO_WHEELERS = ("bicycle", "motorcycle")
 _RIDER_HEIGHT_M, _STANDING_HEIGHT_M = 1.45, 1.5
 # Relative change of each axis, and whether the class comes in all colours.
@@ -83,7 +82,7 @@ class Supply:
         if entry is not None:
             user = _library_user(entry, bool(rng.random() < 0.5))
         else:
-            user = parametric(class_name, is_moving, int(rng.integers(VARIANTS)))
+            user = parametric(class_name, is_moving, int(rng.integers(num_variants(class_name))))
         spread = _SCALES[class_name]
         if class_name == "pedestrian" and entry is None:
             spread = 0.0  # they differ in height already
@@ -99,6 +98,11 @@ class Supply:
         elif class_name == "pedestrian" and is_moving:
             entries = [entry for entry in entries if entry.height > _STANDING_HEIGHT_M]
         return entries[int(rng.integers(len(entries)))] if entries else None
+
+
+def num_variants(class_name: str) -> int:
+    """Return how many parametric models there are of a class; trucks and trailers are of many kinds."""
+    return 96 if class_name in ("truck", "trailer") else 32
 
 
 @lru_cache(maxsize=2000)

@@ -5,18 +5,22 @@ Object frame: origin on the ground below the middle, +x forward, +y left, metres
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from lift3d_ros.simulation.cars import (
+    CHASSIS_CAB,
     DARK,
     HEADLAMP,
+    INDICATOR,
     PICKUP,
     PLATE,
     TAIL_LAMP,
     TRIM,
     WINDOW,
+    car,
     pickup,
     stations,
     underside,
@@ -47,7 +51,12 @@ _LOADS: tuple[Color, ...] = ((120, 82, 50), (150, 140, 120), (92, 96, 100), (70,
 
 def random_truck(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
     """Return a truck of a random kind; `second` is the colour of its body."""
-    kind = int(rng.choice(9, p=[0.22, 0.10, 0.11, 0.07, 0.10, 0.08, 0.04, 0.10, 0.18]))
+    kind = int(rng.choice(11, p=[0.16, 0.08, 0.08, 0.06, 0.08, 0.08, 0.04, 0.08, 0.12, 0.14, 0.08]))
+    if kind == 10:
+        small: Body = ("box", "curtain", "flat", "refuse")[int(rng.choice(4, p=[0.45, 0.15, 0.25, 0.15]))]
+        return truck(rng, small, paint, second, float(rng.uniform(5.2, 6.8)), 1, is_light=True)
+    if kind == 9:
+        return box_van(rng, paint, second)
     if kind == 8:
         load = _LOADS[int(rng.integers(len(_LOADS)))] if rng.random() < 0.4 else None
         return pickup(varied(PICKUP, rng), paint, load)
@@ -58,12 +67,24 @@ def random_truck(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
     return truck(rng, body, paint, second, length, 2 if length > 8.2 or body in ("mixer", "tipper") else 1)
 
 
-def truck(rng: np.random.Generator, body: Body, paint: Color, second: Color, length: float, rear_axles: int) -> Mesh:
-    """Return a truck with its cab over the front axle."""
+def truck(
+    rng: np.random.Generator,
+    body: Body,
+    paint: Color,
+    second: Color,
+    length: float,
+    rear_axles: int,
+    *,
+    is_light: bool = False,
+) -> Mesh:
+    """Return a truck with its cab over the front axle; a light one is as wide and high as a van."""
     half, w, radius = length / 2, float(rng.uniform(1.05, 1.22)), float(rng.uniform(0.42, 0.52))
     lacquer = Finish(paint, Material.PAINT)
     is_high = body == "none" or rng.random() < 0.3
-    parts = [cab(half, w, lacquer, radius, 3.15 if is_high else float(rng.uniform(2.5, 2.8)))]
+    height = 3.15 if is_high else float(rng.uniform(2.5, 2.8))
+    if is_light:
+        w, radius, height = 0.9 * w, 0.8 * radius, float(rng.uniform(2.0, 2.3))
+    parts = [cab(half, w, lacquer, radius, height)]
     parts += [
         box([-0.2, 0.0, 0.78], [length - 0.6, 0.9, 0.24], DARK),
         box([-half + 0.06, 0.0, 0.52], [0.08, 1.9 * w, 0.14], STEEL),
@@ -80,6 +101,51 @@ def truck(rng: np.random.Generator, body: Body, paint: Color, second: Color, len
     for x in (half - 1.05, *rear):
         parts += [wheel(x, side * (w + 0.01), radius, 0.30 if x > 0 else 0.50) for side in (1, -1)]
     return combine(parts)
+
+
+def box_van(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
+    """Return a truck with the front of a van: a delivery box, a removal van, an ambulance, a motor home, a flat bed."""
+    shape = varied(CHASSIS_CAB, rng)
+    stretch = float(rng.uniform(-0.7, 0.9))
+    shape = replace(shape, length=shape.length + stretch, rear_axle=shape.rear_axle + 0.7 * stretch)
+    half, w, floor = shape.length / 2, shape.width / 2, shape.tail_z + 0.03
+    back = half - shape.cabin[3] - 0.03
+    wide = w + float(rng.uniform(0.0, 0.16))
+    kind = int(rng.choice(3, p=[0.4, 0.4, 0.2]))
+    parts = [car(shape, paint), mirrored(box([-half + 0.02, 0.85 * w, floor - 0.2], [0.06, 0.24, 0.12], TAIL_LAMP))]
+    if kind == 2:
+        return combine([*parts, *load_body(rng, "flat", (-half, back), w, floor, second)])
+    lacquer = Finish(paint if rng.random() < 0.5 else second, Material.PAINT)
+    top = floor + float(rng.uniform(1.4, 2.3))
+    # Some bodies reach forward over the roof of the cab.
+    nose = back + (float(rng.uniform(0.5, 1.5)) if top > shape.height + 0.35 and rng.random() < 0.6 else 0.0)
+    profile = [
+        [-half, floor],
+        [-half, top],
+        [nose, top],
+        [nose, shape.height + 0.03],
+        [back, shape.height],
+        [back, floor],
+    ]
+    parts.append(extruded(profile, 2 * wide, lacquer))
+    parts.append(box([-half - 0.006, 0.0, (floor + top) / 2], [0.012, 0.03, top - floor - 0.2], DARK))
+    length, middle = back + half, (back - half) / 2
+    if kind == 1:  # people ride in it
+        stripe = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
+        parts += _wall(length, middle, wide, float(rng.uniform(1.1, 1.4)), float(rng.uniform(0.12, 0.4)), stripe)
+        for x in middle + length * rng.uniform(-0.35, 0.35, int(rng.integers(1, 4))):
+            parts += _wall(float(rng.uniform(0.5, 1.1)), float(x), wide, 1.75, 0.45, WINDOW)
+        if rng.random() < 0.4:
+            lamp = Finish((40, 70, 190), Material.LAMP) if rng.random() < 0.7 else INDICATOR
+            parts.append(box([back + 0.5, 0.0, shape.height + 0.08], [0.3, 1.2, 0.14], lamp))
+    elif rng.random() < 0.4:
+        mark = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
+        parts += _wall(0.5 * length, middle, wide, (floor + top) / 2 + 0.1, 0.5, mark)
+    return combine(parts)
+
+
+def _wall(length: float, x: float, w: float, z: float, height: float, finish: Finish) -> list[Mesh]:
+    return [mirrored(box([x, w + 0.005, z], [length, 0.02, height], finish))]
 
 
 def load_body(
@@ -173,7 +239,8 @@ def cab(front: float, w: float, body: Finish, radius: float, height: float) -> M
     end = np.interp(x, [front - 0.30, front - 0.05, front], [1.0, 0.95, 0.88])
     screen = np.interp(x, [front - 0.30, front - 0.16, front], [0.0, 0.02, 0.30])
     belt = 1.45 + 0.3 * (height - 2.7)
-    levels = [bottom, np.maximum(bottom, 0.55), 0 * x + belt, belt + 0.83 - screen, height - 0.15 - screen]
+    eaves = min(belt + 0.83, height - 0.22)
+    levels = [bottom, np.maximum(bottom, 0.55), 0 * x + belt, eaves - screen, height - 0.15 - screen]
     levels.append(height - 0.02 - screen)
     widths = [0.96 * w, w, w, 0.96 * w, 0.92 * w, 0.80 * w]
     left = [np.stack([x, width * end, z], axis=1) for width, z in zip(widths, levels, strict=True)]
@@ -189,7 +256,12 @@ def cab(front: float, w: float, body: Finish, radius: float, height: float) -> M
         return WINDOW if strip == 3 and has_window[row] else (TRIM if strip == 1 else body)
 
     fittings = [
-        box([front + 0.006, 0.0, belt + 0.38], [0.02, 1.60 * w, 0.72], WINDOW, top=(1.0, 0.97)),
+        box(
+            [front + 0.006, 0.0, (belt + eaves) / 2 - 0.035],
+            [0.02, 1.60 * w, eaves - belt - 0.11],
+            WINDOW,
+            top=(1.0, 0.97),
+        ),
         box([front + 0.006, 0.0, 1.10], [0.02, 1.30 * w, 0.36], DARK),
         box([front - 0.02, 0.0, 0.56], [0.10, 1.72 * w, 0.26], TRIM),
         mirrored(box([front + 0.02, 0.67 * w, 0.80], [0.05, 0.34, 0.18], HEADLAMP)),
@@ -201,11 +273,11 @@ def cab(front: float, w: float, body: Finish, radius: float, height: float) -> M
 
 def random_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
     """Return a trailer of a random kind."""
-    kind = int(rng.choice(7, p=[0.24, 0.14, 0.14, 0.12, 0.10, 0.14, 0.12]))
+    kind = int(rng.choice(7, p=[0.19, 0.12, 0.12, 0.09, 0.08, 0.20, 0.20]))
     if kind == 5:
         return _small_trailer(rng, paint)
     if kind == 6:
-        return _caravan(rng)
+        return _caravan(rng, paint)
     body: Body = ("box", "curtain", "flat", "tank", "tipper")[kind]
     length = float(rng.uniform(6.0, 13.4) if body != "tipper" else rng.uniform(6.0, 9.0))
     half, w, floor = length / 2, float(rng.uniform(1.12, 1.22)), float(rng.uniform(1.05, 1.25))
@@ -224,41 +296,56 @@ def random_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
 
 
 def _small_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
-    length, w = float(rng.uniform(2.0, 3.4)), float(rng.uniform(0.65, 0.95))
+    is_closed = rng.random() < 0.4
+    length, w = (
+        float(rng.uniform(2.0, 4.6 if is_closed else 3.4)),
+        float(rng.uniform(0.65, 1.05 if is_closed else 0.95)),
+    )
     half, lacquer = length / 2, Finish(paint, Material.PAINT)
-    height = float(rng.uniform(0.4, 1.3))
+    height = float(rng.uniform(1.3, 2.0) if is_closed else rng.uniform(0.4, 1.3))
+    axles = [-0.3] if length < 3.2 else [-0.65, 0.05]
     parts = [
         box([-0.3, 0.0, 0.55 + height / 2], [length, 2 * w, height], lacquer),
         box([half + 0.25, 0.0, 0.46], [1.1, 0.08, 0.08], STEEL),
         cylinder([half + 0.4, 0, 0.05], [half + 0.4, 0, 0.5], 0.05, STEEL, sides=6),
         mirrored(box([-half - 0.3, 0.8 * w, 0.5], [0.04, 0.22, 0.1], TAIL_LAMP)),
-        mirrored(box([-0.3, w + 0.12, 0.62], [0.75, 0.22, 0.05], DARK)),
+        *[mirrored(box([x, w + 0.12, 0.62], [0.75, 0.22, 0.05], DARK)) for x in axles],
     ]
-    parts += [wheel(-0.3, side * (w + 0.2), 0.3, 0.18) for side in (1, -1)]
+    if is_closed:
+        parts.append(box([-half - 0.306, 0.0, 0.55 + height / 2], [0.012, 0.03, height - 0.1], DARK))
+        if rng.random() < 0.5:
+            parts += _wall(0.25 * length, 0.15 * length - 0.3, w, 0.3 + height, 0.35, WINDOW)
+    parts += [wheel(x, side * (w + 0.2), 0.3, 0.18) for x in axles for side in (1, -1)]
     return combine(parts)
 
 
-def _caravan(rng: np.random.Generator) -> Mesh:
-    length, w, height = float(rng.uniform(4.2, 6.4)), float(rng.uniform(1.02, 1.18)), float(rng.uniform(2.4, 2.65))
-    half, shell = length / 2, Finish((232, 230, 222), Material.PAINT)
+def _caravan(rng: np.random.Generator, paint: Color) -> Mesh:
+    length, w, height = float(rng.uniform(3.8, 7.6)), float(rng.uniform(1.0, 1.2)), float(rng.uniform(2.3, 2.75))
+    half = length / 2
+    shell = Finish((232, 230, 222) if rng.random() < 0.5 else paint, Material.PAINT)
     stripe = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
+    front, rear = float(rng.uniform(0.15, 0.7)), float(rng.uniform(0.05, 0.6))  # how far the roof ends before the walls
     profile = [
-        [-half, 0.55],
-        [-half - 0.05, 1.3],
-        [-half + 0.25, height],
-        [half - 0.6, height],
-        [half, 1.5],
+        [-half + 0.08, 0.55],
+        [-half, 1.2],
+        [-half + 0.3 * rear, 0.5 * (height + 1.3)],
+        [-half + rear, height],
+        [half - front, height],
+        [half - 0.2 * front, 0.5 * (height + 1.3)],
+        [half, 1.3],
         [half - 0.1, 0.5],
     ]
     parts = [
         extruded(profile, 2 * w, shell),
-        mirrored(box([0.0, w + 0.005, 1.0], [length - 0.3, 0.02, 0.14], stripe)),
-        mirrored(box([-0.2 * length, w + 0.005, 1.65], [0.28 * length, 0.02, 0.55], WINDOW)),
-        box([0.22 * length, -w - 0.005, 1.35], [0.6, 0.02, 1.6], Finish((210, 208, 200), Material.PAINT)),
-        box([half - 0.12, 0.0, 1.75], [0.30, 1.4 * w, 0.5], WINDOW, top=(0.4, 1.0)),
+        *_wall(length - 0.3, 0.0, w, float(rng.uniform(0.75, 1.15)), float(rng.uniform(0.1, 0.5)), stripe),
+        box([0.22 * length, -w - 0.002, 1.35], [0.6, 0.02, 1.6], Finish((210, 208, 200), Material.PAINT)),
+        box([half - 0.3 * front - 0.05, 0.0, 1.75], [0.30, 1.4 * w, 0.5], WINDOW, top=(0.4, 1.0)),
         box([half + 0.45, 0.0, 0.5], [1.3, 0.1, 0.1], STEEL),
         cylinder([half + 0.7, 0, 0.05], [half + 0.7, 0, 0.5], 0.05, STEEL, sides=6),
-        mirrored(box([-half - 0.02, 0.75 * w, 0.8], [0.06, 0.25, 0.3], TAIL_LAMP)),
+        mirrored(box([-half + 0.02, 0.75 * w, 0.8], [0.14, 0.25, 0.3], TAIL_LAMP)),
     ]
-    parts += [wheel(-0.1, side * (w + 0.01), 0.32, 0.2) for side in (1, -1)]
+    for x in length * rng.uniform(-0.38, 0.38, int(rng.integers(1, 4))):
+        parts += _wall(float(rng.uniform(0.5, 1.3)), float(x), w, float(rng.uniform(1.6, 1.75)), 0.5, WINDOW)
+    axles = [-0.1] if length < 5.8 else [-0.5, 0.25]
+    parts += [wheel(x, side * (w + 0.01), 0.32, 0.2) for x in axles for side in (1, -1)]
     return placed(combine(parts), [-0.4, 0.0, 0.0])
