@@ -181,8 +181,10 @@ class _Setup:
         spread_s = float(rng.uniform(*settings.trigger_spread_s))
         is_random = rng.random() < settings.random_rigs
         self.cameras = random_rig(rng, settings.width) if is_random else fixed_rig
-        self.true_cameras = disturbed(self.cameras, rng) if settings.calibration_errors else self.cameras
-        self._body: BodyMotion | None = body_motion(rng) if settings.body_motion else None
+        self.true_cameras = (
+            disturbed(self.cameras, rng) if _is_drawn(rng, settings.calibration_errors) else self.cameras
+        )
+        self._body: BodyMotion | None = body_motion(rng) if _is_drawn(rng, settings.body_motion) else None
         self.lenses = {name: Lens(camera.model) for name, camera in self.true_cameras.items()}
         self.sensors = {name: sensor.random_settings(rng) for name in self.cameras}
         self.offsets_ns = firing_offsets_ns(self.cameras, round(spread_s * 1e9))
@@ -195,6 +197,11 @@ class _Setup:
         """Return the pose of the body, which carries the cameras."""
         T_world_base = world.ego.T_world_base(time_ns * 1e-9)
         return T_world_base if self._body is None else T_world_base @ self._body.T_base_body(time_ns * 1e-9)
+
+
+def _is_drawn(rng: np.random.Generator, share: float) -> bool:
+    """Tell by lot; nothing is drawn for a share of 0 or 1, so that such scenes stay what they were."""
+    return share >= 1.0 or (share > 0.0 and bool(rng.random() < share))
 
 
 def scene_weather(seed: int, settings: SimulationSettings) -> Weather:

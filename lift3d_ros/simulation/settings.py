@@ -49,8 +49,15 @@ class SimulationSettings:
     trigger_spread_s: tuple[float, float] = setting(
         (0.045, 0.045), "time between the first and the last camera of a frame", unit="s", minimum=0.0, maximum=0.2
     )
-    calibration_errors: bool = setting(False, "true cameras differ a little from the calibration that is given")
-    body_motion: bool = setting(False, "the body pitches and rolls on its springs")
+    calibration_errors: float = setting(
+        0.0,
+        "share of scenes whose true cameras differ a little from the calibration that is given",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    body_motion: float = setting(
+        0.0, "share of scenes in which the body pitches and rolls on its springs", minimum=0.0, maximum=1.0
+    )
     sensor: bool = setting(True, "lens, exposure, noise and sharpening of a real camera")
     dark_or_wet: float = setting(0.2, "share of scenes at night or in rain", minimum=0.0, maximum=1.0)
     other_weather: float = setting(0.4, "share of scenes overcast, at dusk or in fog", minimum=0.0, maximum=1.0)

@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_bytes(simulator: Simulator, drive: tuple[S
 
 def test_a_random_rig_with_errors_and_sensor_gives_whole_frames(simulator: Simulator) -> None:
     settings = SimulationSettings(
-        frames=1, width=200, random_rigs=1.0, calibration_errors=True, body_motion=True, min_visible_px=3
+        frames=1, width=200, random_rigs=1.0, calibration_errors=1.0, body_motion=1.0, min_visible_px=3
     )
     with Simulator(settings, None) as other:
         for seed in (1, 2):
@@ -130,6 +130,16 @@ def test_a_random_rig_with_errors_and_sensor_gives_whole_frames(simulator: Simul
                 model = frame.cameras[name].model
                 assert view.rgb.shape == (model.height, model.width, 3)
                 assert view.depth.shape == view.instances.shape == (model.height, model.width)
+
+
+def test_some_scenes_have_errors_of_calibration() -> None:
+    plain, some = (SimulationSettings(frames=1, width=64, calibration_errors=share) for share in (0.0, 0.5))
+    with Simulator(plain, None) as without, Simulator(some, None) as mixed:
+        same = []
+        for seed in range(8):
+            first, second = next(iter(without.drive(seed))), next(iter(mixed.drive(seed)))
+            same.append(np.array_equal(first.views["front"].depth, second.views["front"].depth))
+    assert 2 <= sum(same) <= 6
 
 
 def test_a_fifth_of_the_evaluation_scenes_is_dark_or_wet(repository: Path) -> None:
