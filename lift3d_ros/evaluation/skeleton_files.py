@@ -142,9 +142,13 @@ def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonF
     skeleton_of(keypoints)  # refused here, and not when the other files have been measured
     frames, split = chosen_frames(keypoints, choice.split, choice.most)
     if not len(frames):
+        others, _ = chosen_frames(keypoints, "all", 0)
+        where, remedy = "", ""
+        if len(others):  # not scored in their place: they may be what a lifter was trained on
+            where, remedy = f" of split {split}", "; --split all scores those of the other split"
         raise DatasetError(
-            f"{path}: 'valid' marks fewer than {FEWEST_JOINTS} points in every frame; expected at least one frame with "
-            "that many"
+            f"{path}: 'valid' marks fewer than {FEWEST_JOINTS} points in every frame{where}; expected at least one "
+            f"frame with that many{remedy}"
         )
     flat = facts.get("flat_guess_pa")
     return SkeletonFile(

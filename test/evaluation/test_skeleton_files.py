@@ -68,7 +68,7 @@ BAD_SETS: dict[str, tuple[dict[str, Any], str]] = {
     "edges_of_nothing": ({"edges": np.float32(1.0)}, "cannot be used"),
     "not_finite": ({"joints": np.full((40, 20, 3), np.nan)}, "not finite"),
     "unknown_side": ({"side": np.full(20, 7, np.int8)}, "side must hold 20 values"),
-    "nothing_valid": ({"valid": np.zeros((40, 20), bool)}, "fewer than 4 points in every frame"),
+    "nothing_valid": ({"valid": np.zeros((40, 20), bool)}, "fewer than 4 points in every frame; .* that many$"),
     "pickled": ({"names": np.array([{}] * 20, dtype=object)}, "cannot be read as .npz"),
 }
 
@@ -84,6 +84,17 @@ def test_a_bad_file_is_named_with_what_was_found_and_costs_only_itself(tmp_path:
     with pytest.raises(DatasetError, match=words) as raised:
         read(tmp_path / f"{name}.npz")
     assert name in str(raised.value)
+
+
+def test_a_set_whose_validation_frames_are_sparse_is_not_scored_on_those_of_the_training(tmp_path: Path) -> None:
+    is_validation = np.arange(40) >= 30
+    valid = np.ones((40, 20), bool)
+    valid[is_validation, 3:] = False
+    path = write_set(tmp_path / "sparse.npz", valid=valid, split=is_validation.astype(np.uint8))
+    with pytest.raises(DatasetError, match=r"fewer than 4 points in every frame of split val; .*; --split all scores"):
+        read(path)
+    (file,), _ = read(path, split="all")
+    assert file.frames.tolist() == list(range(30))
 
 
 def test_files_of_other_kinds_are_named(tmp_path: Path) -> None:
