@@ -42,7 +42,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
     parser.add_argument(
-        "--split", choices=_SPLITS, default="val", help="frames of each set; one without any is scored whole (val)"
+        "--split",
+        choices=_SPLITS,
+        default="val",
+        help="frames of each set; files without any, as all of pairs and H3WB, are scored whole (default %(default)s)",
     )
     parser.add_argument("--categories", nargs="+", default=[], metavar="NAME", help="only these files")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="at most N frames of each, evenly spread")

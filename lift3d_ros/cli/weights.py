@@ -51,6 +51,7 @@ AVERAGE_DESCRIPTION = """\
 Write the mean of weights that 'lift3d train' wrote, such as those before and after a run with --init-from.
 
   lift3d weights average start.safetensors run/weights.safetensors --out mean.safetensors
+  lift3d weights average start.safetensors run/weights.safetensors --parts 0.3 0.7 --out mean.safetensors
   lift3d weights add mean.safetensors --as lift3d-bev-tiny --name my-detector
 
 Weights that share a start are often better in the middle than each by itself; measure it with 'lift3d evaluate'.
@@ -101,6 +102,14 @@ def add_parser(subparsers: Any) -> None:
 
     averaging = _add(actions, "average", "write the mean of weights", AVERAGE_DESCRIPTION)
     averaging.add_argument("weights", nargs="+", type=Path, metavar="FILE", help=".safetensors files of one network")
+    averaging.add_argument(
+        "--parts",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="PART",
+        help="how much each file counts, scaled to a sum of 1 (default: all alike)",
+    )
     averaging.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors", help="file to write")
     averaging.set_defaults(run=run_average)
 
@@ -120,7 +129,7 @@ def run_average(args: argparse.Namespace) -> int:
     if args.out.suffix != ".safetensors":
         raise ConfigError(f"--out {args.out}: expected a file name that ends in .safetensors")
     check_file_place("--out", args.out)
-    count = average_weights(args.weights, args.out)
+    count = average_weights(args.weights, args.out, args.parts)
     print(f"mean of {len(args.weights)} files, {count} tensors: {args.out}")
     return 0
 

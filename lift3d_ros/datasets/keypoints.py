@@ -122,10 +122,22 @@ def read_keypoint_set(path: Path, *, view_range: ViewRange = "upright", group: s
         content["side"].astype(np.int8),
         valid,
         content["subject"].astype(np.int32),
-        content["split"].astype(np.uint8) == 1,
+        _is_validation(path, content["split"]),
         view_range,
         group,
     )
+
+
+def _is_validation(path: Path, split: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which frames are for validation; a third kind would be taken for training, so it is refused."""
+    if split.dtype.kind not in "buif" or not ((split == 0) | (split == 1)).all():
+        values = [str(value) for value in np.unique(split)]
+        shown = ", ".join(values[:5]) + (f" and {len(values) - 5} other values" if len(values) > 5 else "")
+        raise DatasetError(
+            f"{path}: 'split' holds {shown}; expected the numbers 0 (training) and 1 (validation); write other frames, "
+            "such as those of a test, to a file of their own"
+        )
+    return np.asarray(split == 1)
 
 
 def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:

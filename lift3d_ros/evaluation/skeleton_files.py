@@ -63,7 +63,7 @@ class SkeletonFile:
         content: frames to draw views of, or views that were taken, one entry for each camera.
         frames: indices of the chosen frames of a set.
         split: of the chosen frames.
-        lacks_split: no frame is of the split that was asked for, so all are chosen.
+        lacks_split: no frame is of the split that was asked for, so all are chosen; pairs and H3WB have no splits.
         flat_guess_pa: of the manifest, in `unit`; None where it does not say.
     """
 
@@ -129,22 +129,28 @@ def _paths(path: Path) -> list[Path]:
 
 
 def _read(path: Path, facts: Mapping[str, Any], choice: FileChoice) -> SkeletonFile:
+    lacks_split = choice.split != "all"  # of the kinds of files that have no splits
     if path.suffix == ".json":
         views = _read_h3wb(path, choice.most)
-        return SkeletonFile(path.name, "human", "mm", (views,), np.arange(len(views)))
+        return SkeletonFile(path.name, "human", "mm", (views,), np.arange(len(views)), lacks_split=lacks_split)
     if path.suffix != ".npz":
         raise DatasetError(f"{path}: ends in '{path.suffix}'; expected .npz, or .json of H3WB")
     if _is_pairs(path):
         taken = _read_pairs(path, choice.most)
-        return SkeletonFile(path.name, "pairs", "", taken, np.arange(len(taken[0])))
+        frames = np.arange(len(taken[0]))
+        return SkeletonFile(path.name, "pairs", _unit_of_pairs(path), taken, frames, lacks_split=lacks_split)
     view_range = view_range_of(facts, choice.view_range, path.with_name(MANIFEST), path.stem)
     keypoints = read_keypoint_set(path, view_range=view_range, group=str(facts.get("group", "other")))
     skeleton_of(keypoints)  # refused here, and not when the other files have been measured
     frames, split = chosen_frames(keypoints, choice.split, choice.most)
     if not len(frames):
+        others, _ = chosen_frames(keypoints, "all", 0)
+        where, remedy = "", ""
+        if len(others):  # not scored in their place: they may be what a lifter was trained on
+            where, remedy = f" of split {split}", "; --split all scores those of the other split"
         raise DatasetError(
-            f"{path}: 'valid' marks fewer than {FEWEST_JOINTS} points in every frame; expected at least one frame with "
-            "that many"
+            f"{path}: 'valid' marks fewer than {FEWEST_JOINTS} points in every frame{where}; expected at least one "
+            f"frame with that many{remedy}"
         )
     flat = facts.get("flat_guess_pa")
     return SkeletonFile(
@@ -164,6 +170,24 @@ def _is_pairs(path: Path) -> bool:
         return bool(read_archive(path, "keypoints2d").arrays)
     except (OSError, ValueError):
         return False  # what is wrong is said where sets are read
+
+
+def _unit_of_pairs(path: Path) -> str:
+    """Return the unit that the file names, else that of a manifest beside it or one folder up, else nothing."""
+    if (own := read_archive(path, "unit").arrays.get("unit")) is not None:
+        if own.dtype.kind != "U" or own.size != 1:
+            raise DatasetError(f"{path}: 'unit' is {own.dtype} of shape {own.shape}; expected one text, such as 'mm'")
+        return str(own.item())
+    for folder in path.absolute().parents[:2]:
+        try:
+            document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue  # that one folder up may belong to something else; one beside the file is named by the caller
+        records = document.get("pairs") if isinstance(document, Mapping) else None
+        for record in records if isinstance(records, list) else ():
+            if isinstance(record, Mapping) and record.get("name") == path.stem:
+                return str(record.get("unit", ""))
+    return ""
 
 
 def _read_pairs(path: Path, most: int) -> tuple[LabelledViews, ...]:

@@ -51,6 +51,32 @@ def test_a_wrong_set_is_refused(changes: dict[str, np.ndarray], message: str, tm
         read_keypoint_set(tmp_path / "cat.npz")
 
 
+@pytest.mark.parametrize(
+    ("split", "found"),
+    [
+        (np.array([0, 0, 0, 1, 2, 2], np.uint8), "0, 1, 2;"),
+        (np.array([0, 0, 0, 1, 256, 257]), "0, 1, 256, 257;"),
+        (np.array([0, 0, 0, 1, -1, 1]), "-1, 0, 1;"),
+        (np.array([0, 0, 0, 1, 0.5, 1]), "0.0, 0.5, 1.0;"),
+        (np.array([0, 0, 0, 1, np.nan, 1]), "0.0, 1.0, nan;"),
+        (np.arange(8), "0, 1, 2, 3, 4 and 3 other values;"),
+        (np.array(["train", "train", "train", "val", "val", "val"]), "train, val;"),
+    ],
+)
+def test_frames_that_are_neither_for_training_nor_for_validation_are_refused(
+    split: np.ndarray, found: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "cat.npz", **{**_content(), "split": split})
+    with pytest.raises(DatasetError, match=rf"cat\.npz: 'split' holds {found} expected .*; write other frames"):
+        read_keypoint_set(tmp_path / "cat.npz")
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.float32])
+def test_a_split_is_read_from_any_type_of_number(kind: type, tmp_path: Path) -> None:
+    np.savez(tmp_path / "cat.npz", **{**_content(), "split": np.array([0, 0, 0, 0, 1, 1], kind)})
+    assert read_keypoint_set(tmp_path / "cat.npz").frames(is_validation=True).tolist() == [4, 5]
+
+
 def test_objects_in_a_file_are_not_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "cat.npz", **{**_content(), "names": np.array([{}, {}, {}], dtype=object)})
     with pytest.raises(DatasetError, match=r"cannot be read as \.npz"):

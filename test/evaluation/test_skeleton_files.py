@@ -41,6 +41,34 @@ def test_pairs_give_the_views_of_each_camera(tmp_path: Path) -> None:
         np.testing.assert_allclose(one.joints.mean(axis=1), 0.0, atol=1e-9)
 
 
+@pytest.mark.parametrize("folder", [".", "pairs"])
+def test_the_unit_of_pairs_is_that_of_the_file_before_that_of_the_manifest(tmp_path: Path, folder: str) -> None:
+    place = tmp_path / folder
+    place.mkdir(exist_ok=True)
+    write_pairs(place / "rat.npz")
+    write_pairs(place / "own.npz", unit=np.array("cm"))
+    write_pairs(place / "unknown.npz")
+    records = [{"name": "rat", "unit": "mm"}, {"name": "own", "unit": "m"}, {"name": "other", "unit": "km"}]
+    (tmp_path / "manifest.json").write_text(json.dumps({"categories": [], "pairs": records}))
+    files, problems = read(place)
+    assert {file.file: file.unit for file in files} == {"own.npz": "cm", "rat.npz": "mm", "unknown.npz": ""}
+    assert problems == {}
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"pairs": 3}', '{"pairs": ["rat"]}'])
+def test_pairs_are_read_below_a_manifest_of_something_else(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    (tmp_path / "pairs").mkdir()
+    (file,), problems = read(write_pairs(tmp_path / "pairs" / "rat.npz"))
+    assert (file.unit, problems) == ("", {})
+
+
+def test_a_unit_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "rat.npz", unit=np.array([1.0, 2.0]))
+    with pytest.raises(DatasetError, match=r"rat\.npz: 'unit' is float64 of shape \(2,\); expected one text"):
+        read(path)
+
+
 def test_sides_of_pairs_are_those_of_the_file_before_those_of_names(tmp_path: Path) -> None:
     (named,), _ = read(write_pairs(tmp_path / "named.npz"))
     assert set(named.content[0].skeleton.sides.tolist()) == {-1, 0, 1}
@@ -68,7 +96,7 @@ BAD_SETS: dict[str, tuple[dict[str, Any], str]] = {
     "edges_of_nothing": ({"edges": np.float32(1.0)}, "cannot be used"),
     "not_finite": ({"joints": np.full((40, 20, 3), np.nan)}, "not finite"),
     "unknown_side": ({"side": np.full(20, 7, np.int8)}, "side must hold 20 values"),
-    "nothing_valid": ({"valid": np.zeros((40, 20), bool)}, "fewer than 4 points in every frame"),
+    "nothing_valid": ({"valid": np.zeros((40, 20), bool)}, "fewer than 4 points in every frame; .* that many$"),
     "pickled": ({"names": np.array([{}] * 20, dtype=object)}, "cannot be read as .npz"),
 }
 
@@ -84,6 +112,17 @@ def test_a_bad_file_is_named_with_what_was_found_and_costs_only_itself(tmp_path:
     with pytest.raises(DatasetError, match=words) as raised:
         read(tmp_path / f"{name}.npz")
     assert name in str(raised.value)
+
+
+def test_a_set_whose_validation_frames_are_sparse_is_not_scored_on_those_of_the_training(tmp_path: Path) -> None:
+    is_validation = np.arange(40) >= 30
+    valid = np.ones((40, 20), bool)
+    valid[is_validation, 3:] = False
+    path = write_set(tmp_path / "sparse.npz", valid=valid, split=is_validation.astype(np.uint8))
+    with pytest.raises(DatasetError, match=r"fewer than 4 points in every frame of split val; .*; --split all scores"):
+        read(path)
+    (file,), _ = read(path, split="all")
+    assert file.frames.tolist() == list(range(30))
 
 
 def test_files_of_other_kinds_are_named(tmp_path: Path) -> None:

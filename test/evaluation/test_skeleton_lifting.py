@@ -128,12 +128,16 @@ def test_a_file_of_lines_has_no_ratio_and_the_notes_say_why(tmp_path: Path) -> N
     assert found.summary()["clean"] == {}
 
 
-@pytest.mark.parametrize(("asked", "is_said"), [("train", False), ("val", True), ("all", False)])
-def test_only_a_set_without_a_frame_of_the_split_is_said_to_be_scored_whole(
-    tmp_path: Path, asked: str, is_said: bool
+@pytest.mark.parametrize(
+    ("asked", "files"),
+    [("train", ["h3wb.json", "pairs.npz"]), ("val", ["bird.npz", "h3wb.json", "pairs.npz"]), ("all", [])],
+)
+def test_files_without_a_frame_of_the_split_are_said_to_be_scored_whole(
+    tmp_path: Path, asked: str, files: list[str]
 ) -> None:
     write_set(tmp_path / "bird.npz", split=np.zeros(40, np.uint8))
     write_pairs(tmp_path / "pairs.npz")
     write_h3wb(tmp_path / "h3wb.json")
     notes = [note for note in evaluate(tmp_path, split=asked).notes if "the split that was asked for" in note]
-    assert [note.split(": ")[0] for note in notes] == ["All frames are scored of bird.npz"] * is_said
+    expected = [f"All frames are scored of {', '.join(files)}"] if files else []
+    assert [note.split(": ")[0] for note in notes] == expected

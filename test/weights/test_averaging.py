@@ -39,6 +39,40 @@ def test_the_mean_has_type_and_facts_of_the_first_file(tmp_path: Path, capsys: p
         assert file.metadata() == FACTS | {"mean_of": " ".join(map(sha256_of, files))}
 
 
+def test_files_count_by_their_parts_which_the_mean_notes(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{scale}.safetensors", scale) for scale in (1.0, 5.0)]
+    out = tmp_path / "mean.safetensors"
+    assert main(["weights", "average", *map(str, files), "--parts", "3", "1", "--out", str(out)]) == 0
+    with safe_open(str(out), "numpy") as file:
+        np.testing.assert_array_equal(file.get_tensor("weight"), np.full((2, 3), 2.0, np.float16), strict=True)
+        hashes = " ".join(map(sha256_of, files))
+        assert file.metadata() == FACTS | {"mean_of": hashes, "mean_parts": "0.75 0.25"}
+    average_weights([out, files[0]], tmp_path / "next.safetensors")
+    with safe_open(str(tmp_path / "next.safetensors"), "numpy") as file:
+        assert "mean_parts" not in file.metadata()
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["1"], "parts 1: 1 for 2 files; give one number for each file"),
+        (["0.5", "0.3", "0.2"], "parts 0.5 0.3 0.2: 3 for 2 files"),
+        (["1", "0"], "parts 1 0: expected positive numbers"),
+        (["-1", "2"], "parts -1 2: expected positive numbers"),
+        (["nan", "1"], "parts nan 1: expected positive numbers"),
+        (["inf", "1"], "parts inf 1: expected positive numbers"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(
+    tmp_path: Path, parts: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(write(tmp_path / f"{scale}.safetensors", scale)) for scale in (1.0, 5.0)]
+    out = tmp_path / "mean.safetensors"
+    assert main(["weights", "average", *files, "--parts", *parts, "--out", str(out)]) == 2
+    assert words in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_weights_of_other_networks_are_refused_by_what_differs(tmp_path: Path) -> None:
     first, out = write(tmp_path / "a.safetensors", 1.0), tmp_path / "mean.safetensors"
     other = write(tmp_path / "b.safetensors", 1.0, {**FACTS, "preset": "lift3d-lfm-medium"})
