@@ -198,7 +198,7 @@ class KeypointSets:
     ) -> None:
         """Look up frames in `tree`; depth and boxes are attached where they are announced here."""
         optional = [name for name, is_there in (("depth", has_depth), ("boxes", has_boxes)) if is_there]
-        specs = [StreamSpec("keypoints"), *(StreamSpec(name, "optional") for name in optional)]
+        specs = [StreamSpec("keypoints"), *(StreamSpec(name, "optional", is_shared=True) for name in optional)]
         # Keypoints are the only stream that is required, so they are released at once.
         self.collector = StreamCollector(specs, window_s=sync.window_s, deadline_s=sync.window_s)
         self.camera: CameraModel | None = None

@@ -140,6 +140,28 @@ def test_depth_and_boxes_of_the_same_time_are_attached_and_used_for_scale() -> N
     assert (sets.attached["depth"], sets.attached["boxes"]) == (1, 1)
 
 
+def test_keypoints_that_come_faster_than_depth_and_boxes_all_have_both() -> None:
+    sets = sets_with(mounted())
+    for number in range(8):
+        stamp_ns = WALK.start_ns + number * 33_000_000
+        if number % 2 == 0:
+            sets.add_depth(depth_picture(stamp_ns, size=(4, 3)), stamp_ns)
+        if number % 4 == 0:
+            sets.add_boxes(StampedBoxes(stamp_ns, box_at(np.zeros(3), OPTICAL)), stamp_ns)
+        sets.add_keypoints(dataclasses.replace(WALK.keypoints(0), stamp_ns=stamp_ns), stamp_ns)
+    assert (sets.attached["depth"], sets.attached["boxes"]) == (8, 8)
+
+
+def test_depth_pictures_too_old_for_any_later_keypoints_are_not_held() -> None:
+    sets = sets_with()
+    for number in range(30):
+        stamp_ns = WALK.start_ns + number * 33_000_000
+        sets.add_depth(depth_picture(stamp_ns, size=(4, 3)), stamp_ns)
+        if number % 6 == 5:
+            sets.add_keypoints(dataclasses.replace(WALK.keypoints(0), stamp_ns=stamp_ns), stamp_ns)
+    assert len(sets.collector._held["depth"]) <= 4
+
+
 def test_depth_of_another_time_is_not_attached() -> None:
     sets = sets_with()
     sets.add_depth(depth_picture(WALK.stamp_ns(0) - 150_000_000), 0)
