@@ -80,6 +80,19 @@ def test_a_moving_mounting_counts_at_the_time_of_the_keypoints_or_half_a_second_
 
 
 @pytest.mark.parametrize(
+    ("is_static", "lack_s", "is_used"), [(False, 0.04, True), (False, 0.4, False), (True, 9, True)]
+)
+def test_boxes_of_a_frame_that_moves_need_its_pose_at_their_time(is_static: bool, lack_s: float, is_used: bool) -> None:
+    tree = TransformTree(tolerance_s=TRANSFORM_TOLERANCE_S)
+    sets, stamp_ns = sets_with(tree), WALK.stamp_ns(0)
+    tree.add("odom", OPTICAL, stamp_ns - round(lack_s * 1e9), T_BASE_CAM, is_static=is_static)
+    sets.add_boxes(StampedBoxes(stamp_ns, box_at(np.zeros(3), "odom")), 0)
+    item = only(sets.add_keypoints(WALK.keypoints(0), 1))
+    assert (item.boxes is not None) == is_used
+    assert is_used or "boxes are not used: transform from 'odom' to 'front_optical'" in item.problems[0]
+
+
+@pytest.mark.parametrize(
     ("frame", "note"), [("base_link", "not known: frame"), ("", "not used"), ("basee", "did you mean")]
 )
 def test_without_a_transform_there_is_no_gravity_and_a_note_says_why(frame: str, note: str) -> None:
