@@ -224,7 +224,8 @@ class SkeletonLifter:
             track = facts[row].skeleton.track(instance.track_id)
             if self.config.smoothing.enabled and track is not None:
                 extent = float(lifted.placed.size[row]) * factor
-                smooth = self._smoother.update(track, frame.stamp_ns, own[0], extent, scale is not None)
+                source = "none" if scale is None else scale[0].source
+                smooth = self._smoother.update(track, frame.stamp_ns, own, extent, source)
                 own = np.stack([smooth, own[1]])
             is_seen = batch.is_seen[row, :size]
             assert instance.confidence is not None
