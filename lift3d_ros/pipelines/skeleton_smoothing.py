@@ -62,7 +62,7 @@ class SkeletonSmoother:
         A stamp that is not later than the last one, a gap, another number of joints, another source, or a change to the
         other side of the mirror starts the track afresh: between two of them lies no pose.
         """
-        joints = hypotheses[0]
+        joints: Float64Array = hypotheses[0]
         track = self._tracks.get(key)
         period_s = 0.0 if track is None else (stamp_ns - track.stamp_ns) * 1e-9
         if (
