@@ -68,7 +68,7 @@ class TransformTree:
     def __init__(self, history_s: float = 10.0, tolerance_s: float = 0.0) -> None:
         """Keep `history_s` of each moving frame; look-ups may lie `tolerance_s` outside of the samples."""
         self._history_ns = round(history_s * _NS)
-        self._tolerance_ns = round(tolerance_s * _NS)
+        self._tolerance_s = tolerance_s
         self._edges: dict[str, _Edge] = {}
         self._lock = threading.RLock()
 
@@ -118,13 +118,16 @@ class TransformTree:
         edge = self._edges.get(frame.lstrip("/"))
         return edge is not None and edge.has_moved
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Float64Array:
+    def lookup(self, target: str, source: str, stamp_ns: int, tolerance_s: float | None = None) -> Float64Array:
         """Return T_target_source at `stamp_ns`.
+
+        Args:
+            tolerance_s: how far `stamp_ns` may lie outside of the samples; None takes that of the tree.
 
         Raises:
             TransformError: a frame is not known, the frames are not connected, or the time is not covered.
         """
-        return self._combine(target, source, stamp_ns)
+        return self._combine(target, source, stamp_ns, self._tolerance_s if tolerance_s is None else tolerance_s)
 
     def lookup_static(self, target: str, source: str) -> Float64Array:
         """Return the newest T_target_source, whatever its time: for mountings, which do not move.
@@ -147,15 +150,15 @@ class TransformTree:
             stamps = [self._edges[child].stamps[-1] for child in (*up, *down) if not self._edges[child].is_static]
         return min(stamps, default=ALWAYS_NS)
 
-    def _combine(self, target: str, source: str, stamp_ns: int | None) -> Float64Array:
+    def _combine(self, target: str, source: str, stamp_ns: int | None, tolerance_s: float = 0.0) -> Float64Array:
         target, source = target.lstrip("/"), source.lstrip("/")
         with self._lock:
             target_path, source_path = self._path(target, source)
-            T_common_source = self._up(source_path, stamp_ns, target, source)
-            T_common_target = self._up(target_path, stamp_ns, target, source)
+            T_common_source = self._up(source_path, stamp_ns, tolerance_s, target, source)
+            T_common_target = self._up(target_path, stamp_ns, tolerance_s, target, source)
         return np.asarray(invert(T_common_target) @ T_common_source)
 
-    def _up(self, path: list[str], stamp_ns: int | None, target: str, source: str) -> Float64Array:
+    def _up(self, path: list[str], stamp_ns: int | None, tolerance_s: float, target: str, source: str) -> Float64Array:
         """Return the transform from the first frame of `path` to the parent of the last one."""
         T = np.eye(4)
         for child in path:
@@ -163,18 +166,18 @@ class TransformTree:
             if stamp_ns is None:
                 T = edge.samples[-1] @ T
                 continue
-            self._check_time(child, edge, stamp_ns, target, source)
+            self._check_time(child, edge, stamp_ns, round(tolerance_s * _NS), target, source)
             T = edge.at(stamp_ns) @ T
         return T
 
-    def _check_time(self, child: str, edge: _Edge, stamp_ns: int, target: str, source: str) -> None:
+    def _check_time(self, child: str, edge: _Edge, stamp_ns: int, tolerance_ns: int, target: str, source: str) -> None:
         if edge.is_static:
             return
         first, last = edge.stamps[0], edge.stamps[-1]
         where: Literal["older", "newer"]
-        if stamp_ns < first - self._tolerance_ns:
+        if stamp_ns < first - tolerance_ns:
             where, distance_s = "older", (first - stamp_ns) / _NS
-        elif stamp_ns > last + self._tolerance_ns:
+        elif stamp_ns > last + tolerance_ns:
             where, distance_s = "newer", (stamp_ns - last) / _NS
         else:
             return

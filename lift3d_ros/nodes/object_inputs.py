@@ -24,8 +24,8 @@ from lift3d_ros.nodes.inputs import SILENT_S, silence_text
 from lift3d_ros.nodes.object_reconstruction_config import ObjectReconstructionNodeConfig
 from lift3d_ros.nodes.subscriptions import Subscriptions
 from lift3d_ros.nodes.transforms import TransformListener
-from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
-from lift3d_ros.pipelines.object_sets import ObjectRequest, ObjectSets
+from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S
+from lift3d_ros.pipelines.object_sets import TRANSFORM_TOLERANCE_S, ObjectRequest, ObjectSets
 
 VISION_BOXES = "Detection2DArray"
 

@@ -28,8 +28,10 @@ from lift3d_ros.sync.collector import StreamCollector, StreamSet
 from lift3d_ros.sync.streams import StreamSpec
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float64Array, Keypoints2D, ModelIdentity, Skeletons3D
 
+# Where a moving frame is: at 10 m/s it goes half a metre in this time, less than a period of most publishers of poses.
+TRANSFORM_TOLERANCE_S = 0.05
 # Direction of gravity changes slowly: a sample this much older or newer than the keypoints will do.
-TRANSFORM_TOLERANCE_S = 0.5
+_GRAVITY_TOLERANCE_S = 0.5
 TRANSFORM_HISTORY_S = 10.0
 
 logger = logging.getLogger(__name__)
@@ -198,7 +200,7 @@ class KeypointSets:
     ) -> None:
         """Look up frames in `tree`; depth and boxes are attached where they are announced here."""
         optional = [name for name, is_there in (("depth", has_depth), ("boxes", has_boxes)) if is_there]
-        specs = [StreamSpec("keypoints"), *(StreamSpec(name, "optional") for name in optional)]
+        specs = [StreamSpec("keypoints"), *(StreamSpec(name, "optional", is_shared=True) for name in optional)]
         # Keypoints are the only stream that is required, so they are released at once.
         self.collector = StreamCollector(specs, window_s=sync.window_s, deadline_s=sync.window_s)
         self.camera: CameraModel | None = None
@@ -260,7 +262,7 @@ class KeypointSets:
             self.gravity_note = "not used" if not self._gravity_frame else "not known: keypoints have no frame_id"
             return None
         try:
-            T_cam_gravity = self._tree.lookup(frame_id, self._gravity_frame, stamp_ns)
+            T_cam_gravity = self._tree.lookup(frame_id, self._gravity_frame, stamp_ns, _GRAVITY_TOLERANCE_S)
         except TransformError as error:
             self.gravity_note = f"not known: {error}"
             return None

@@ -31,6 +31,8 @@ from lift3d_ros.pipelines.object_triggers import DetectedObject, ObjectTriggers,
 from lift3d_ros.sync.streams import Stamped
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float64Array
 
+# How far the time of a picture may lie outside of the samples of a moving frame.
+TRANSFORM_TOLERANCE_S = 0.5
 _NS = 1_000_000_000
 _JUMP_NS = _NS
 _MASK_ENCODINGS = ("mono8", "8UC1")

@@ -206,7 +206,7 @@ class SkeletonLifter:
         probabilities = np.stack([first, 1.0 - first], axis=1)[rows[:, None], order]
         joints = lifted.placed.joints[rows[:, None], order]
         residuals = lifted.placed.residuals[rows, order[:, 0]]
-        scales = find_scales(frame, batch, facts, joints, centers)
+        scales = find_scales(frame, batch, facts, joints, centers, problems)
         scale_std = np.array([0.0 if scale is None else scale[0].std for scale in scales])
         own_std = np.where(lifted.is_arbitrary[:, None], np.maximum(lifted.std, _ARBITRARY_STD), lifted.std)
         uncertainty = _uncertainty(own_std, joints, batch.is_seen, probabilities[:, 1], scale_std)
@@ -224,7 +224,8 @@ class SkeletonLifter:
             track = facts[row].skeleton.track(instance.track_id)
             if self.config.smoothing.enabled and track is not None:
                 extent = float(lifted.placed.size[row]) * factor
-                smooth = self._smoother.update(track, frame.stamp_ns, own[0], extent, scale is not None)
+                source = "none" if scale is None else scale[0].source
+                smooth = self._smoother.update(track, frame.stamp_ns, own, extent, source)
                 own = np.stack([smooth, own[1]])
             is_seen = batch.is_seen[row, :size]
             assert instance.confidence is not None

@@ -1,7 +1,7 @@
 """Metres for a batch of placed skeletons: for each instance the best source that there is.
 
 Depth is measured, so it comes first; then a detected box, lengths that the user measured, and the usual size of the
-category.
+category. Depth and boxes may be of something else: what is far from the size of the category is refused.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lift3d_ros.geometry.skeleton import SkeletonFacts
-from lift3d_ros.pipelines.skeleton_batches import FARTHEST_PX, KeypointFrame, PreparedBatch
+from lift3d_ros.pipelines.skeleton_batches import FARTHEST_PX, KeypointFrame, PreparedBatch, instance_label
 from lift3d_ros.pipelines.skeleton_scale import (
     Scale,
+    Scales,
+    is_plausible,
     match_boxes,
     read_depth,
     scale_from_center,
@@ -45,13 +47,17 @@ def find_scales(
     facts: Sequence[SkeletonFacts],
     joints: Float64Array,
     centers: Mapping[int, Float64Array],
+    problems: list[str],
 ) -> list[list[Scale] | None]:
     """Return the scale of each hypothesis of each instance, None for an instance that stays without metres.
+
+    Both hypotheses have theirs from the same source; the likelier one, which is the first, decides on what is refused.
 
     Args:
         facts: of each instance, its skeleton.
         joints: (B, 2, J, 3) both hypotheses, placed.
         centers: as of :func:`box_centers`.
+        problems: receives a sentence for each source that is refused.
     """
     if frame.camera is None:
         return [None] * len(facts)
@@ -64,27 +70,43 @@ def find_scales(
         known_facts, own_joints, is_seen = facts[rows[0]], joints[rows], batch.is_seen[rows]
         names = set(known_facts.skeleton.joint_names)
         known = [length for length in frame.known_lengths if {length.first, length.second} <= names]
-        common = (
-            scales_from_known_lengths(own_joints, is_seen, known_facts, known),
-            scales_from_category(own_joints, is_seen, known_facts, category),
-        )
+        by_lengths = scales_from_known_lengths(own_joints, is_seen, known_facts, known)
+        by_category = scales_from_category(own_joints, is_seen, known_facts, category)
         for place, row in enumerate(rows):
             number = batch.members[row]
             points = frame.instances[number].points
             size, center = len(points), centers.get(number)
             readings = None if frame.depth is None else read_depth(frame.depth, points, is_seen[place, :size])
-            scales = []
-            for which, hypothesis in enumerate(own_joints[place, :, :size]):
-                scale = None if readings is None else scale_from_depth(hypothesis, readings)
-                if scale is None and center is not None:
-                    scale = scale_from_center(hypothesis, center)
-                for source in common:
-                    if scale is None and source is not None:
-                        scale = source.at(place, which)
-                if scale is not None:
-                    scales.append(scale)
-            found[row] = scales if len(scales) == own_joints.shape[1] else None
+            own = own_joints[place, :, :size]
+            by_depth = [] if readings is None else [scale_from_depth(joints, readings) for joints in own]
+            by_box = [] if center is None else [scale_from_center(joints, center) for joints in own]
+            measured = [scales for scales in (_complete(by_depth), _complete(by_box)) if scales is not None]
+            usual = _of_row(by_category, place)
+            if usual is not None:
+                doubtful = [scales[0] for scales in measured if not is_plausible(scales[0], usual[0])]
+                problems += [_refusal(frame.instances[number], scale, usual[0]) for scale in doubtful]
+                measured = [scales for scales in measured if scales[0] not in doubtful]
+            found[row] = next(iter(measured), None) or _of_row(by_lengths, place) or usual
     return found
+
+
+def _complete(scales: Sequence[Scale | None]) -> list[Scale] | None:
+    """Return the scales of a source, None unless it tells that of each hypothesis."""
+    found = [scale for scale in scales if scale is not None]
+    return found if found and len(found) == len(scales) else None
+
+
+def _of_row(scales: Scales | None, row: int) -> list[Scale] | None:
+    return None if scales is None else _complete([scales.at(row, which) for which in range(scales.factor.shape[1])])
+
+
+def _refusal(instance: Keypoints2D, scale: Scale, usual: Scale) -> str:
+    remedy = "depth is registered to these pictures" if scale.source == "depth" else "the boxes are of these objects"
+    ratio = f"{scale.factor / usual.factor:.2g} times as large as category '{instance.category}'"
+    return (
+        f"{instance_label(instance)}: with its {scale.source} it is {ratio}; expected about 1, so this one "
+        f"is not used: check that {remedy}, and the category"
+    )
 
 
 def why_no_scale(instance: Keypoints2D, facts: SkeletonFacts) -> str:

@@ -25,6 +25,11 @@ _ANY_POSE = 0.25
 # and chairs from 2 to 20 sizes away: log odds are right at least as often as they state.
 _INDEPENDENT_RESIDUALS = 6.0
 _LARGEST_CUE = 6.0
+# A body of RMS size 1 whose joints went further than this (RMS) is another one, to which a tracker gave the same id.
+# Found on lifted people who run, jump and roll, seen at 10 to 30 Hz: less would cost them their memory, and with more
+# the memory of one of them decides for another.
+_SAME_BODY = 0.35
+_SAME_BODY_PER_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,8 @@ class MirrorTracks:
     """Carries the belief about each track from frame to frame.
 
     A body moves little between two frames, so the hypothesis that continues the earlier one is the likelier one. While
-    both hypotheses are nearly the same (all depths alike) nothing is carried: there a track may change sides.
+    both hypotheses are nearly the same (all depths alike) nothing is carried: there a track may change sides. One that
+    resembles neither earlier hypothesis starts afresh.
     """
 
     def __init__(self, config: MirrorConfig) -> None:
@@ -140,10 +146,9 @@ class MirrorTracks:
                 rows.append(row)
                 last.append(belief)
         if rows:
-            new_part = np.ones(len(tracks))
-            new_part[rows] = self.config.evidence_part
-            carried = np.zeros(len(tracks))
-            carried[rows] = _carried_log_odds(last, shapes[rows], is_seen[rows], stamp_ns)
+            new_part, carried = np.ones(len(tracks)), np.zeros(len(tracks))
+            carried[rows], is_same = _carried_log_odds(last, shapes[rows], is_seen[rows], stamp_ns)
+            new_part[rows] = np.where(is_same, self.config.evidence_part, 1.0)
             cues = {**{cue: new_part * odds for cue, odds in cues.items()}, "track": carried}
         decisions = self._decisions(cues)
         for row, track in followed.items():
@@ -180,8 +185,11 @@ def _normalised(joints: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Arra
 
 def _carried_log_odds(
     last: Sequence[_Belief], shapes: Float64Array, is_seen: NDArray[np.bool_], stamp_ns: int
-) -> Float64Array:
-    """Return log odds (B,) of the first of `shapes` (B, 2, J, 3), from the beliefs then and the way between."""
+) -> tuple[Float64Array, NDArray[np.bool_]]:
+    """Return log odds (B,) of the first of `shapes` (B, 2, J, 3), from the beliefs then and the way between.
+
+    Also (B,) whether it is the body of then; otherwise its log odds are 0.
+    """
     then = np.zeros_like(shapes)
     shared = np.zeros_like(is_seen)
     for row, belief in enumerate(last):
@@ -201,4 +209,5 @@ def _carried_log_odds(
     transition = likelihood / likelihood.sum(axis=2, keepdims=True) * 0.98 + 0.01
     probability = np.array([belief.probability for belief in last])
     prior = np.einsum("bt,btn->bn", np.stack([probability, 1.0 - probability], axis=1), transition)
-    return np.asarray(np.where(shared.any(axis=1), np.log(prior[:, 0] / prior[:, 1]), 0.0))
+    is_same = np.sqrt(nearest[:, 0, 0]) <= _SAME_BODY + _SAME_BODY_PER_S * gap_s
+    return np.where(is_same & shared.any(axis=1), np.log(prior[:, 0] / prior[:, 1]), 0.0), is_same

@@ -6,6 +6,7 @@ metres per unit, with its relative standard deviation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ from lift3d_ros.types import Boxes3D, CameraModel, Float32Array, Float64Array, S
 _DEPTH_STD = 0.02
 _BOX_STD = 0.05
 _LENGTH_STD = 0.02
+# Scatter that one reading of depth is taken to have: it may be of something that stands before the joint.
+_READING_STD = 0.3
+# A scale that makes something larger or smaller than its known size by more than this many standard deviations is that
+# of something else. These are of at least so much: detectors call children persons too, and shapes are not exact.
+_MOST_STDS = 4.0
+_SMALLEST_SIZE_STD = 0.12
 # A reading of depth is the median of this many pixels to each side.
 _DEPTH_WINDOW_PX = 2
 
@@ -90,7 +97,14 @@ def scale_from_depth(joints: Float64Array, readings: Float64Array) -> Scale | No
     ratios = readings[is_used] / joints[is_used, 2]
     factor = float(np.median(ratios))
     scatter = 1.4826 * float(np.median(np.abs(ratios / factor - 1.0)))
-    return Scale(factor, "depth", float(np.hypot(_DEPTH_STD, scatter / np.sqrt(len(ratios)))))
+    # What is expected counts as one reading more, so that few of them cannot claim to agree.
+    variance = (_READING_STD**2 + len(ratios) * scatter**2) / (1 + len(ratios))
+    return Scale(factor, "depth", float(np.hypot(_DEPTH_STD, np.sqrt(variance / len(ratios)))))
+
+
+def is_plausible(scale: Scale, known: Scale) -> bool:
+    """Whether a measured scale is possible for something whose size, and so another scale, is known."""
+    return abs(math.log(scale.factor / known.factor)) <= _MOST_STDS * max(known.std, _SMALLEST_SIZE_STD)
 
 
 def read_depth(depth: Float32Array, pixels: Float64Array, is_seen: NDArray[np.bool_]) -> Float64Array:

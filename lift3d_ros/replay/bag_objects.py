@@ -16,8 +16,9 @@ from lift3d_ros.errors import ImageError, TransformError
 from lift3d_ros.geometry.transform_tree import TransformTree
 from lift3d_ros.images.decode import image_size
 from lift3d_ros.models.lrm.object_image import PixelBox
-from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S, TRANSFORM_TOLERANCE_S
+from lift3d_ros.pipelines.keypoint_sets import TRANSFORM_HISTORY_S
 from lift3d_ros.pipelines.object_sets import (
+    TRANSFORM_TOLERANCE_S,
     ObjectInputConfig,
     ObjectRequest,
     ObjectSets,

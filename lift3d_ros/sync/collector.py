@@ -286,16 +286,17 @@ class StreamCollector:
             self.status[name].unused = 0
         items = dict(candidate.items)
         for name in self._held:
-            held = self._take_held(name, candidate)
-            if held is not None:
-                items[name] = held
+            attached = self._take_held(name, candidate)
+            if attached is not None:
+                items[name] = attached
+            self._drop_outdated(name, candidate.stamp_ns)
         missing = tuple(
             name for name, spec in self._specs.items() if spec.role in ("required", "latest") and name not in items
         )
         return StreamSet(candidate.stamp_ns, items, missing, is_complete=not missing)
 
     def _take_held(self, name: str, candidate: _OpenSet) -> Stamped | None:
-        """Return the newest item of a latest stream, or the nearest one of an optional stream, which is used once."""
+        """Return the newest item of a latest stream, or the nearest one of an optional stream."""
         spec, held = self._specs[name], self._held[name]
 
         def age_ns(item: Stamped) -> int:
@@ -306,6 +307,14 @@ class StreamCollector:
             return min(fitting, key=age_ns, default=None)
         fitting = [item for item in held if abs(age_ns(item)) <= self._windows_ns[name]]
         nearest = min(fitting, key=lambda item: abs(age_ns(item)), default=None)
-        if nearest is not None:
+        if nearest is not None and not spec.is_shared:
             held.remove(nearest)
         return nearest
+
+    def _drop_outdated(self, name: str, released_ns: int) -> None:
+        """Drop what is held but too old for every set after one of `released_ns`: pictures of depth are large."""
+        spec = self._specs[name]
+        reach_ns = round(spec.max_age_s * _NS) if spec.role == "latest" else self._windows_ns[name]
+        oldest_ns = released_ns - reach_ns + self._offsets_ns[name]
+        kept = (item for item in self._held[name] if item.stamp_ns >= oldest_ns)
+        self._held[name] = deque(kept, maxlen=self._max_held)

@@ -40,6 +40,7 @@ class StreamSpec:
         offset_s: the stream's stamps are late by this much.
         window_s: its items lie within this time of the others; None takes that of the collector.
         max_age_s: for ``latest``: older items are not attached.
+        is_shared: for ``optional``: an item is attached to every set that it is near enough to, not to one alone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class StreamSpec:
     offset_s: float = 0.0
     window_s: float | None = None
     max_age_s: float = 1.0
+    is_shared: bool = False
 
 
 @dataclass

@@ -161,7 +161,7 @@ class Skeleton3D:
         scale_source: where metres come from; ``none`` where not metric.
         scale_std: relative standard deviation of the scale, and so of the distance; NaN where not metric.
         residual: root mean square of the placed model against the keypoints, in units of half the extent in 2D.
-        score: confidence of the lifting in 0..1.
+        score: mean confidence of the 2D keypoints, 0..1; those that were not seen count as 0.
         input_index: place of its keypoints among those of the picture; ids may repeat.
     """
 

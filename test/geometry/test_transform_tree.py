@@ -57,6 +57,16 @@ def test_a_tolerance_holds_the_nearest_sample() -> None:
     assert tree.lookup("odom", "base_link", round(2.4 * S))[0, 3] == pytest.approx(4.0)
 
 
+def test_a_look_up_may_ask_for_another_tolerance_than_that_of_the_tree() -> None:
+    tree = TransformTree(tolerance_s=0.05)
+    driving(tree, [1.0, 2.0])
+    assert tree.lookup("odom", "base_link", round(2.4 * S), 0.5)[0, 3] == pytest.approx(4.0)
+    with pytest.raises(TransformError, match=r"0\.400 s newer"):
+        tree.lookup("odom", "base_link", round(2.4 * S))
+    with pytest.raises(TransformError, match=r"0\.040 s newer"):
+        tree.lookup("odom", "base_link", round(2.04 * S), 0.0)
+
+
 def test_unknown_and_unconnected_frames_are_named(tree: TransformTree) -> None:
     with pytest.raises(TransformError, match=r"'front_optica' is not known; did you mean 'front_optical'.*rig file"):
         tree.lookup("base_link", "front_optica", S)

@@ -80,6 +80,19 @@ def test_a_moving_mounting_counts_at_the_time_of_the_keypoints_or_half_a_second_
 
 
 @pytest.mark.parametrize(
+    ("is_static", "lack_s", "is_used"), [(False, 0.04, True), (False, 0.4, False), (True, 9, True)]
+)
+def test_boxes_of_a_frame_that_moves_need_its_pose_at_their_time(is_static: bool, lack_s: float, is_used: bool) -> None:
+    tree = TransformTree(tolerance_s=TRANSFORM_TOLERANCE_S)
+    sets, stamp_ns = sets_with(tree), WALK.stamp_ns(0)
+    tree.add("odom", OPTICAL, stamp_ns - round(lack_s * 1e9), T_BASE_CAM, is_static=is_static)
+    sets.add_boxes(StampedBoxes(stamp_ns, box_at(np.zeros(3), "odom")), 0)
+    item = only(sets.add_keypoints(WALK.keypoints(0), 1))
+    assert (item.boxes is not None) == is_used
+    assert is_used or "boxes are not used: transform from 'odom' to 'front_optical'" in item.problems[0]
+
+
+@pytest.mark.parametrize(
     ("frame", "note"), [("base_link", "not known: frame"), ("", "not used"), ("basee", "did you mean")]
 )
 def test_without_a_transform_there_is_no_gravity_and_a_note_says_why(frame: str, note: str) -> None:
@@ -138,6 +151,28 @@ def test_depth_and_boxes_of_the_same_time_are_attached_and_used_for_scale() -> N
     assert result.skeletons[0].scale_source == "box"
     np.testing.assert_allclose(result.skeletons[0].joints.mean(axis=0), center, atol=0.25)
     assert (sets.attached["depth"], sets.attached["boxes"]) == (1, 1)
+
+
+def test_keypoints_that_come_faster_than_depth_and_boxes_all_have_both() -> None:
+    sets = sets_with(mounted())
+    for number in range(8):
+        stamp_ns = WALK.start_ns + number * 33_000_000
+        if number % 2 == 0:
+            sets.add_depth(depth_picture(stamp_ns, size=(4, 3)), stamp_ns)
+        if number % 4 == 0:
+            sets.add_boxes(StampedBoxes(stamp_ns, box_at(np.zeros(3), OPTICAL)), stamp_ns)
+        sets.add_keypoints(dataclasses.replace(WALK.keypoints(0), stamp_ns=stamp_ns), stamp_ns)
+    assert (sets.attached["depth"], sets.attached["boxes"]) == (8, 8)
+
+
+def test_depth_pictures_too_old_for_any_later_keypoints_are_not_held() -> None:
+    sets = sets_with()
+    for number in range(30):
+        stamp_ns = WALK.start_ns + number * 33_000_000
+        sets.add_depth(depth_picture(stamp_ns, size=(4, 3)), stamp_ns)
+        if number % 6 == 5:
+            sets.add_keypoints(dataclasses.replace(WALK.keypoints(0), stamp_ns=stamp_ns), stamp_ns)
+    assert len(sets.collector._held["depth"]) <= 4
 
 
 def test_depth_of_another_time_is_not_attached() -> None:

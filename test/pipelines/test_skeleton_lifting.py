@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,46 @@ def test_depth_gives_the_distance_although_a_third_of_the_joints_is_hidden() -> 
     np.testing.assert_allclose(skeleton.joints, joints, rtol=0.03, atol=0.03)
     nothing = np.zeros((720, 1280), dtype=np.float32)
     assert lift(frame_of(keypoints, depth=nothing)).skeletons[0].scale_source == "category_size"
+
+
+@pytest.mark.parametrize(
+    ("joints_with_depth", "size", "category", "source"),
+    [
+        pytest.param([15], 0.4, "person", "category_size", id="a post before one ankle"),
+        pytest.param(range(17), 3.0, "person", "category_size", id="the wall behind a thin net"),
+        pytest.param(range(17), 0.72, "person", "depth", id="a child that the detector calls person"),
+        pytest.param([15], 0.4, "giant", "depth", id="a size that is not known"),
+    ],
+)
+def test_depth_is_refused_where_it_makes_an_object_of_impossible_size(
+    joints_with_depth: Iterable[int], size: float, category: str, source: str
+) -> None:
+    joints, keypoints = seen_person()
+    depth = np.zeros((720, 1280), dtype=np.float32)
+    for number in joints_with_depth:
+        column, row = np.rint(keypoints.points[number]).astype(int)
+        depth[row - 3 : row + 4, column - 3 : column + 4] = size * joints[number, 2]
+    result = lift(frame_of(dataclasses.replace(keypoints, category=category), depth=depth))
+    assert result.skeletons[0].scale_source == source
+    if source == "depth":
+        assert result.problems == ()
+    else:
+        (problem,) = result.problems
+        assert "times as large as category 'person'" in problem
+        assert "depth is registered to these pictures" in problem
+
+
+def test_the_box_of_a_car_behind_a_person_is_refused() -> None:
+    joints, keypoints = seen_person()
+    center = 1.8 * 0.5 * (joints.min(axis=0) + joints.max(axis=0))
+    boxes = Boxes3D(
+        "front_optical", ("car",), center[None], np.full((1, 3), 2.0), np.zeros(1), np.zeros((1, 2)), np.ones(1),
+        np.zeros(1),
+    )  # fmt: skip
+    result = lift(frame_of(keypoints, boxes=boxes))
+    assert result.skeletons[0].scale_source == "category_size"
+    (problem,) = result.problems
+    assert "with its box it is 1.8 times as large" in problem
 
 
 def test_the_box_around_a_person_gives_the_distance() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from known_shapes import COCO17, PERSON
 
+from lift3d_ros.geometry.rotations import rotation_vectors_to_matrices
 from lift3d_ros.pipelines.skeleton_mirror import (
     MirrorConfig,
     MirrorDecision,
@@ -95,6 +96,29 @@ def test_a_track_follows_the_network_when_it_gives_the_other_copy_first() -> Non
     decision = decide(tracks, {"model": 0.0}, BOTH[::-1], ("coco17", 17, 1), PERIOD_NS)
     assert decision.probability < 0.1
     assert decision.cue == "track"
+
+
+def test_another_body_under_the_same_id_is_decided_as_if_it_were_new() -> None:
+    track = ("coco17", 17, 1)
+    for seed in range(20):
+        tracks, first, second = MirrorTracks(MirrorConfig()), *np.random.default_rng(seed).normal(size=(2, 17, 3))
+        for number in range(5):
+            decide(tracks, {"model": 8.0}, np.stack([first, first * [1, 1, -1]]), track, number * PERIOD_NS)
+        other = np.stack([second, second * [1, 1, -1]])
+        decision = decide(tracks, {"model": 4.0}, other, track, 5 * PERIOD_NS)
+        assert decision == decide(MirrorTracks(MirrorConfig()), {"model": 4.0}, other)
+
+
+@pytest.mark.parametrize("rate_hz", [10, 30])
+def test_a_body_that_turns_fast_keeps_its_side(rate_hz: int) -> None:
+    tracks, generator = MirrorTracks(MirrorConfig()), np.random.default_rng(0)
+    for number in range(rate_hz + 1):
+        turn = rotation_vectors_to_matrices([[0.0, 3.0 * number / rate_hz, 0.0]])[0]
+        body = PERSON @ turn.T + 0.03 * generator.normal(size=PERSON.shape)
+        both, odds = np.stack([body, body * [1, 1, -1]]), 2.0 if number < rate_hz else -1.0
+        decision = decide(tracks, {"model": odds}, both, ("coco17", 17, 1), number * 1_000_000_000 // rate_hz)
+    assert decision.cue == "track"
+    assert decision.probability > 0.75
 
 
 def test_a_gap_or_another_track_starts_afresh_and_old_tracks_are_forgotten() -> None:

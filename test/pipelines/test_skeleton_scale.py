@@ -38,6 +38,17 @@ def test_depth_is_robust_against_a_minority_of_wrong_readings_and_tells_its_scat
     assert scale_from_depth(JOINTS, np.full(17, np.nan)) is None
 
 
+def test_few_readings_of_depth_cannot_claim_to_agree() -> None:
+    stds = []
+    for count in (1, 2, 17):
+        scale = scale_from_depth(JOINTS, np.where(np.arange(17) < count, JOINTS[:, 2], np.nan))
+        assert scale is not None
+        stds.append(scale.std)
+    assert stds[0] > 0.2
+    assert stds[1] > 0.1
+    assert stds[2] < 0.03
+
+
 def test_depth_is_read_around_seen_joints_inside_of_the_picture() -> None:
     depth = np.full((40, 60), 3.0, dtype=np.float32)
     depth[10, 10], depth[20:26, 20:26] = 99.0, np.nan

@@ -364,6 +364,20 @@ def test_the_nearest_optional_item_is_attached_once_and_its_absence_is_no_lack()
     assert ("mask" in third.items, third.is_complete) == (False, True)
 
 
+def test_a_shared_optional_item_is_attached_to_every_set_in_its_window_and_then_dropped() -> None:
+    specs = [StreamSpec("front"), StreamSpec("mask", "optional", is_shared=True, offset_s=0.5)]
+    subject = StreamCollector(specs, window_s=0.04, deadline_s=0.1)
+    attached: list[int | None] = []
+    for number in range(6):
+        if number in (0, 1, 4):
+            subject.add("mask", Item((500 + 30 * number) * MS), 30 * number * MS)
+        (released,) = subject.add("front", Item(30 * number * MS), 30 * number * MS)
+        mask = released.items.get("mask")
+        attached.append(None if mask is None else mask.stamp_ns // MS - 500)
+    assert attached == [0, 30, 30, None, 120, 120]
+    assert len(subject._held["mask"]) == 1
+
+
 def test_of_an_optional_stream_no_more_items_are_held_than_allowed() -> None:
     subject = collector((MASK,), max_held=2)
     for stamp_ms in (100, 140, 300, 400):
