@@ -257,13 +257,8 @@ def test_labels_without_velocity_teach_places_and_sizes(pack: Path) -> None:
     assert module.figures["loss_bbox"] > 0
 
 
-def test_two_processes_learn_what_one_learns_with_twice_the_batch(pack: Path, tmp_path: Path) -> None:
-    same = [
-        "augmentation.is_used=false", "network.backbone.has_frozen_norms=true", "network.depth.source=none",
-        "network.dropout=0", "run.max_steps=4", "run.device=cpu", "run.log_interval=1",
-    ]  # fmt: skip
-    expected = go(pack, tmp_path / "one", *same, "run.batch_size=4").run.losses
-    two = tmp_path / "two"
+def in_two_processes(body: str) -> list[list[str]]:
+    """Run lines of Python in two processes of one training, and return the words that each has printed."""
     script = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parents[2] / "support"), str(Path(__file__).parents[3])]!r}
@@ -272,9 +267,7 @@ import torch
 torch.set_num_threads(1)
 from dfa3d_recipe import small_recipe
 from lift3d_ros.training.dfa3d.train import train
-recipe = small_recipe(*{[*same, "run.batch_size=2"]!r})
-result = train(recipe, [Path({str(pack)!r})], [], Path({str(two)!r}), is_quiet=True)
-print(*result.run.losses)
+{body}
 """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -291,16 +284,54 @@ print(*result.run.losses)
         )
         for rank in range(2)
     ]
-    losses = []
-    for process in processes:
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-3000:]
-        losses.append([float(word) for word in output.split()])
+    words = []
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors[-3000:]
+            words.append(output.split())
+    finally:
+        for process in processes:
+            process.kill()  # one that waits for the other would stay
+            process.wait()
+    return words
+
+
+def test_two_processes_learn_what_one_learns_with_twice_the_batch(pack: Path, tmp_path: Path) -> None:
+    same = [
+        "augmentation.is_used=false", "network.backbone.has_frozen_norms=true", "network.depth.source=none",
+        "network.dropout=0", "run.max_steps=4", "run.device=cpu", "run.log_interval=1",
+    ]  # fmt: skip
+    expected = go(pack, tmp_path / "one", *same, "run.batch_size=4").run.losses
+    two = tmp_path / "two"
+    words = in_two_processes(f"""
+recipe = small_recipe(*{[*same, "run.batch_size=2"]!r})
+result = train(recipe, [Path({str(pack)!r})], [], Path({str(two)!r}), is_quiet=True)
+print(*result.run.losses)
+""")
+    losses = [[float(word) for word in part] for part in words]
     assert losses[0] != pytest.approx(losses[1], rel=0.01)  # each saw samples of its own
     assert np.mean(losses, axis=0) == pytest.approx(expected, rel=2e-3)
     checkpoint = find_checkpoint(two / "checkpoints", "last")
     assert checkpoint is not None
     assert read_checkpoint(checkpoint).step == 4
+
+
+def test_two_processes_validate_all_samples_whoever_has_more_of_them(pack: Path, tmp_path: Path) -> None:
+    changes = ["run.max_steps=1", "run.device=cpu", "run.batch_size=1", "run.validation_interval=1"]
+    words = in_two_processes(f"""
+from lift3d_ros.training.dfa3d.validation import Validation
+figures = Validation.figures
+def printed(self):
+    own, found = self._count, figures(self)
+    print(own, found["loss"], found["score"])
+    return found
+Validation.figures = printed
+recipe = small_recipe(*{[*changes, "data.validation_samples=3"]!r})
+train(recipe, [Path({str(pack)!r})], [Path({str(pack)!r})], Path({str(tmp_path / "two")!r}), is_quiet=True)
+""")
+    assert [count for count, _, _ in words] == ["2", "1"]
+    assert words[0][1:] == words[1][1:]
 
 
 @pytest.mark.slow
