@@ -317,21 +317,26 @@ print(*result.run.losses)
     assert read_checkpoint(checkpoint).step == 4
 
 
-def test_two_processes_validate_all_samples_whoever_has_more_of_them(pack: Path, tmp_path: Path) -> None:
-    changes = ["run.max_steps=1", "run.device=cpu", "run.batch_size=1", "run.validation_interval=1"]
+def test_two_processes_with_other_clocks_and_samples_keep_the_same_weights_and_validation(pack: Path, tmp_path: Path) -> None:
+    changes = [
+        "run.max_steps=0", "run.max_minutes=0.1", "run.validation_interval=2", "run.batch_size=1", "run.device=cpu",
+        "data.validation_samples=3",
+    ]  # fmt: skip
     words = in_two_processes(f"""
+import itertools, os, types
+from lift3d_ros.training import bookkeeping
 from lift3d_ros.training.dfa3d.validation import Validation
-figures = Validation.figures
-def printed(self):
-    own, found = self._count, figures(self)
-    print(own, found["loss"], found["score"])
-    return found
-Validation.figures = printed
-recipe = small_recipe(*{[*changes, "data.validation_samples=3"]!r})
-train(recipe, [Path({str(pack)!r})], [Path({str(pack)!r})], Path({str(tmp_path / "two")!r}), is_quiet=True)
+bookkeeping.time = types.SimpleNamespace(monotonic=itertools.count(0, 1 + int(os.environ["RANK"])).__next__)
+add, figures, added, validations = Validation.add, Validation.figures, [], []
+Validation.add = lambda self, *arguments: added.append(add(self, *arguments))
+Validation.figures = lambda self: validations.append(figures(self)) or validations[-1]
+recipe = small_recipe(*{changes!r})
+run = train(recipe, [Path({str(pack)!r})], [Path({str(pack)!r})], Path({str(tmp_path / "two")!r}), is_quiet=True).run
+print(len(added) / len(validations), [sorted(found.items()) for found in validations], run.step)
+print(*(float(weights.double().sum()) for name, weights in run.averaged.items() if "running" not in name))
 """)
-    assert [count for count, _, _ in words] == ["2", "1"]
-    assert words[0][1:] == words[1][1:]
+    assert [own.pop(0) for own in words] == ["2.0", "1.0"]  # samples in each validation
+    assert words[0] == words[1]
 
 
 @pytest.mark.slow
