@@ -137,7 +137,7 @@ def test_scenes_of_another_simulator_are_not_added_and_those_there_are_still_rea
     del facts["scenes_version"], facts["made_with"]  # as an older release wrote it
     path.write_text(json.dumps(facts))
     simulated = dataclasses.replace(FACTS, made_with="settings streets.yaml 12ab", scenes_version=3)
-    with pytest.raises(DatasetError, match=r"version unknown of the simulator, and now version 3 .* folder with --pack"):
+    with pytest.raises(DatasetError, match=r"version unknown of the simulator, and now version 3 .* with --pack"):
         create_pack(pack, simulated)
     assert PackReader(pack).load("street / 1")
     path.write_text(json.dumps(facts | {"scenes_version": 2, "made_with": simulated.made_with}))

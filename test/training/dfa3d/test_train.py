@@ -317,7 +317,7 @@ print(*result.run.losses)
     assert read_checkpoint(checkpoint).step == 4
 
 
-def test_two_processes_with_other_clocks_and_samples_keep_the_same_weights_and_validation(pack: Path, tmp_path: Path) -> None:
+def test_two_processes_with_other_clocks_and_samples_agree_on_weights_and_figures(pack: Path, tmp_path: Path) -> None:
     changes = [
         "run.max_steps=0", "run.max_minutes=0.1", "run.validation_interval=2", "run.batch_size=1", "run.device=cpu",
         "data.validation_samples=3",
