@@ -215,7 +215,10 @@ def _convert(value: Any, annotation: Any, where: str, name: str) -> Any:
         return float(value)
     is_number_for_text = annotation is str and not isinstance(value, str)
     if is_number_for_text or not isinstance(value, annotation) or (annotation is int and isinstance(value, bool)):
-        raise ConfigError(f"{where}: '{name}' must be {_type_name(annotation)}, got {value!r}")
+        hint = ""
+        if annotation is float and isinstance(value, bool):  # a choice of yes or no may have become a share
+            hint = f"; write {float(value)} for {str(value).lower()}"
+        raise ConfigError(f"{where}: '{name}' must be {_type_name(annotation)}, got {value!r}{hint}")
     if annotation is float and not math.isfinite(value):
         raise ConfigError(f"{where}: '{name}' must be a finite number, got {value!r}")
     return value

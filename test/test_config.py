@@ -52,6 +52,11 @@ def test_mappings_of_groups_are_built_entry_by_entry() -> None:
         pytest.param({"inner": {"treshold": 1}}, r"'inner.treshold'; did you mean 'threshold'", id="inside a group"),
         pytest.param({"count": 2.5}, "'count' must be a whole number, got 2.5", id="fraction for a count"),
         pytest.param({"count": True}, "'count' must be a whole number, got True", id="truth value for a count"),
+        pytest.param(
+            {"inner": {"threshold": True}},
+            "'inner.threshold' must be a number, got True; write 1.0 for true$",
+            id="truth value for a share",
+        ),
         pytest.param({"count": 0}, "'count' is 0; expected 1 to inf", id="below the range"),
         pytest.param({"inner": {"threshold": 1.5}}, "'inner.threshold' is 1.5; expected 0 to 1", id="above the range"),
         pytest.param({"inner": {"threshold": float("nan")}}, "finite", id="not a number"),

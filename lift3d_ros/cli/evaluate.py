@@ -179,6 +179,9 @@ def run_bev(args: argparse.Namespace) -> int:
             facts={"data": args.data.resolve().name},
         )
     print(f"mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f} on {metrics.num_frames} frames ({model.description})")
+    num_unpredicted = sum(scene.matches.num_unpredicted for scene in result.scenes)
+    if num_unpredicted:
+        print(f"labelled frames without a prediction, which are not scored: {num_unpredicted}")
     print(f"metrics: {path}")
     if report is not None:
         print(f"report: {report}")

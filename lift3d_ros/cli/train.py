@@ -230,7 +230,14 @@ def _pack(args: argparse.Namespace, recipe: Any, choice: LabelledChoice) -> int:
     size = (network.image_width, network.image_height)
     rig = None if args.rig is None else f"{args.rig.name} {sha256_of(args.rig)}"
     # Without a seed: more may be added.
-    facts = PackFacts(*size, network.class_names, source.description, rig=rig, made_with=source.made_with)
+    facts = PackFacts(
+        *size,
+        network.class_names,
+        source.description,
+        rig=rig,
+        made_with=source.made_with,
+        scenes_version=source.scenes_version,
+    )
     with tqdm(desc=f"preparing {args.pack}", unit="scene", disable=None, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:

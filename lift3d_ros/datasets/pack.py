@@ -42,6 +42,8 @@ class PackFacts:
         rig: file whose masks of the own vehicle were applied, with its SHA-256; None without one.
         made_with: other files that decide what the samples show, such as settings of a simulator or a table of
             classes, each with a digest; None without any.
+        scenes_version: of the simulator, which decides what a seed gives; None for recorded data, and in packs of
+            releases that did not note it.
     """
 
     width: int
@@ -51,6 +53,7 @@ class PackFacts:
     seed: int | None = None
     rig: str | None = None
     made_with: str | None = None
+    scenes_version: int | None = None
 
     @property
     def spec(self) -> InputSpec:
@@ -106,6 +109,7 @@ def _facts_in(document: Mapping[str, Any], folder: Path) -> PackFacts:
     """Return the facts of a document; those that older releases did not write are None."""
     try:
         seed, rig, made_with = document["seed"], document.get("rig"), document.get("made_with")
+        scenes_version = document.get("scenes_version")
         return PackFacts(
             int(document["width"]),
             int(document["height"]),
@@ -114,6 +118,7 @@ def _facts_in(document: Mapping[str, Any], folder: Path) -> PackFacts:
             None if seed is None else int(seed),
             None if rig is None else str(rig),
             None if made_with is None else str(made_with),
+            None if scenes_version is None else int(scenes_version),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder / FACTS, error) from None
@@ -127,6 +132,13 @@ def _check_same(folder: Path, facts: PackFacts) -> None:
     """Refuse to add to a pack of other facts."""
     document = _document(folder)
     found = _facts_in(document, folder)
+    if found.scenes_version != facts.scenes_version and found.source == facts.source:
+        raise DatasetError(
+            f"{folder / FACTS}: its scenes are of version {found.scenes_version or 'unknown'} of the simulator, and "
+            f"now version {facts.scenes_version} would be added: a seed gives another scene now. The pack can still be "
+            "trained on; name another folder with --pack, as a training takes several, or remove this one to make all "
+            "scenes again"
+        )
     if "made_with" not in document:  # of an older release; whether files have changed cannot be told
         facts = dataclasses.replace(facts, made_with=None)
     elif found.made_with != facts.made_with and dataclasses.replace(found, made_with=facts.made_with) == facts:

@@ -23,8 +23,15 @@ OUTPUT_TOPICS: Mapping[str, tuple[str, str]] = {
         "lift3d_ros/BevDetectionArray",
         "boxes with velocity, score, label, track id; cameras used, with ages; model, weights hash, temporal state",
     ),
-    "detections_vision": ("vision_msgs/Detection3DArray", "the same boxes, where vision_msgs is installed"),
-    "markers": ("visualization_msgs/MarkerArray", "the same boxes for RViz; made only while somebody subscribes"),
+    "detections_vision": (
+        "vision_msgs/Detection3DArray",
+        "the same boxes without velocity, for which it has no field; where vision_msgs is installed",
+    ),
+    "markers": (
+        "visualization_msgs/MarkerArray",
+        "the same boxes for RViz, from 0.3 m/s on with a line to where they are after 1 s; made only while somebody "
+        "subscribes",
+    ),
     "bev": ("sensor_msgs/Image", "bird's-eye picture; made only while somebody subscribes"),
     "timing": ("lift3d_ros/StageTiming", "milliseconds of each stage, latency, replaced sets"),
 }

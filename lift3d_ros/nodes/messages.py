@@ -27,6 +27,7 @@ from lift3d_ros.viz.palette import class_color
 HAS_VISION_MSGS = importlib.util.find_spec("vision_msgs") is not None
 
 _NS = 1_000_000_000
+_STANDING_M_S = 0.3  # slower boxes have no line of their velocity
 _LARGEST_MARKER_ID = 2**31 - 1
 _TEMPORAL_STATES: dict[TemporalState, int] = {
     "fused": BevDetectionArray.TEMPORAL_FUSED,
@@ -97,7 +98,8 @@ def timings_from_msg(message: StageTiming) -> tuple[int, dict[str, float]]:
 def vision_detections_msg(boxes: Boxes3D, stamp_ns: int, model: types.ModelIdentity) -> Any:
     """Return boxes as vision_msgs/Detection3DArray; only where `HAS_VISION_MSGS`.
 
-    It has no field for the model, so the id of each box of an untrained one says so.
+    It has no field for velocities, which are left out, nor for the model, so the id of each box of an untrained one
+    says so.
     """
     from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
@@ -125,7 +127,9 @@ def marker_msgs(
     trails: Mapping[int, Float64Array] | None = None,
     trails_frame: str = "",
 ) -> MarkerArray:
-    """Return boxes for RViz: translucent cubes, one line for all headings and velocities, labels, the model's name.
+    """Return boxes for RViz: translucent cubes, lines for headings and velocities, labels, the model's name.
+
+    A box that moves has a line from its centre to where it is after a second.
 
     Each class has namespaces of its own. A tracked box keeps its marker from frame to frame: the track id is the id of
     the marker. Boxes without a track are numbered in namespaces beside.
@@ -161,6 +165,9 @@ def marker_msgs(
         front = (x + 0.5 * length * math.cos(yaw), y + 0.5 * length * math.sin(yaw))
         tip = (x + 0.9 * length * math.cos(yaw), y + 0.9 * length * math.sin(yaw))
         headings.points += [Point(x=front[0], y=front[1], z=z), Point(x=tip[0], y=tip[1], z=z)]
+        vx, vy = (float(value) for value in boxes.velocities[index])
+        if _STANDING_M_S < math.hypot(vx, vy) < math.inf:
+            headings.points += [Point(x=x, y=y, z=z), Point(x=x + vx, y=y + vy, z=z)]
         label = Marker(
             **common,
             ns=f"labels/{group}",

@@ -20,6 +20,7 @@ from lift3d_ros.datasets.frames import CLASS_NAMES
 from lift3d_ros.errors import DatasetError, nearest_name_hint
 from lift3d_ros.simulation.meshes import Material, Mesh, smoothed
 from lift3d_ros.types import Float32Array, Float64Array, UInt8Array
+from lift3d_ros.weights.manifest import sha256_of
 
 MANIFEST_NAME = "manifest.json"
 Split = Literal["train", "val", "any"]
@@ -134,6 +135,17 @@ def _entries(path: Path) -> list[LibraryMesh]:
     if not isinstance(document, list):
         raise DatasetError(f"{path}: the top level is {type(document).__name__}; expected a list of meshes")
     return [_entry(path, number, fields) for number, fields in enumerate(document)]
+
+
+def manifest_digest(directory: Path) -> str:
+    """Return the SHA-256 of the manifest of a folder of meshes.
+
+    Raises:
+        DatasetError: the folder has no manifest that can be read.
+    """
+    path = directory / MANIFEST_NAME
+    _entries(path)
+    return sha256_of(path)
 
 
 def _entry(path: Path, number: int, fields: Any) -> LibraryMesh:

@@ -19,9 +19,9 @@ from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.simulation.contact_sheet import contact_sheet, scene_strip
 from lift3d_ros.simulation.drive import Simulator, scene_weather
 from lift3d_ros.simulation.frame import SimulatedFrame
-from lift3d_ros.simulation.mesh_library import MANIFEST_NAME, UNCERTAIN_LICENCES, MeshLibrary, Split
+from lift3d_ros.simulation.mesh_library import UNCERTAIN_LICENCES, MeshLibrary, Split, manifest_digest
 from lift3d_ros.simulation.scene_folder import write_scene_folder
-from lift3d_ros.simulation.settings import SimulationSettings
+from lift3d_ros.simulation.settings import SCENES_VERSION, SimulationSettings
 from lift3d_ros.simulation.statistics import SceneStatistics, frame_statistics
 from lift3d_ros.simulation.worker_pool import worker_pool
 from lift3d_ros.weights.manifest import sha256_of
@@ -30,7 +30,6 @@ SHEET_NAME = "contact_sheet.png"
 _FACTS_NAME = "simulation.json"
 _NOTES_NAME = ".notes"
 _SHEET_SCENES = 24
-_FACTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -164,11 +163,11 @@ def _begin(options: RunOptions) -> None:
     path = options.out / _FACTS_NAME
     settings = {name: value for name, value in asdict(options.settings).items() if name not in ("seed", "scenes")}
     facts = {
-        "version": _FACTS_VERSION,
+        "version": SCENES_VERSION,
         "format": options.format,
         "settings": json.loads(json.dumps(settings)),
         "meshes": None if options.meshes is None else options.meshes.resolve().name,
-        "text of the mesh manifest": None if options.meshes is None else sha256_of(options.meshes / MANIFEST_NAME),
+        "text of the mesh manifest": None if options.meshes is None else manifest_digest(options.meshes),
         "split": None if options.meshes is None else options.split,
         "text of the rig file": sha256_of(Path(options.settings.rig)) if options.settings.rig else None,
     }

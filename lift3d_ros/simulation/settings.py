@@ -14,6 +14,9 @@ from lift3d_ros.errors import ConfigError, nearest_name_hint
 EVALUATION_SEEDS = range(9000, 9020)
 """Seeds of the evaluation protocol; training never uses them."""
 
+SCENES_VERSION = 3
+"""Counted up whenever a seed gives another scene than before: folders and packs hold scenes of one version."""
+
 OBJECT_CLASSES = CLASS_NAMES[:-1]
 _DEFAULT_WEIGHTS = {
     "car": 0.34, "truck": 0.08, "construction_vehicle": 0.04, "bus": 0.05, "trailer": 0.05,

@@ -54,7 +54,8 @@ class Bookkeeping(pl.Callback):
         self.best_score = start.best_score if start else None
         self.losses: list[float] = []
         self.reason: StopReason = "finished"
-        self._elapsed_before = start.elapsed_s if start else 0.0
+        # Training time of all slices up to the last step, the same in all processes.
+        self.elapsed_s = self._elapsed_before = start.elapsed_s if start else 0.0
         self._began = time.monotonic()
         self._sums: dict[str, Tensor] = {}
         self._num_summed = 0
@@ -68,11 +69,6 @@ class Bookkeeping(pl.Callback):
         self.averaged = AveragedWeights(module.network, settings.ema_decay)
         if start is not None:
             self.averaged.load(start.averaged, start.num_averaged)
-
-    @property
-    def elapsed_s(self) -> float:
-        """Training time of all slices so far."""
-        return self._elapsed_before + time.monotonic() - self._began
 
     @property
     def is_done(self) -> bool:
@@ -186,22 +182,19 @@ class Bookkeeping(pl.Callback):
         self._close()
 
     def _must_stop(self, trainer: pl.Trainer) -> bool:
+        known = torch.tensor([time.monotonic() - self._began, self._interrupted_at is not None], dtype=torch.float64)
+        if trainer.world_size > 1:  # all processes learn at the same rate, and stop at the same step
+            known = trainer.strategy.reduce(known.to(trainer.strategy.root_device), reduce_op="max").cpu()
+        passed_s, is_interrupted = known.tolist()
+        self.elapsed_s = self._elapsed_before + passed_s
         slice_s = 60.0 * self._settings.slice_minutes
-        wishes = torch.tensor(
-            [
-                float(self.is_done),
-                float(self._interrupted_at is not None),
-                float(slice_s > 0 and time.monotonic() - self._began > slice_s),
-            ]
-        )
-        if trainer.world_size > 1:  # all processes stop at the same step
-            wishes = trainer.strategy.reduce(wishes.to(trainer.strategy.root_device), reduce_op="sum").cpu()
-        reasons: tuple[StopReason, ...] = ("finished", "interrupted", "slice")
-        for reason, wish in zip(reasons, wishes.tolist(), strict=True):
-            if wish > 0:
-                self.reason = reason
-                return True
-        return False
+        wishes: dict[StopReason, bool] = {
+            "finished": self.is_done,
+            "interrupted": is_interrupted > 0,
+            "slice": 0 < slice_s < passed_s,
+        }
+        self.reason = next((reason for reason, wish in wishes.items() if wish), self.reason)
+        return any(wishes.values())
 
     def _sum_up(self, outputs: Any) -> None:
         loss = outputs["loss"].detach()

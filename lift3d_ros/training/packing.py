@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lift3d_ros.config import read_yaml_mapping
 from lift3d_ros.datasets.class_map import ClassMap, load_class_map
@@ -23,7 +23,7 @@ from lift3d_ros.datasets.simulated import SimulatedData, scene_name
 from lift3d_ros.errors import ConfigError, DatasetError, Lift3dError
 from lift3d_ros.images.preprocess import InputSpec
 from lift3d_ros.replay.labelled_data import LabelledChoice, open_labelled_data
-from lift3d_ros.simulation.settings import load_settings
+from lift3d_ros.simulation.settings import SCENES_VERSION, load_settings
 from lift3d_ros.simulation.worker_pool import worker_pool
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class RecordedSource:
     path: Path
     classes: Path | None = None
     choice: LabelledChoice = field(default_factory=LabelledChoice)
+    scenes_version: ClassVar[int | None] = None
 
     @property
     def description(self) -> str:
@@ -67,6 +68,7 @@ class SimulatorSource:
     seeds: range
     meshes: Path | None = None
     split: Any = "train"
+    scenes_version: ClassVar[int | None] = SCENES_VERSION
 
     @property
     def description(self) -> str:
@@ -76,10 +78,16 @@ class SimulatorSource:
 
     @property
     def made_with(self) -> str:
-        """The settings and the rig that they name, with digests, for the facts of the pack."""
+        """The settings, the rig that they name and the list of meshes, with digests, for the facts of the pack."""
+        from lift3d_ros.simulation.mesh_library import manifest_digest
+
         rig = load_settings(self.settings).rig
-        settings = f"settings {_with_digest(self.settings)}"
-        return f"{settings}, rig {_with_digest(Path(rig))}" if rig else settings
+        made_with = f"settings {_with_digest(self.settings)}"
+        if rig:
+            made_with += f", rig {_with_digest(Path(rig))}"
+        if self.meshes is not None:
+            made_with += f", meshes {self.meshes.resolve().name} {manifest_digest(self.meshes)[:12]}"
+        return made_with
 
     def open(self, class_names: Sequence[str], stack: ExitStack) -> LabelledData:
         """Open a simulator in this process."""

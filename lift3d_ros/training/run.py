@@ -46,7 +46,10 @@ class TrainedModule(pl.LightningModule):
     figures: Mapping[str, Tensor]
 
     def validation_figures(self) -> dict[str, float]:
-        """Return the figures of the whole validation and forget them; ``score`` decides which weights are best."""
+        """Return the figures of the whole validation and forget them; ``score`` decides which weights are best.
+
+        Each of several processes calls it, and all of them get the same.
+        """
         raise NotImplementedError
 
     def draw_validation(self, folder: Path, step: int) -> None:

@@ -116,6 +116,21 @@ def test_results_are_neither_replaced_nor_mixed_with_others(
     assert document(out)["figures"]["num_frames"] == 2
 
 
+def test_labelled_frames_without_a_prediction_are_counted_beside_the_figures(
+    data: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lift3d(command(data, tmp_path / "all", "--from-results", str(reference))) == 0
+    assert "not scored" not in capsys.readouterr().out
+    (tmp_path / "results" / "first").mkdir(parents=True)
+    first, _ = detections(reference, "first").splitlines(keepends=True)
+    (tmp_path / "results" / "first" / "detections.jsonl").write_bytes(first)
+    options = ("--scenes", "first", "--from-results", str(tmp_path / "results"))
+    assert lift3d(command(data, tmp_path / "out", *options)) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("mAP ")
+    assert printed[1] == "labelled frames without a prediction, which are not scored: 1"
+
+
 def test_results_of_other_pictures_or_another_calibration_are_not_gone_on_with(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

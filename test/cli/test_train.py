@@ -21,7 +21,7 @@ from painted_street import painted_pack
 from safetensors.torch import save_file
 
 from lift3d_ros.cli.main import main
-from lift3d_ros.datasets.pack import PackReader
+from lift3d_ros.datasets.pack import PackFacts, PackReader, create_pack
 from lift3d_ros.models.dfa3d.config import preset
 from lift3d_ros.models.dfa3d.detector import build_detector
 from lift3d_ros.pipelines.bev_graph import load_network
@@ -224,3 +224,10 @@ def test_trained_weights_become_a_model_with_a_name(
     save_file(state, tmp_path / "weights.safetensors")
     assert main([*command, "--overwrite"]) == 2
     assert "bev_embedding.weight is missing" in capsys.readouterr().err
+
+
+def test_a_pack_of_an_older_simulator_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create_pack(tmp_path / "streets", PackFacts(96, 64, ("car",), "simulator, train.yaml"))
+    command = ["train", "dfa3d", "--data", "simulator", "--seeds", "0:1", "--pack", str(tmp_path / "streets")]
+    assert main(command) == 2
+    assert "its scenes are of version unknown of the simulator, and now version" in capsys.readouterr().err

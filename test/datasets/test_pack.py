@@ -130,6 +130,23 @@ def test_scenes_made_with_changed_files_are_not_added(pack: Path) -> None:
     assert read_facts(pack) == FACTS
 
 
+def test_scenes_of_another_simulator_are_not_added_and_those_there_are_still_read(pack: Path) -> None:
+    write_pack(pack, "street / 1", SAMPLES)
+    path = pack / "pack.json"
+    facts = json.loads(path.read_text())
+    del facts["scenes_version"], facts["made_with"]  # as an older release wrote it
+    path.write_text(json.dumps(facts))
+    simulated = dataclasses.replace(FACTS, made_with="settings streets.yaml 12ab", scenes_version=3)
+    with pytest.raises(DatasetError, match=r"version unknown of the simulator, and now version 3 .* with --pack"):
+        create_pack(pack, simulated)
+    assert PackReader(pack).load("street / 1")
+    path.write_text(json.dumps(facts | {"scenes_version": 2, "made_with": simulated.made_with}))
+    with pytest.raises(DatasetError, match=r"of version 2 of the simulator, and now version 3 would be added"):
+        create_pack(pack, simulated)
+    path.write_text(json.dumps(facts | {"scenes_version": 3, "made_with": simulated.made_with}))
+    create_pack(pack, simulated)
+
+
 def test_what_is_no_pack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"pack.json: not found"):
         PackReader(tmp_path)

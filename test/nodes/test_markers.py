@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from visualization_msgs.msg import Marker, MarkerArray
@@ -75,6 +77,18 @@ def test_the_way_of_a_track_is_a_line_strip_in_its_own_frame_that_ends_with_the_
     assert (line.ns, line.id, line.header.frame_id) == ("trails/car", 7, "base_footprint")
     assert [(point.x, point.y) for point in line.points] == [(1.0, 2.0), (3.0, 2.0)]
     assert ("trails/car", 7) in deleted(with_deletions(markers(boxes((9, 1, 8.0))), marker_keys(message)))
+
+
+def test_a_box_that_moves_has_a_line_to_where_it_is_after_a_second() -> None:
+    velocities = np.array([[0.2, 0.2], [3.0, -4.0], [np.nan, 1.0], [np.inf, 0.0], [0.0, 0.0]])
+    standing = boxes(*((number, 0, 10.0 * number) for number in range(5)))
+    found = dataclasses.replace(standing, velocities=velocities)
+    (lines,) = [marker for marker in markers(found).markers if marker.type == Marker.LINE_LIST]
+    pairs = zip(lines.points[::2], lines.points[1::2], strict=True)
+    ways = [(one.x, one.y, other.x, other.y) for one, other in pairs]
+    headings = [(10.0 * number + 0.5, 0.0, 10.0 * number + 0.9, 0.0) for number in range(5)]
+    assert sorted(set(ways) - set(headings)) == [(10.0, 0.0, 13.0, -4.0)]
+    assert set(headings) < set(ways)
 
 
 def test_the_largest_ids_are_valid_markers_and_reach_the_message_as_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,18 @@ def test_changed_settings_or_a_changed_rig_are_noticed_and_comments_are_not(tmp_
     settings.write_text("rig: absent.yaml\n")
     with pytest.raises(ConfigError, match=r"absent.yaml: file not found"):
         source.made_with  # noqa: B018
+
+
+def test_a_changed_list_of_meshes_is_noticed_and_one_that_is_not_there_named(tmp_path: Path) -> None:
+    source = SimulatorSource(SETTINGS, range(3), meshes=tmp_path)
+    with pytest.raises(DatasetError, match=r"manifest.json: not found; expected a folder of meshes"):
+        source.made_with  # noqa: B018
+    entry = {"name": "a", "file": "a.glb", "class": "car", "licence": "CC0 1.0", "split": "train"}
+    seen = []
+    for entries in ([entry], [entry, {**entry, "name": "b"}]):
+        (tmp_path / "manifest.json").write_text(json.dumps(entries))
+        seen.append(source.made_with)
+    assert seen[0] != seen[1]
 
 
 def test_a_changed_table_of_classes_is_noticed(folders: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lift3d_ros.errors import ConfigError
 from lift3d_ros.training.dfa3d.assembly import assemble
 from lift3d_ros.training.dfa3d.batch import Batch
 from lift3d_ros.training.dfa3d.loss import check_targets
@@ -35,11 +36,21 @@ class Dfa3dData:
         return BatchStream(lambda: self._training_batches(first, rank, num_ranks), None, self._is_pinned)
 
     def validation_batches(self, rank: int, num_ranks: int) -> BatchStream | None:
-        """Return an iterable of the validation samples, evenly spread where there are more than are wanted."""
+        """Return an iterable of the validation samples, evenly spread where there are more than are wanted.
+
+        Raises:
+            ConfigError: a process would have none; all of them have to take part in a validation.
+        """
         if self._validation is None:
             return None
         count, most = self._validation.count, self._recipe.data.validation_samples
-        chosen = np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(int))[rank::num_ranks]
+        chosen = np.unique(np.linspace(0, count - 1, min(count, most or count)).round().astype(int))
+        if len(chosen) < num_ranks:
+            raise ConfigError(
+                f"{len(chosen)} validation samples for {num_ranks} processes; expected one for each. Give more, in "
+                "--val or data.validation_samples, start fewer processes, or --set run.validation_interval=0"
+            )
+        chosen = chosen[rank::num_ranks]
         size = self._recipe.run.batch_size
         return BatchStream(
             lambda: self._validation_batches([int(n) for n in chosen]), -(-len(chosen) // size), self._is_pinned

@@ -104,7 +104,7 @@ class Dfa3dModule(TrainedModule):
         self._validation.add(batch, frame, outputs.layers[-1], self.losses(outputs, frame, batch))
 
     def validation_figures(self) -> dict[str, float]:
-        """Return mean losses and the centre-distance AP at 2 m."""
+        """Return mean losses and the centre-distance AP at 2 m, over the samples of all processes."""
         return self._validation.figures()
 
     def draw_validation(self, folder: Path, step: int) -> None:
@@ -148,7 +148,8 @@ class Dfa3dModule(TrainedModule):
     def _mean_over_processes(self, value: float) -> Tensor:
         mean = torch.full((), value, device=self.device)
         trainer = self._trainer
-        if trainer is not None and trainer.world_size > 1:
+        # Not in a validation, where processes may have different numbers of batches and would wait for ever.
+        if self.training and trainer is not None and trainer.world_size > 1:
             mean = trainer.strategy.reduce(mean, reduce_op="mean")
         return mean
 

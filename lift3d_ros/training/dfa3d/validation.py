@@ -19,6 +19,8 @@ from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs
 from lift3d_ros.training.dfa3d.drawing import draw_sample
 from lift3d_ros.types import Boxes3D, Float32Array, Float64Array, UInt8Array
 
+_Part = tuple[dict[str, float], int, list[Boxes3D], list[Boxes3D]]  # sums, batches, found and true boxes
+
 _MATCH_M = 2.0
 _MOST_DRAWN = 4
 
@@ -63,11 +65,19 @@ class Validation:
             self._pictures.append((name, images, frame.image_from_model[is_own].cpu().numpy()))
 
     def figures(self) -> dict[str, float]:
-        """Return mean losses and the precision, and begin anew; what is drawn stays until the next call."""
-        if not self._count:
+        """Return mean losses and the precision over the samples of all processes, which all have to call this.
+
+        Begins anew; what is drawn stays until the next call, and is of the samples of this process.
+        """
+        sums = {name: float(value) for name, value in self._sums.items()}
+        parts = _of_all_processes((sums, self._count, self._found, self._true))
+        num_batches = sum(count for _, count, _, _ in parts)
+        if not num_batches:
             return {}
-        figures = {name: float(value) / self._count for name, value in self._sums.items()}
-        precision = average_precision(self._found, self._true, len(self._config.class_names))
+        figures = {name: sum(part[0][name] for part in parts) / num_batches for name in parts[0][0]}
+        found = [boxes for part in parts for boxes in part[2]]
+        true = [boxes for part in parts for boxes in part[3]]
+        precision = average_precision(found, true, len(self._config.class_names))
         if len(precision):
             figures["score"] = float(np.mean(list(precision.values())))
             car = precision.get(0)
@@ -81,6 +91,14 @@ class Validation:
         """Draw the first samples with true and found boxes."""
         for number, ((name, images, projections), found, true) in enumerate(self._drawn):
             draw_sample(folder / f"step{step:07d}_{number}.jpg", name, images, projections, found, true, self._config)
+
+
+def _of_all_processes(part: _Part) -> list[_Part]:
+    if not torch.distributed.is_initialized():
+        return [part]
+    parts = [part] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, part)
+    return parts
 
 
 def average_precision(

@@ -15,7 +15,7 @@ from painted_street import fast_pack, painted_pack, painted_sample
 
 from lift3d_ros.datasets.pack import PackReader, write_pack
 from lift3d_ros.datasets.prepared import PreparedSample
-from lift3d_ros.errors import DatasetError
+from lift3d_ros.errors import ConfigError, DatasetError
 from lift3d_ros.models.dfa3d.box_code import decode_codes
 from lift3d_ros.training.dfa3d.assembly import assemble
 from lift3d_ros.training.dfa3d.batch import Batch, apply_changes
@@ -89,6 +89,15 @@ def test_histories_of_fast_frames_are_as_old_as_the_network_expects(tmp_path: Pa
             batch = next(iter(stream))
             ages = dict(zip(batch.names, batch.frames[-1].history_age.tolist(), strict=True))
             assert ages["fast:3"] == pytest.approx(oldest)
+
+
+def test_a_validation_has_a_sample_for_each_process(tmp_path: Path) -> None:
+    source = packed(fast_pack(tmp_path / "pack", 3))
+    data = Dfa3dData(source, source, small_recipe("run.batch_size=1"), CPU)
+    streams = [data.validation_batches(rank, 2) for rank in range(2)]
+    assert [len(stream) for stream in streams if stream is not None] == [2, 1]
+    with pytest.raises(ConfigError, match=r"3 validation samples for 4 processes.*--val.*validation_interval=0"):
+        data.validation_batches(0, 4)
 
 
 def test_only_objects_that_can_be_seen_are_targets(tmp_path: Path) -> None:

@@ -257,13 +257,8 @@ def test_labels_without_velocity_teach_places_and_sizes(pack: Path) -> None:
     assert module.figures["loss_bbox"] > 0
 
 
-def test_two_processes_learn_what_one_learns_with_twice_the_batch(pack: Path, tmp_path: Path) -> None:
-    same = [
-        "augmentation.is_used=false", "network.backbone.has_frozen_norms=true", "network.depth.source=none",
-        "network.dropout=0", "run.max_steps=4", "run.device=cpu", "run.log_interval=1",
-    ]  # fmt: skip
-    expected = go(pack, tmp_path / "one", *same, "run.batch_size=4").run.losses
-    two = tmp_path / "two"
+def in_two_processes(body: str) -> list[list[str]]:
+    """Run lines of Python in two processes of one training, and return the words that each has printed."""
     script = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parents[2] / "support"), str(Path(__file__).parents[3])]!r}
@@ -272,9 +267,7 @@ import torch
 torch.set_num_threads(1)
 from dfa3d_recipe import small_recipe
 from lift3d_ros.training.dfa3d.train import train
-recipe = small_recipe(*{[*same, "run.batch_size=2"]!r})
-result = train(recipe, [Path({str(pack)!r})], [], Path({str(two)!r}), is_quiet=True)
-print(*result.run.losses)
+{body}
 """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -291,16 +284,59 @@ print(*result.run.losses)
         )
         for rank in range(2)
     ]
-    losses = []
-    for process in processes:
-        output, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors[-3000:]
-        losses.append([float(word) for word in output.split()])
+    words = []
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors[-3000:]
+            words.append(output.split())
+    finally:
+        for process in processes:
+            process.kill()  # one that waits for the other would stay
+            process.wait()
+    return words
+
+
+def test_two_processes_learn_what_one_learns_with_twice_the_batch(pack: Path, tmp_path: Path) -> None:
+    same = [
+        "augmentation.is_used=false", "network.backbone.has_frozen_norms=true", "network.depth.source=none",
+        "network.dropout=0", "run.max_steps=4", "run.device=cpu", "run.log_interval=1",
+    ]  # fmt: skip
+    expected = go(pack, tmp_path / "one", *same, "run.batch_size=4").run.losses
+    two = tmp_path / "two"
+    words = in_two_processes(f"""
+recipe = small_recipe(*{[*same, "run.batch_size=2"]!r})
+result = train(recipe, [Path({str(pack)!r})], [], Path({str(two)!r}), is_quiet=True)
+print(*result.run.losses)
+""")
+    losses = [[float(word) for word in part] for part in words]
     assert losses[0] != pytest.approx(losses[1], rel=0.01)  # each saw samples of its own
     assert np.mean(losses, axis=0) == pytest.approx(expected, rel=2e-3)
     checkpoint = find_checkpoint(two / "checkpoints", "last")
     assert checkpoint is not None
     assert read_checkpoint(checkpoint).step == 4
+
+
+def test_two_processes_with_other_clocks_and_samples_agree_on_weights_and_figures(pack: Path, tmp_path: Path) -> None:
+    changes = [
+        "run.max_steps=0", "run.max_minutes=0.1", "run.validation_interval=2", "run.batch_size=1", "run.device=cpu",
+        "data.validation_samples=3",
+    ]  # fmt: skip
+    words = in_two_processes(f"""
+import itertools, os, types
+from lift3d_ros.training import bookkeeping
+from lift3d_ros.training.dfa3d.validation import Validation
+bookkeeping.time = types.SimpleNamespace(monotonic=itertools.count(0, 1 + int(os.environ["RANK"])).__next__)
+add, figures, added, validations = Validation.add, Validation.figures, [], []
+Validation.add = lambda self, *arguments: added.append(add(self, *arguments))
+Validation.figures = lambda self: validations.append(figures(self)) or validations[-1]
+recipe = small_recipe(*{changes!r})
+run = train(recipe, [Path({str(pack)!r})], [Path({str(pack)!r})], Path({str(tmp_path / "two")!r}), is_quiet=True).run
+print(len(added) / len(validations), [sorted(found.items()) for found in validations], run.step)
+print(*(float(weights.double().sum()) for name, weights in run.averaged.items() if "running" not in name))
+""")
+    assert [own.pop(0) for own in words] == ["2.0", "1.0"]  # samples in each validation
+    assert words[0] == words[1]
 
 
 @pytest.mark.slow
