@@ -28,7 +28,7 @@ _READING_STD = 0.3
 # A scale that makes something larger or smaller than its known size by more than this many standard deviations is that
 # of something else. These are of at least so much: detectors call children persons too, and shapes are not exact.
 _MOST_STDS = 4.0
-_SMALLEST_SIZE_STD = 0.12
+_SMALLEST_SIZE_STD = 0.18
 # A reading of depth is the median of this many pixels to each side.
 _DEPTH_WINDOW_PX = 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -277,7 +278,8 @@ def test_depth_and_boxes_of_their_topics_give_the_scale(parameters: dict[str, An
 
     def is_beyond(metres: float) -> bool:
         """Whether a person was placed there; sends the keypoints again, as topics overtake each other."""
-        source.send(keypoints_msg(walking(0)), header=header(next(sent)))
+        statue = dataclasses.replace(walking(0), category="statue")  # of any size
+        source.send(keypoints_msg(statue), header=header(next(sent)))
         skeletons = [message.skeletons[0] for message in observer.received[SKELETONS]]
         return any(s.is_metric and np.array(s.points).reshape(17, 3)[:, 2].mean() > metres for s in skeletons)
 
@@ -288,6 +290,7 @@ def test_depth_and_boxes_of_their_topics_give_the_scale(parameters: dict[str, An
         depths.publish(picture)
         observer.wait_until(lambda: is_beyond(20.0), "a person 30 m away, as depth says")
         assert not is_beyond(45.0)
+        sent = itertools.count(300)  # beyond the window of the depth picture
         boxes.publish(BevDetectionArray(header=header(next(sent)), detections=[box]))
         observer.wait_until(lambda: is_beyond(45.0), "a person 60 m away, as the box says")
 
