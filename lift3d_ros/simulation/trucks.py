@@ -5,8 +5,9 @@ Object frame: origin on the ground below the middle, +x forward, +y left, metres
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -43,6 +44,17 @@ from lift3d_ros.simulation.meshes import (
 )
 
 Body = Literal["box", "curtain", "flat", "tank", "tipper", "refuse", "mixer", "none"]
+_Kind = TypeVar("_Kind")
+# How often each kind comes; "none" is the tractor of a semi-trailer.
+_TRUCKS: Mapping[Body | Literal["pickup", "box van", "light"], float] = {
+    "box": 0.16, "curtain": 0.08, "flat": 0.08, "tank": 0.06, "tipper": 0.08, "refuse": 0.08, "mixer": 0.04,
+    "none": 0.08, "pickup": 0.12, "box van": 0.14, "light": 0.08,
+}  # fmt: skip
+_LIGHT_BODIES: Mapping[Body, float] = {"box": 0.45, "curtain": 0.15, "flat": 0.25, "refuse": 0.15}
+_BOX_VANS: Mapping[Literal["goods", "people", "flat"], float] = {"goods": 0.4, "people": 0.4, "flat": 0.2}
+_TRAILERS: Mapping[Body | Literal["small", "caravan"], float] = {
+    "box": 0.19, "curtain": 0.12, "flat": 0.12, "tank": 0.09, "tipper": 0.08, "small": 0.20, "caravan": 0.20,
+}  # fmt: skip
 STEEL = Finish((70, 73, 77), Material.METAL)
 _ALUMINIUM = Finish((176, 180, 184), Material.METAL)
 _WOOD = Finish((120, 88, 58))
@@ -51,20 +63,23 @@ _LOADS: tuple[Color, ...] = ((120, 82, 50), (150, 140, 120), (92, 96, 100), (70,
 
 def random_truck(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
     """Return a truck of a random kind; `second` is the colour of its body."""
-    kind = int(rng.choice(11, p=[0.16, 0.08, 0.08, 0.06, 0.08, 0.08, 0.04, 0.08, 0.12, 0.14, 0.08]))
-    if kind == 10:
-        small: Body = ("box", "curtain", "flat", "refuse")[int(rng.choice(4, p=[0.45, 0.15, 0.25, 0.15]))]
+    kind = _drawn(rng, _TRUCKS)
+    if kind == "light":
+        small = _drawn(rng, _LIGHT_BODIES)
         return truck(rng, small, paint, second, float(rng.uniform(5.2, 6.8)), 1, is_light=True)
-    if kind == 9:
+    if kind == "box van":
         return box_van(rng, paint, second)
-    if kind == 8:
+    if kind == "pickup":
         load = _LOADS[int(rng.integers(len(_LOADS)))] if rng.random() < 0.4 else None
         return pickup(varied(PICKUP, rng), paint, load)
-    if kind == 7:
-        return truck(rng, "none", paint, second, float(rng.uniform(5.6, 6.8)), 2)
-    body: Body = ("box", "curtain", "flat", "tank", "tipper", "refuse", "mixer")[kind]
-    length = float(rng.uniform(6.0, 9.8) if body in ("box", "curtain", "flat") else rng.uniform(6.6, 8.8))
-    return truck(rng, body, paint, second, length, 2 if length > 8.2 or body in ("mixer", "tipper") else 1)
+    if kind == "none":
+        return truck(rng, kind, paint, second, float(rng.uniform(5.6, 6.8)), 2)
+    length = float(rng.uniform(6.0, 9.8) if kind in ("box", "curtain", "flat") else rng.uniform(6.6, 8.8))
+    return truck(rng, kind, paint, second, length, 2 if length > 8.2 or kind in ("mixer", "tipper") else 1)
+
+
+def _drawn(rng: np.random.Generator, shares: Mapping[_Kind, float]) -> _Kind:
+    return list(shares)[int(rng.choice(len(shares), p=list(shares.values())))]
 
 
 def truck(
@@ -111,10 +126,10 @@ def box_van(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
     half, w, floor = shape.length / 2, shape.width / 2, shape.tail_z + 0.03
     back = half - shape.cabin[3] - 0.03
     wide = w + float(rng.uniform(0.0, 0.16))
-    kind = int(rng.choice(3, p=[0.4, 0.4, 0.2]))
+    kind = _drawn(rng, _BOX_VANS)
     parts = [car(shape, paint), mirrored(box([-half + 0.02, 0.85 * w, floor - 0.2], [0.06, 0.24, 0.12], TAIL_LAMP))]
-    if kind == 2:
-        return combine([*parts, *load_body(rng, "flat", (-half, back), w, floor, second)])
+    if kind == "flat":
+        return combine([*parts, *load_body(rng, kind, (-half, back), w, floor, second)])
     lacquer = Finish(paint if rng.random() < 0.5 else second, Material.PAINT)
     top = floor + float(rng.uniform(1.4, 2.3))
     # Some bodies reach forward over the roof of the cab.
@@ -130,7 +145,7 @@ def box_van(rng: np.random.Generator, paint: Color, second: Color) -> Mesh:
     parts.append(extruded(profile, 2 * wide, lacquer))
     parts.append(box([-half - 0.006, 0.0, (floor + top) / 2], [0.012, 0.03, top - floor - 0.2], DARK))
     length, middle = back + half, (back - half) / 2
-    if kind == 1:  # people ride in it
+    if kind == "people":
         stripe = Finish(_LOADS[int(rng.integers(len(_LOADS)))], Material.PAINT)
         parts += _wall(length, middle, wide, float(rng.uniform(1.1, 1.4)), float(rng.uniform(0.12, 0.4)), stripe)
         for x in middle + length * rng.uniform(-0.35, 0.35, int(rng.integers(1, 4))):
@@ -273,15 +288,14 @@ def cab(front: float, w: float, body: Finish, radius: float, height: float) -> M
 
 def random_trailer(rng: np.random.Generator, paint: Color) -> Mesh:
     """Return a trailer of a random kind."""
-    kind = int(rng.choice(7, p=[0.19, 0.12, 0.12, 0.09, 0.08, 0.20, 0.20]))
-    if kind == 5:
+    kind = _drawn(rng, _TRAILERS)
+    if kind == "small":
         return _small_trailer(rng, paint)
-    if kind == 6:
+    if kind == "caravan":
         return _caravan(rng, paint)
-    body: Body = ("box", "curtain", "flat", "tank", "tipper")[kind]
-    length = float(rng.uniform(6.0, 13.4) if body != "tipper" else rng.uniform(6.0, 9.0))
+    length = float(rng.uniform(6.0, 13.4) if kind != "tipper" else rng.uniform(6.0, 9.0))
     half, w, floor = length / 2, float(rng.uniform(1.12, 1.22)), float(rng.uniform(1.05, 1.25))
-    parts = load_body(rng, body, (-half + 0.05, half - 0.05), w, floor, paint)
+    parts = load_body(rng, kind, (-half + 0.05, half - 0.05), w, floor, paint)
     parts += [
         box([0.0, 0.0, floor - 0.14], [length - 0.1, 1.6, 0.2], STEEL),
         box([-half + 0.03, 0.0, 0.60], [0.08, 1.9 * w, 0.14], STEEL),
