@@ -28,7 +28,8 @@ from lift3d_ros.sync.collector import StreamCollector, StreamSet
 from lift3d_ros.sync.streams import StreamSpec
 from lift3d_ros.types import Boxes3D, CameraImage, CameraModel, Float64Array, Keypoints2D, ModelIdentity, Skeletons3D
 
-# Where a moving frame is: at 10 m/s it goes half a metre in this time, less than a period of most publishers of poses.
+# The newest pose may be one period of its publisher older than the keypoints; at 10 m/s a frame goes half a metre in
+# this time.
 TRANSFORM_TOLERANCE_S = 0.05
 # Direction of gravity changes slowly: a sample this much older or newer than the keypoints will do.
 _GRAVITY_TOLERANCE_S = 0.5

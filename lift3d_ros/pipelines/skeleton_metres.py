@@ -1,7 +1,7 @@
 """Metres for a batch of placed skeletons: for each instance the best source that there is.
 
 Depth is measured, so it comes first; then a detected box, lengths that the user measured, and the usual size of the
-category. Depth and boxes may be of something else: what is far from the size of the category is refused.
+category. Depth and boxes may be of something else: what is far from the size that the last two tell is refused.
 """
 
 from __future__ import annotations
@@ -80,13 +80,15 @@ def find_scales(
             own = own_joints[place, :, :size]
             by_depth = [] if readings is None else [scale_from_depth(joints, readings) for joints in own]
             by_box = [] if center is None else [scale_from_center(joints, center) for joints in own]
-            measured = [scales for scales in (_complete(by_depth), _complete(by_box)) if scales is not None]
-            usual = _of_row(by_category, place)
-            if usual is not None:
-                doubtful = [scales[0] for scales in measured if not is_plausible(scales[0], usual[0])]
-                problems += [_refusal(frame.instances[number], scale, usual[0]) for scale in doubtful]
-                measured = [scales for scales in measured if scales[0] not in doubtful]
-            found[row] = next(iter(measured), None) or _of_row(by_lengths, place) or usual
+            usual = _of_row(by_lengths, place) or _of_row(by_category, place)
+            found[row] = usual
+            for measured in (_complete(by_depth), _complete(by_box)):
+                if measured is None:
+                    continue
+                if usual is None or is_plausible(measured[0], usual[0]):
+                    found[row] = measured
+                    break
+                problems.append(_refusal(frame.instances[number], measured[0], usual[0]))
     return found
 
 
@@ -102,10 +104,11 @@ def _of_row(scales: Scales | None, row: int) -> list[Scale] | None:
 
 def _refusal(instance: Keypoints2D, scale: Scale, usual: Scale) -> str:
     remedy = "depth is registered to these pictures" if scale.source == "depth" else "the boxes are of these objects"
-    ratio = f"{scale.factor / usual.factor:.2g} times as large as category '{instance.category}'"
+    known = "known_lengths say" if usual.source == "bone_length" else f"category '{instance.category}'"
+    ratio = f"{scale.factor / usual.factor:.2g} times as large as {known}"
     return (
         f"{instance_label(instance)}: with its {scale.source} it is {ratio}; expected about 1, so this one "
-        f"is not used: check that {remedy}, and the category"
+        f"is not used: check that {remedy}, and what tells its size"
     )
 
 

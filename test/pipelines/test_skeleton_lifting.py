@@ -20,7 +20,7 @@ from lift3d_ros.pipelines.skeleton_engine import LfmEngine
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLifter, SkeletonLiftingConfig
 from lift3d_ros.pipelines.skeleton_scale import KnownLength
 from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
-from lift3d_ros.types import Boxes3D, CameraModel, Keypoints2D, ModelIdentity, Skeleton, Skeletons3D
+from lift3d_ros.types import Boxes3D, CameraModel, Float64Array, Keypoints2D, ModelIdentity, Skeleton, Skeletons3D
 
 KNEE = KnownLength("left_hip", "left_knee", float(np.linalg.norm(PERSON[11] - PERSON[13])))
 UP = np.array([0.0, -1.0, 0.0])
@@ -136,14 +136,39 @@ def test_depth_is_refused_where_it_makes_an_object_of_impossible_size(
         assert "depth is registered to these pictures" in problem
 
 
-def test_the_box_of_a_car_behind_a_person_is_refused() -> None:
+def test_known_lengths_tell_what_depth_is_possible_before_the_category_does() -> None:
     joints, keypoints = seen_person()
+    toddler = KnownLength("left_hip", "left_knee", 0.4 * KNEE.m)
+    depth = np.zeros((720, 1280), dtype=np.float32)
+    for number, (column, row) in enumerate(np.rint(keypoints.points).astype(int)):
+        depth[row - 3 : row + 4, column - 3 : column + 4] = 0.4 * joints[number, 2]
+    result = lift(frame_of(keypoints, depth=depth, known_lengths=(toddler,)))
+    assert (result.skeletons[0].scale_source, result.problems) == ("depth", ())
+    result = lift(frame_of(keypoints, depth=depth, known_lengths=(KNEE,)))
+    assert result.skeletons[0].scale_source == "bone_length"
+    (problem,) = result.problems
+    assert "with its depth it is 0.4 times as large as known_lengths say" in problem
+
+
+def car_behind(joints: Float64Array) -> Boxes3D:
+    """Return the box of a car at two and a half times the distance of the person."""
     center = 2.5 * 0.5 * (joints.min(axis=0) + joints.max(axis=0))
-    boxes = Boxes3D(
+    return Boxes3D(
         "front_optical", ("car",), center[None], np.full((1, 3), 2.0), np.zeros(1), np.zeros((1, 2)), np.ones(1),
         np.zeros(1),
     )  # fmt: skip
-    result = lift(frame_of(keypoints, boxes=boxes))
+
+
+def test_a_box_is_not_judged_where_depth_counts() -> None:
+    joints, keypoints = seen_person()
+    depth = np.full((720, 1280), np.median(joints[:, 2]), dtype=np.float32)
+    result = lift(frame_of(keypoints, depth=depth, boxes=car_behind(joints)))
+    assert (result.skeletons[0].scale_source, result.problems) == ("depth", ())
+
+
+def test_the_box_of_a_car_behind_a_person_is_refused() -> None:
+    joints, keypoints = seen_person()
+    result = lift(frame_of(keypoints, boxes=car_behind(joints)))
     assert result.skeletons[0].scale_source == "category_size"
     (problem,) = result.problems
     assert "with its box it is 2.5 times as large" in problem
