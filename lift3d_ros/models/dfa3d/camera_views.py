@@ -34,13 +34,26 @@ class CameraViews(NamedTuple):
     heights: Tensor
 
 
-def camera_views(image_from_model: Tensor, level: tuple[int, int], config: Dfa3dConfig) -> CameraViews:
-    """Take apart projections (N, 4, 4), model frame to (u*depth, v*depth, depth, 1), for feature maps of size `level`.
+class CameraAxes(NamedTuple):
+    """Projections taken apart.
 
-    The reference camera has the focal length `config.depth.focal_px`.
+    Args:
+        axis: (N, 3) unit vector along the optical axis, in the model frame.
+        across: (N, 2, 3) unit vectors along the rows and the columns of pixels.
+        focal, center: (N, 2) px.
+        offset: (N, 3) last column of the projection, depth in metres.
     """
-    matrices, depth = image_from_model.float(), config.depth
-    (height, width), (num_rows, num_columns) = config.padded_size, level
+
+    axis: Tensor
+    across: Tensor
+    focal: Tensor
+    center: Tensor
+    offset: Tensor
+
+
+def camera_axes(image_from_model: Tensor) -> CameraAxes:
+    """Take apart projections (N, 4, 4), model frame to (u*depth, v*depth, depth, 1)."""
+    matrices = image_from_model.float()
     rows, offsets = matrices[:, :3, :3], matrices[:, :3, 3]
     scale = rows[:, 2].norm(dim=-1, keepdim=True).clamp(min=1e-6)
     rows, offsets = rows / scale[..., None], offsets / scale
@@ -48,13 +61,23 @@ def camera_views(image_from_model: Tensor, level: tuple[int, int], config: Dfa3d
     center = (rows[:, :2] * axis[:, None]).sum(-1)
     across = rows[:, :2] - center[..., None] * axis[:, None]
     focal = across.norm(dim=-1).clamp(min=1e-6)
-    across = across / focal[..., None]
+    return CameraAxes(axis, across / focal[..., None], focal, center, offsets)
+
+
+def camera_views(image_from_model: Tensor, level: tuple[int, int], config: Dfa3dConfig) -> CameraViews:
+    """Take apart projections (N, 4, 4), model frame to (u*depth, v*depth, depth, 1), for feature maps of size `level`.
+
+    The reference camera has the focal length `config.depth.focal_px`.
+    """
+    depth = config.depth
+    (height, width), (num_rows, num_columns) = config.padded_size, level
+    axis, across, focal, center, offsets = camera_axes(image_from_model)
     shift = (offsets[:, :2] - center * offsets[:, 2:]) / focal
     elevation = -(across[..., 2] * shift).sum(-1) - axis[:, 2] * offsets[:, 2]
     zoom = focal.log().mean(-1).exp() / depth.focal_px
     offset = 0.5 if config.pixel_origin == "center" else 0.0
-    u = (torch.arange(num_columns, device=rows.device) + 0.5) * (width / num_columns) - offset
-    v = (torch.arange(num_rows, device=rows.device) + 0.5) * (height / num_rows) - offset
+    u = (torch.arange(num_columns, device=axis.device) + 0.5) * (width / num_columns) - offset
+    v = (torch.arange(num_rows, device=axis.device) + 0.5) * (height / num_rows) - offset
     tilt = across[..., 2] / focal
     slope = (
         (axis[:, 2] - (tilt * center).sum(-1))[:, None, None]
@@ -62,7 +85,7 @@ def camera_views(image_from_model: Tensor, level: tuple[int, int], config: Dfa3d
         + tilt[:, 1, None, None] * v[:, None]
     )
     near, far = depth.range
-    bins = near + (torch.arange(depth.num_bins, device=rows.device) + 0.5) * ((far - near) / depth.num_bins)
+    bins = near + (torch.arange(depth.num_bins, device=axis.device) + 0.5) * ((far - near) / depth.num_bins)
     heights = elevation[:, None, None, None] + (zoom[:, None] * bins)[..., None, None] * slope[:, None]
     facts = torch.stack(
         [

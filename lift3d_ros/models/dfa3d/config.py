@@ -88,6 +88,24 @@ class MotionConfig:
 
 
 @dataclass(frozen=True)
+class RefinementConfig:
+    """How found boxes are corrected by a window of the picture around each of them.
+
+    Args:
+        channels: of the windows; zero leaves boxes as the decoder gives them, as the published checkpoints do.
+        hidden: of the perceptron that reads a window.
+        window: places along either side of a window.
+        stages: of the backbone, whose maps are read beside the finest level of the pyramid; stage s has stride
+            2 ** (s + 1).
+    """
+
+    channels: int = 0
+    hidden: int = 192
+    window: int = 7
+    stages: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
 class Dfa3dConfig:
     """Configuration of :class:`lift3d_ros.models.dfa3d.detector.Dfa3dDetector`.
 
@@ -175,6 +193,7 @@ class Dfa3dConfig:
     reads_history_age: bool = False
     history_s: float = 0.0
     motion: MotionConfig = group(MotionConfig)
+    refinement: RefinementConfig = group(RefinementConfig)
     ego_input: Literal["transform", "can_bus"] = "transform"
     repeats_quaternion_scalar: bool = False
     rotation_center: tuple[float, float] = (0.0, 0.0)
@@ -186,11 +205,20 @@ class Dfa3dConfig:
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 
     def __post_init__(self) -> None:
-        """Refuse a motion head without what it compares."""
+        """Refuse a motion head without what it compares, and windows of maps that boxes were found with."""
         if self.motion.channels and not (self.reads_history_age and self.ego_input == "transform"):
             raise ConfigError(
                 f"network.motion.channels is {self.motion.channels}, but the network is not told how old its last map "
                 "is, or moves it by can_bus; set network.reads_history_age=true and network.ego_input=transform"
+            )
+
+        stages, first = self.refinement.stages, min(self.backbone.output_stages)
+        if self.refinement.channels and (
+            list(stages) != sorted(set(stages)) or not all(1 <= s < first for s in stages)
+        ):
+            raise ConfigError(
+                f"network.refinement.stages is {list(stages)}; expected rising numbers from 1 to {first - 1}, as the "
+                f"pyramid is made of stage {first} and later ones"
             )
 
     @property
@@ -240,6 +268,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 reads_history_age=True,
                 history_s=0.5,
                 motion=MotionConfig(channels=32),
+                refinement=RefinementConfig(channels=32),
                 suppression_m=1.3,
             )
         case "dfa3d-small":

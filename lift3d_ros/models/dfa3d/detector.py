@@ -6,6 +6,7 @@ K cameras of a cell, C embedding width.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ from lift3d_ros.models.dfa3d.image_input import ImageInput
 from lift3d_ros.models.dfa3d.lift_splat import RayCells, find_ray_cells
 from lift3d_ros.models.dfa3d.motion import MotionHead
 from lift3d_ros.models.dfa3d.reference_points import project_anchors
+from lift3d_ros.models.dfa3d.refinement import PictureRefinement
 from lift3d_ros.models.dfa3d.visibility import anchor_grid
 
 
@@ -42,10 +44,9 @@ class Dfa3dDetector(nn.Module):
         self.config = config
         dims = config.embed_dims
         self.image_input = ImageInput(config)
-        is_resnet = config.backbone.architecture == "resnet"
-        self.backbone: ResNet | EfficientNetLite
-        self.backbone = ResNet(config.backbone) if is_resnet else EfficientNetLite(config.backbone)
-        self.neck = FPN(self.backbone.out_channels, dims, config.num_levels)
+        self.backbone, self._num_fine = _build_backbone(config)
+        fine, coarse = self.backbone.out_channels[: self._num_fine], self.backbone.out_channels[self._num_fine :]
+        self.neck = FPN(coarse, dims, config.num_levels)
         self.depth_head = build_depth_head(dims, config.depth)
         self.camera_embedding: nn.Module
         if config.camera_names:
@@ -60,6 +61,7 @@ class Dfa3dDetector(nn.Module):
         self.grid = BevGrid(config)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
         self.decoder = Decoder(config)
+        self.refinement = PictureRefinement(config, (*fine, dims)) if config.refinement.channels else None
         self.motion = MotionHead(config) if config.motion.channels else None
         self.register_buffer("anchors", torch.tensor(anchor_grid(config)), persistent=False)
         height, width = config.padded_size
@@ -98,19 +100,34 @@ class Dfa3dDetector(nn.Module):
         Returns:
             Class logits (B, Q, classes); box codes (B, Q, 10) as in ``decode_boxes``; BEV map (B, cells, C).
         """
-        maps = self.extract(images)
+        features: list[Tensor] = self.backbone(self.image_input(images))
+        maps = self.pyramid(features)
         scores = self.depth_scores(maps, image_from_model, depth_maps)
         cameras = self.embed_cameras(maps, scores, image_from_model, camera_rows)
         places = self.place(image_from_model, pair_camera, pair_cell, pairs_of_cell, cameras.levels)
         aligned = self.align(history, ego)
         bev = self.encode(cameras, places, ego, history_valid, aligned, history_age)
         class_logits, box_codes = self.decoder(bev)[-1]
+        if self.refinement is not None:
+            seen = self.window_features(features, maps)
+            sample = _sample_of_cameras(pair_camera, pair_cell // self.config.num_cells, len(bev), len(images))
+            class_logits, box_codes = self.refinement(seen, class_logits, box_codes, image_from_model, sample)
         return class_logits, self.with_velocities(box_codes, bev, aligned, history_valid, history_age), bev
 
     def extract(self, images: Tensor) -> list[Tensor]:
         """Return the pyramid of the pictures (N, 3, H, W), a map (N, C, h, w) for each level, finest first."""
-        levels: list[Tensor] = self.neck(self.backbone(self.image_input(images)))
+        return self.pyramid(self.backbone(self.image_input(images)))
+
+    def pyramid(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the pyramid made of what the backbone gives, a map (N, C, h, w) for each level, finest first."""
+        levels: list[Tensor] = self.neck(features[self._num_fine :])
         return levels
+
+    def window_features(self, features: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the maps that boxes are refined by, of the backbone's features and the pyramid; none without that."""
+        if self.refinement is None:
+            return []
+        return self.refinement.features([*features[: self._num_fine], maps[0]])
 
     def predict_depth(self, maps: Sequence[Tensor], image_from_model: Tensor) -> Tensor | None:
         """Return code probabilities (N, codes, h, w) of the depth head at its level, None where there is none."""
@@ -189,8 +206,7 @@ class Dfa3dDetector(nn.Module):
         if config.view_transform == "attention":
             return self.place_pillars(image_from_model, pair_camera, pair_cell, pairs_of_cell)
         num_samples = pairs_of_cell.shape[0] // config.num_cells
-        sample = pair_camera.new_full((image_from_model.shape[0],), -1)  # of a camera that sees no cell
-        sample = sample.scatter(0, pair_camera, pair_cell // config.num_cells)
+        sample = _sample_of_cameras(pair_camera, pair_cell // config.num_cells, num_samples, len(image_from_model))
         return find_ray_cells(image_from_model, sample, num_samples, levels[0], config)
 
     def encode(
@@ -246,6 +262,20 @@ class Dfa3dDetector(nn.Module):
             (history_valid > 0.5).reshape(-1, 1, 1),
             torch.stack([before, now], dim=1),
         )
+
+
+def _build_backbone(config: Dfa3dConfig) -> tuple[ResNet | EfficientNetLite, int]:
+    """Return the backbone, and how many of its first outputs are not for the pyramid."""
+    fine = config.refinement.stages if config.refinement.channels else ()
+    backbone = dataclasses.replace(config.backbone, output_stages=(*fine, *config.backbone.output_stages))
+    return ResNet(backbone) if backbone.architecture == "resnet" else EfficientNetLite(backbone), len(fine)
+
+
+def _sample_of_cameras(pair_camera: Tensor, pair_sample: Tensor, num_samples: int, num_cameras: int) -> Tensor:
+    """Return the sample of each camera (N,), -1 for one that sees no cell and may belong to any."""
+    if num_samples == 1:
+        return pair_camera.new_zeros(num_cameras)
+    return pair_camera.new_full((num_cameras,), -1).scatter(0, pair_camera, pair_sample)
 
 
 def _rows(maps: Tensor) -> Tensor:

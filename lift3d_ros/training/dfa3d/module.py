@@ -178,7 +178,9 @@ class Dfa3dModule(TrainedModule):
             count = len(frame.images)
             rows = self._filled_rows(count)
             pictures = network.image_input(frame.images[rows]).contiguous(memory_format=torch.channels_last)
-            maps = network.neck(network.backbone(pictures))
+            features = network.backbone(pictures)
+            maps = network.pyramid(features)
+            windows = network.window_features(features, maps) if has_boxes else []
             codes = network.predict_depth(maps, frame.image_from_model[rows])
         maps = [level.float() for level in maps]
         seen = network.perspective(maps[0])[:count] if has_boxes and self.recipe.loss.perspective else None
@@ -199,7 +201,11 @@ class Dfa3dModule(TrainedModule):
         if not has_boxes:
             return FrameOutputs([], codes, None, None, bev, aligned)
         proposals = None if network.decoder.proposals is None else network.decoder.proposals(bev)
-        return FrameOutputs(network.decoder(bev, proposals), codes, proposals, seen, bev, aligned)
+        layers = network.decoder(bev, proposals)
+        if network.refinement is not None:
+            windows = [level[:count].float() for level in windows]
+            layers.append(network.refinement(windows, *layers[-1], frame.image_from_model, frame.sample))
+        return FrameOutputs(layers, codes, proposals, seen, bev, aligned)
 
     def _filled_rows(self, count: int) -> slice | Tensor:
         """Return rows of so many pictures, on a GPU some of them twice, so that few different counts come.
