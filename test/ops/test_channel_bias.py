@@ -50,9 +50,7 @@ def test_sums_are_those_of_float64(
     x, bias, shortcut = maps(channels, size, dtype)
     expected = x.double() + bias.double()[:, None, None] + (shortcut.double() if has_shortcut else 0.0)
     expected = expected.clamp(0.0, 6.0) if is_clamped else expected
-    found = add_bias_(
-        x, bias, shortcut if has_shortcut else None, is_clamped=is_clamped, implementation=implementation
-    )
+    found = add_bias_(x, bias, shortcut if has_shortcut else None, is_clamped=is_clamped, implementation=implementation)
     assert found is x
     # Triton's interpreter cuts numbers to bfloat16, a GPU rounds them.
     rounding = 1e-6 if dtype == torch.float32 else torch.finfo(dtype).eps / (2 if DEVICE == "cuda" else 1)
