@@ -6,14 +6,17 @@ Letters: M objects of all maps, N maps, H x W cells. Source: CenterNet (arXiv 19
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.losses import code_differences
+from lift3d_ros.models.dfa3d.on_device import constant, pad_targets, to_device
 from lift3d_ros.models.dfa3d.proposals import Proposals
 
 _ALPHA, _BETA = 2.0, 4.0
@@ -71,23 +74,24 @@ def proposal_losses(
         free_heading: see :func:`~lift3d_ros.models.dfa3d.losses.code_differences`.
     """
     device = proposals.heatmap.device
-    counts = torch.tensor([len(labels) for labels in target_labels], device=device)
-    sample = torch.repeat_interleave(torch.arange(len(target_labels), device=device), counts)
+    counts = [len(labels) for labels in target_labels]
+    sample = to_device(np.repeat(np.arange(len(counts)), counts), device)
     codes, labels = torch.cat(list(target_codes)).float(), torch.cat(list(target_labels))
-    low, high = (codes.new_tensor(part) for part in (config.point_range[:2], config.point_range[3:5]))
+    low, high = (constant(tuple(part), device) for part in (config.point_range[:2], config.point_range[3:5]))
     height, width = config.bev_height, config.bev_width
-    cell = (high - low) / codes.new_tensor([width, height])
+    size = constant((width, height), device)
+    cell = (high - low) / size
     places = (codes[:, :2] - low) / cell
     # A third of the half diagonal, and at least about the next cell.
     sigmas = (0.25 * torch.exp((codes[:, 2] + codes[:, 3]) / 2) / cell.mean()).clamp(0.6, 3.0)
     target = draw_heatmaps(sample, labels, places, sigmas, len(target_labels), len(config.class_names), (height, width))
-    is_used = ((places >= 0) & (places < codes.new_tensor([width, height]))).all(-1)
-    column, row = (places[:, axis].long().clamp(0, size - 1) for axis, size in ((0, width), (1, height)))
+    is_used = ((places >= 0) & (places < size)).all(-1)
+    column, row = (places[:, axis].long().clamp(0, count - 1) for axis, count in ((0, width), (1, height)))
     found = proposals.codes.float()[sample, :, row, column]
     middle = low + (torch.stack([column, row], dim=-1) + 0.5) * cell
     wanted = torch.cat([codes[:, :2] - middle, codes[:, 2:]], dim=-1)
     difference = code_differences(found, wanted.nan_to_num(), free_heading) * wanted.isfinite() * is_used[:, None]
-    weight = difference.new_tensor([1.0] * 8 + [0.2] * 2)
+    weight = constant((1.0,) * 8 + (0.2,) * 2, device)
     return {
         "loss_heatmap": heatmap_loss(proposals.heatmap, target),
         "loss_dense_bbox": 0.25 * (difference * weight).sum() / is_used.sum().clamp(min=1),
@@ -134,18 +138,18 @@ class PerspectiveHead(nn.Module):
         if most == 0:
             return heatmap_loss(logits, torch.zeros_like(logits, dtype=torch.float32))
         # Padded to the same number of objects, so that all cameras are projected at once.
-        codes = nn.utils.rnn.pad_sequence(list(target_codes), batch_first=True, padding_value=torch.nan).float()
-        labels = nn.utils.rnn.pad_sequence(list(target_labels), batch_first=True)
+        codes, labels = pad_targets(target_codes, math.nan).float(), pad_targets(target_labels, 0)
         codes, labels = codes[sample_of_camera], labels[sample_of_camera]
-        points = torch.cat([codes[..., [0, 1, 4]], torch.ones_like(codes[..., :1])], dim=-1)
+        points = torch.cat([codes[..., :2], codes[..., 4:5], torch.ones_like(codes[..., :1])], dim=-1)
         projected = points @ image_from_model.float().transpose(1, 2)
         depth = projected[..., 2]
         padded_height, padded_width = self.config.padded_size
         rows, columns = logits.shape[-2:]
-        scale = projected.new_tensor([columns / padded_width, rows / padded_height])
+        scale = constant((columns / padded_width, rows / padded_height), projected.device)
         places = (projected[..., :2] / depth.clamp(min=1e-3)[..., None] + 0.5) * scale
         focal = image_from_model.float()[:, :2, :3].norm(dim=-1).mean(-1, keepdim=True)
-        extent = torch.exp(codes[..., [2, 3, 5]].mean(-1)) * focal / depth.clamp(min=1e-3) * scale.mean()
+        logarithms = torch.cat([codes[..., 2:4], codes[..., 5:6]], dim=-1)
+        extent = torch.exp(logarithms.mean(-1)) * focal / depth.clamp(min=1e-3) * scale.mean()
         places = torch.where((depth > 0.5)[..., None], places, torch.full_like(places, -1.0))
         camera = torch.arange(len(logits), device=logits.device)[:, None].expand_as(depth).reshape(-1)
         sigmas = (extent / 6).clamp(0.5, 4.0).reshape(-1)

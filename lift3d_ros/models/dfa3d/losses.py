@@ -55,15 +55,20 @@ def matching_costs(
     Args:
         logits: (..., Q, classes).
         codes: (..., Q, 10).
-        target_codes: (N, 10).
-        target_labels: (N,).
+        target_codes: (N, 10), or (..., N, 10) in a shape that broadcasts.
+        target_labels: (N,) or (..., N).
     """
     probability = logits.to(torch.float32).sigmoid()
     hit = -(probability + 1e-12).log() * weights.alpha * (1 - probability) ** weights.gamma
     miss = -(1 - probability + 1e-12).log() * (1 - weights.alpha) * probability**weights.gamma
-    class_cost = (hit - miss)[..., target_labels]
+    cost = hit - miss
+    class_cost = cost.gather(-1, target_labels[..., None, :].expand(*cost.shape[:-1], target_labels.shape[-1]))
     numbers = weights.num_code_numbers
-    distance = torch.cdist(codes[..., :numbers].to(torch.float32), target_codes[:, :numbers].to(torch.float32), p=1)
+    found, wanted = codes[..., :numbers].to(torch.float32), target_codes[..., :numbers].to(torch.float32)
+    # Number by number: on a GPU, cdist gives each pair a block of threads, most of which have nothing to do.
+    distance = torch.zeros_like(class_cost)
+    for number in range(numbers):
+        distance += (found[..., number, None] - wanted[..., None, :, number]).abs_()
     return weights.class_cost * class_cost, weights.box_cost * distance
 
 

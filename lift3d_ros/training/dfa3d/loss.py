@@ -7,6 +7,7 @@ samples and layers at once, because a GPU would wait for each sample.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,61 +16,81 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from lift3d_ros.datasets.cell_depths import CELL
 from lift3d_ros.errors import DatasetError, Lift3dError
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.depth_labels import depth_labels, depth_loss
 from lift3d_ros.models.dfa3d.losses import SetPredictionLoss, code_differences, matching_costs, sigmoid_focal_loss
+from lift3d_ros.models.dfa3d.on_device import constant, pad_targets, to_device
 
 _HUBER_MPS = 2.0  # differences above it count in proportion
 
 
-def match_batch(
-    logits: Tensor,
-    codes: Tensor,
+class PendingMatching:
+    """The costs of a batch on their way from the device, which goes on with what is launched meanwhile."""
+
+    def __init__(self, costs: Tensor, counts: Sequence[int]) -> None:
+        """Take float64 costs (layers, B, M, Q), of which the first `counts` rows of each sample are targets."""
+        self._counts = list(counts)
+        self._costs = costs
+        self._arrival: torch.cuda.Event | None = None
+        if costs.is_cuda:
+            self._costs = torch.empty(costs.shape, dtype=costs.dtype, pin_memory=True)
+            self._costs.copy_(costs, non_blocking=True)
+            self._arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrival.record(torch.cuda.current_stream(costs.device))
+
+    def pairs(self) -> NDArray[np.int64]:
+        """Wait for the costs and return the cheapest pairs.
+
+        Returns:
+            (pairs, 4): layer, sample, query, and the number of the target among those of all samples.
+
+        Raises:
+            Lift3dError: scipy is not installed.
+        """
+        try:
+            from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise Lift3dError(
+                f"training the BEV detector needs scipy, which cannot be imported ({error}); 'pip install scipy'"
+            ) from None
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        pairs: list[Any] = []
+        for layer, matrices in enumerate(self._costs.numpy()):
+            first = 0
+            for sample, (matrix, count) in enumerate(zip(matrices, self._counts, strict=True)):
+                target, query = linear_sum_assignment(matrix[:count])
+                numbers = np.full(len(query), layer), np.full(len(query), sample), query, first + target
+                pairs.append(np.column_stack(numbers))
+                first += count
+        return np.asarray(np.concatenate(pairs), dtype=np.int64)
+
+
+@torch.no_grad()
+def start_matching(
+    layers: Sequence[tuple[Tensor, Tensor]],
     target_codes: Sequence[Tensor],
     target_labels: Sequence[Tensor],
     loss: SetPredictionLoss,
-) -> NDArray[np.int64]:
-    """Match queries and targets of all layers and samples; the costs leave the device once.
+) -> PendingMatching:
+    """Compute what pairs of queries and targets cost, of all layers and samples at once, without waiting for it.
 
     Args:
-        logits: (layers, B, Q, classes).
-        codes: (layers, B, Q, 10).
+        layers: as in :func:`decoder_losses`.
         target_codes, target_labels: of each sample, (N, 10) and (N,), with finite numbers except velocities.
-
-    Returns:
-        (pairs, 4): layer, sample, query, and the number of the target among those of all samples.
     """
-    try:
-        from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise Lift3dError(
-            f"training the BEV detector needs scipy, which cannot be imported ({error}); 'pip install scipy'"
-        ) from None
-    num_layers, _, num_queries, _ = logits.shape
-    costs = []
-    for sample, (wanted, labels) in enumerate(zip(target_codes, target_labels, strict=True)):
-        class_cost, box_cost = matching_costs(logits[:, sample], codes[:, sample], wanted, labels, loss.matching)
-        costs.append((class_cost + box_cost).reshape(-1))
+    logits = torch.stack([layer[0].float() for layer in layers])
+    codes = torch.stack([layer[1].float() for layer in layers])
+    wanted, labels = pad_targets(target_codes, math.nan), pad_targets(target_labels, 0)
+    class_cost, box_cost = matching_costs(logits, codes, wanted, labels, loss.matching)
     # A network that has diverged is seen in its loss, which stays NaN; the solver would refuse the matrix.
-    flat = torch.cat(costs).nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
-    pairs: list[Any] = []
-    first, position = 0, 0
-    for sample, labels in enumerate(target_labels):
-        count = len(labels)
-        size = num_layers * num_queries * count
-        matrices = flat[position : position + size].reshape(num_layers, num_queries, count)
-        position += size
-        for layer in range(num_layers):
-            query, target = linear_sum_assignment(matrices[layer])
-            pairs.append(
-                np.column_stack([np.full(len(query), layer), np.full(len(query), sample), query, first + target])
-            )
-        first += count
-    return np.asarray(np.concatenate(pairs), dtype=np.int64)
+    costs = (class_cost + box_cost).nan_to_num(nan=1e6, posinf=1e6, neginf=-1e6)
+    # In the layout and type that the solver computes in, which would make a copy of each matrix otherwise.
+    costs = costs.mT.to(torch.float64, memory_format=torch.contiguous_format)
+    return PendingMatching(costs, [len(part) for part in target_labels])
 
 
 def decoder_losses(
@@ -78,6 +99,7 @@ def decoder_losses(
     target_labels: Sequence[Tensor],
     loss: SetPredictionLoss,
     average_factor: Tensor | None = None,
+    matching: PendingMatching | None = None,
 ) -> dict[str, Tensor]:
     """Return ``loss_cls`` and ``loss_bbox`` of the last layer, and ``d0.loss_cls`` and so on of the earlier ones.
 
@@ -85,12 +107,13 @@ def decoder_losses(
         layers: logits (B, Q, classes) and codes (B, Q, 10) of each layer, the last one last.
         target_codes, target_labels: of each sample; velocities may be NaN, see `drops_unknown` of the loss.
         average_factor: divisor in place of the number of pairs, such as its mean over several processes.
+        matching: of :func:`start_matching` with the same arguments, where other work was launched in between.
     """
+    matching = matching or start_matching(layers, target_codes, target_labels, loss)
     logits = torch.stack([layer[0].float() for layer in layers])
     codes = torch.stack([layer[1].float() for layer in layers])
     num_layers, batch, num_queries, num_classes = logits.shape
-    pairs = torch.from_numpy(match_batch(logits.detach(), codes.detach(), target_codes, target_labels, loss))
-    pairs = (pairs.pin_memory() if logits.is_cuda else pairs).to(logits.device, non_blocking=True)
+    pairs = to_device(matching.pairs(), logits.device)
     layer, sample, query, target = pairs.unbind(1)
     all_codes, all_labels = torch.cat(list(target_codes)), torch.cat(list(target_labels))
     row = (layer * batch + sample) * num_queries + query
@@ -103,7 +126,7 @@ def decoder_losses(
     is_known = loss.is_learned(wanted)
     found = codes.reshape(-1, codes.shape[-1]).index_select(0, row)
     learned = torch.where(is_known, wanted, found.detach())
-    distance = code_differences(found, learned, loss.free_heading) * _on_device(loss.code_weights, found.device)
+    distance = code_differences(found, learned, loss.free_heading) * constant(loss.code_weights, found.device)
     by_layer = found.new_zeros(num_layers).index_add(0, layer, distance.sum(-1))
     losses = {}
     for number in [num_layers - 1, *range(num_layers - 1)]:
@@ -129,7 +152,7 @@ class PaddedTargets(NamedTuple):
 
 def padded_targets(target_codes: Sequence[Tensor], scatter_m: float) -> PaddedTargets:
     """Return the objects of each sample, their places off by a standard deviation of `scatter_m`."""
-    codes = pad_sequence([part.float() for part in target_codes], batch_first=True, padding_value=torch.nan)
+    codes = pad_targets(target_codes, math.nan).float()
     places = codes[..., :2].nan_to_num()
     return PaddedTargets(places + scatter_m * torch.randn_like(places), codes[..., 8:])
 
@@ -144,12 +167,6 @@ def motion_loss(found: Tensor, targets: PaddedTargets, history_valid: Tensor) ->
     wanted = torch.where(is_known[..., None], targets.velocities, found.detach())
     total = F.huber_loss(found, wanted, reduction="sum", delta=_HUBER_MPS) / _HUBER_MPS
     return total / is_known.sum().clamp(min=1)
-
-
-@functools.lru_cache(maxsize=8)
-def _on_device(numbers: tuple[float, ...], device: torch.device) -> Tensor:
-    """Keep a few numbers on the device, because bringing them there each time would wait for it."""
-    return torch.tensor(numbers, device=device)
 
 
 def predicted_depth_loss(predicted: Tensor, cell_depths: Tensor, config: Dfa3dConfig, weight: float) -> Tensor:

@@ -21,7 +21,13 @@ from lift3d_ros.models.dfa3d.losses import SetPredictionLoss
 from lift3d_ros.models.dfa3d.proposals import Proposals
 from lift3d_ros.training.dfa3d.batch import Batch, FrameInputs, apply_changes
 from lift3d_ros.training.dfa3d.folding import fold_stored_norms
-from lift3d_ros.training.dfa3d.loss import decoder_losses, motion_loss, padded_targets, predicted_depth_loss
+from lift3d_ros.training.dfa3d.loss import (
+    decoder_losses,
+    motion_loss,
+    padded_targets,
+    predicted_depth_loss,
+    start_matching,
+)
 from lift3d_ros.training.dfa3d.network import TrainedDetector, frozen_parts
 from lift3d_ros.training.dfa3d.pairs import find_pairs
 from lift3d_ros.training.dfa3d.settings import Dfa3dTraining
@@ -122,14 +128,20 @@ class Dfa3dModule(TrainedModule):
     def losses(self, outputs: FrameOutputs, frame: FrameInputs, batch: Batch) -> dict[str, Tensor]:
         """Return all named losses of the last frame."""
         codes, labels = batch.codes, batch.labels
+        matching = start_matching(outputs.layers, codes, labels, self.set_loss)
+        others = self._other_losses(outputs, frame, batch)  # a GPU computes them while pairs are found
         num_pairs = sum(min(len(part), outputs.layers[0][0].shape[1]) for part in codes)
         average = self._mean_over_processes(float(num_pairs))
-        losses = decoder_losses(outputs.layers, codes, labels, self.set_loss, average)
+        return decoder_losses(outputs.layers, codes, labels, self.set_loss, average, matching) | others
+
+    def _other_losses(self, outputs: FrameOutputs, frame: FrameInputs, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses that need no matching."""
+        codes, labels, weights = batch.codes, batch.labels, self.recipe.loss
+        losses = {}
         if outputs.depth_codes is not None:
             losses["loss_depth"] = predicted_depth_loss(
-                outputs.depth_codes, frame.cell_depths, self.recipe.network, self.recipe.loss.depth
+                outputs.depth_codes, frame.cell_depths, self.recipe.network, weights.depth
             )
-        weights = self.recipe.loss
         if outputs.proposals is not None:
             dense = proposal_losses(outputs.proposals, codes, labels, self.recipe.network, weights.free_heading)
             losses |= {name: weights.proposals * value for name, value in dense.items()}

@@ -19,6 +19,7 @@ from lift3d_ros.training.dfa3d.loss import (
     motion_loss,
     padded_targets,
     predicted_depth_loss,
+    start_matching,
 )
 
 
@@ -38,15 +39,19 @@ def predictions(
     return layers, codes, labels
 
 
-@pytest.mark.parametrize("counts", [(5, 3), (0, 7), (0, 0), (20, 2)], ids=["both", "one empty", "empty", "too many"])
+@pytest.mark.parametrize(
+    "counts",
+    [(5, 3), (0, 7), (0, 0), (20, 2), (4, 0, 1, 13, 12)],
+    ids=["both", "one empty", "empty", "too many", "many samples"],
+)
 @pytest.mark.parametrize("average", [None, 3.5])
 @pytest.mark.parametrize(("drops_unknown", "free_heading"), [(True, 0.0), (False, 0.8)])
 def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
     counts: tuple[int, ...], average: float | None, drops_unknown: bool, free_heading: float
 ) -> None:
     layers, codes, labels = predictions(counts)
-    if counts[0] > 2:
-        codes[0][1, 8:] = math.nan  # an unknown velocity
+    for part in codes:
+        part[1::2, 8:] = math.nan  # unknown velocities
     loss = SetPredictionLoss(drops_unknown=drops_unknown, free_heading=free_heading)
     grads, values = [], []
     for function in (loss, lambda *a: decoder_losses(*a[:3], loss, None if a[3] is None else torch.tensor(a[3]))):
@@ -58,6 +63,44 @@ def test_decoder_losses_and_gradients_equal_those_sample_by_sample(
     assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(5, 3), (4, 0, 1, 13, 12), (0, 0)], ids=["two", "many", "empty"])
+def test_pairs_are_those_of_each_sample_alone(counts: tuple[int, ...]) -> None:
+    layers, codes, labels = predictions(counts)
+    for part in codes:
+        part[::2, 8] = math.nan
+    loss = SetPredictionLoss()
+    logits, found = (torch.stack(parts) for parts in zip(*layers, strict=True))
+    expected = {
+        (layer, sample, query, sum(counts[:sample]) + target)
+        for layer, samples in enumerate(loss.assign(logits, found, codes, labels))
+        for sample, pairs in enumerate(samples)
+        for query, target in zip(*(part.tolist() for part in pairs), strict=True)
+    }
+    rows = start_matching(layers, codes, labels, loss).pairs()
+    assert rows.shape == (len(expected), 4)
+    assert {tuple(row) for row in rows.tolist()} == expected
+
+
+def test_losses_are_the_same_whether_other_work_comes_before_the_pairs() -> None:
+    layers, codes, labels = predictions((4, 0, 9))
+    loss = SetPredictionLoss()
+    matching = start_matching(layers, codes, labels, loss)
+    found = decoder_losses(layers, codes, labels, loss, matching=matching)
+    expected = decoder_losses(layers, codes, labels, loss)
+    assert list(found) == list(expected) == [f"{prefix}loss_{name}" for prefix in ("", "d0.", "d1.")
+                                             for name in ("cls", "bbox")]  # fmt: skip
+    assert found == expected
+
+
+def test_a_network_that_has_diverged_is_seen_in_its_loss() -> None:
+    layers, codes, labels = predictions((4, 2))
+    layers[1][1][0, 3] = math.nan
+    layers[1][0][1] = math.nan
+    losses = decoder_losses(layers, codes, labels, SetPredictionLoss())
+    assert math.isnan(losses["d1.loss_cls"])
+    assert math.isfinite(losses["d0.loss_cls"])
 
 
 def test_depth_loss_takes_cells_of_another_size_than_the_head() -> None:
