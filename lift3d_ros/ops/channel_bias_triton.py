@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+# The number of channels is no constant: the kernel would be compiled for each one.
 _BLOCK = 2048  # numbers of one program: two or four loads of 16 bytes for each thread
 
 
@@ -19,7 +20,7 @@ def add_bias_(x: Tensor, bias: Tensor, shortcut: Tensor | None, *, is_clamped: b
         bias.float().contiguous(),
         x if shortcut is None else shortcut,
         count,
-        CHANNELS=x.shape[1],
+        x.shape[1],
         HAS_SHORTCUT=shortcut is not None,
         IS_CLAMPED=is_clamped,
         BLOCK=_BLOCK,
@@ -28,15 +29,15 @@ def add_bias_(x: Tensor, bias: Tensor, shortcut: Tensor | None, *, is_clamped: b
 
 @triton.jit
 def _add_bias(
-    x, bias, shortcut, count,
-    CHANNELS: tl.constexpr, HAS_SHORTCUT: tl.constexpr, IS_CLAMPED: tl.constexpr, BLOCK: tl.constexpr,
+    x, bias, shortcut, count, channels,
+    HAS_SHORTCUT: tl.constexpr, IS_CLAMPED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0).to(tl.int64) * BLOCK  # a map may have more than 2^31 numbers
     step = tl.arange(0, BLOCK)
     place = first + step
     is_inside = place < count
     # The remainder of 64 bit once, and of 32 bit for each number: the long one costs more than the memory.
-    channel = ((first % CHANNELS).to(tl.int32) + step) % CHANNELS
+    channel = ((first % channels).to(tl.int32) + step) % channels
     value = tl.load(x + place, mask=is_inside, other=0.0).to(tl.float32) + tl.load(bias + channel)
     if HAS_SHORTCUT:
         value += tl.load(shortcut + place, mask=is_inside, other=0.0).to(tl.float32)

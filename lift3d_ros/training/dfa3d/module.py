@@ -78,11 +78,13 @@ class Dfa3dModule(TrainedModule):
             _keep_less(network)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with groups for the backbone, for the motion head, and for the rest."""
+        """Return AdamW with groups for the backbone, for motion head and refinement, and for the rest."""
         run, loss = self.recipe.run, self.recipe.loss
         parts: list[tuple[nn.Module, float]] = [(self.network.backbone, loss.backbone_rate)]
         if self.network.motion is not None:
             parts.append((self.network.motion, loss.motion_rate))
+        if self.network.refinement is not None:
+            parts.append((self.network.refinement, loss.refinement_rate))
         known = {id(parameter) for part, _ in parts for parameter in part.parameters()}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups = []

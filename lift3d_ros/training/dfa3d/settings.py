@@ -83,6 +83,7 @@ class LossSettings:
     )
     motion: float = setting(0.1, "of the velocities that a motion head reads", minimum=0.0, maximum=100.0)
     motion_rate: float = setting(10.0, "learning rate of the motion head, as a factor", minimum=0.0, maximum=100.0)
+    refinement_rate: float = setting(2.0, "learning rate of the refinement, as a factor", minimum=0.0, maximum=100.0)
     backbone_rate: float = setting(1.0, "learning rate of the backbone, as a share", minimum=0.0, maximum=10.0)
     frozen_stages: int = setting(
         0, "so many first stages of the backbone, and its stem, keep their weights and statistics", minimum=0, maximum=4
