@@ -192,7 +192,8 @@ class _Watch:
 def _run_stages(network: Dfa3dDetector, inputs: dict[str, Tensor], history: Tensor, watch: _Watch) -> Tensor:
     """Run the stages that make up the forward pass, and return the BEV map."""
     camera_rows = inputs.get("camera_rows")
-    maps = network.extract(inputs["images"])
+    features = network.backbone(network.image_input(inputs["images"]))
+    maps = network.pyramid(features)
     watch.note("features")
     scores = network.depth_scores(maps, inputs["image_from_model"])
     watch.note("depth")
@@ -204,8 +205,12 @@ def _run_stages(network: Dfa3dDetector, inputs: dict[str, Tensor], history: Tens
     age = inputs.get("history_age")
     bev = network.encode(cameras, pairs, inputs["ego"], inputs["history_valid"], history, age)
     watch.note("encoder")
-    network.decoder(bev)
+    boxes = network.decoder(bev)[-1]
     watch.note("decoder")
+    if network.refinement is not None:
+        sample = torch.zeros(len(maps[0]), dtype=torch.int64, device=bev.device)
+        network.refinement(network.window_features(features, maps), *boxes, inputs["image_from_model"], sample)
+        watch.note("refinement")
     return bev
 
 

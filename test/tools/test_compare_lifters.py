@@ -89,3 +89,9 @@ def test_specialists_stand_beside_the_lifter(
     # A basis knows its set and the network has seen nothing yet.
     assert rows["own_bird20"]["basis_clean"] < 0.8 * rows["own_bird20"]["lfm_clean"]
     assert "the lifter is better in" in capsys.readouterr().out
+    again = tmp_path / "again.json"
+    kept = ["--specialists", str(out), "--out", str(again)]
+    assert run(monkeypatch, "compare_specialists", *command, *kept) == 0
+    assert json.loads(again.read_text(encoding="utf-8"))["rows"] == rows
+    assert run(monkeypatch, "compare_specialists", *command, *kept, "--steps", "6") == 2
+    assert "perceptron_steps is 5, asked for is 6" in capsys.readouterr().err
