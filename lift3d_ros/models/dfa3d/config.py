@@ -269,7 +269,7 @@ def preset(name: str) -> Dfa3dConfig | None:
                 history_s=0.5,
                 motion=MotionConfig(channels=32),
                 refinement=RefinementConfig(channels=32),
-                suppression_m=1.3,
+                suppression_m=0.5,
             )
         case "dfa3d-small":
             return dataclasses.replace(_published_small(), depth=_published_depth(level=0))
