@@ -19,8 +19,8 @@ from lift3d_ros.weights.published import METHODS, network_facts, network_shapes
 from lift3d_ros.weights.store import check_place, store_model
 from lift3d_ros.weights.verify import check_tensors
 
-# Weights are the same network whatever these say: they matter in training alone, where features are read, or where boxes
-# are chosen among those that the network gives.
+# Weights are the same network whatever these say: they matter in training alone, where features are read, or where
+# boxes are chosen among those that the network gives.
 _FREE = ("*dropout", "*drop_path", "*label_smoothing", "masks.*", "pooling", "suppression_m", "max_detections")
 
 
