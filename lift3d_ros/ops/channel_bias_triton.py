@@ -6,7 +6,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# The number of channels is no constant: the kernel would be compiled for each one.
 _BLOCK = 2048  # numbers of one program: two or four loads of 16 bytes for each thread
 
 
@@ -27,6 +26,7 @@ def add_bias_(x: Tensor, bias: Tensor, shortcut: Tensor | None, *, is_clamped: b
     )
 
 
+# The number of channels is no constant, as the kernel would be compiled for each one.
 @triton.jit
 def _add_bias(
     x, bias, shortcut, count, channels,

@@ -90,7 +90,8 @@ def run_detector(case: Case, arrays: Arrays) -> Result:
             can_bus = can_bus_difference(absolute[frame], before)
             before = absolute[frame]
             if "in.images" in arrays:
-                maps = detector.extract(arrays["in.images"][frame].flip(-1).permute(0, 3, 1, 2))
+                images = arrays["in.images"][frame].flip(-1).permute(0, 3, 1, 2)
+                maps = detector.pyramid(detector.backbone(detector.image_input(images)))
             else:
                 maps = maps_of(arrays, f"feat_t{frame}_l")
             measured = arrays["in.depth_map"][frame, 0, :, 0] if "in.depth_map" in arrays else None

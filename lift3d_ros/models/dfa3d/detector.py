@@ -114,10 +114,6 @@ class Dfa3dDetector(nn.Module):
             class_logits, box_codes = self.refinement(seen, class_logits, box_codes, image_from_model, sample)
         return class_logits, self.with_velocities(box_codes, bev, aligned, history_valid, history_age), bev
 
-    def extract(self, images: Tensor) -> list[Tensor]:
-        """Return the pyramid of the pictures (N, 3, H, W), a map (N, C, h, w) for each level, finest first."""
-        return self.pyramid(self.backbone(self.image_input(images)))
-
     def pyramid(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the pyramid made of what the backbone gives, a map (N, C, h, w) for each level, finest first."""
         levels: list[Tensor] = self.neck(features[self._num_fine :])

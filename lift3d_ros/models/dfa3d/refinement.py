@@ -23,6 +23,7 @@ _NUM_FACTS = 13
 _NEAREST_M = 0.5  # parts of a box that are nearer to a camera, or behind it, are drawn as if they were here
 _MARGIN, _MARGIN_PX = 0.25, 4.0  # of a window around its box, as a share of its size and at least
 _FARTHEST_OUTSIDE = 0.75  # from the middle of a picture, in pictures, that a centre may lie to be looked at
+_HEIGHT_WEIGHT = 0.5  # of how far above or below the middle that is, as pictures reach less far in height
 _TYPICAL_HEIGHT_M = 1.5
 _SIZE_UNIT, _HEADING_UNIT, _HEIGHT_UNIT_M = 0.2, 0.5, 0.2
 
@@ -38,7 +39,6 @@ class Windows(NamedTuple):
         ray: (B, Q, 3) metres from the camera to the centre of the box, in the model frame.
         right: (B, Q, 2) unit vector, level, square to the ray, to the right in the picture.
         focal: (B, Q) px.
-        zoom: (B, Q) focal length in widths of the picture.
     """
 
     camera: Tensor
@@ -49,11 +49,13 @@ class Windows(NamedTuple):
     ray: Tensor
     right: Tensor
     focal: Tensor
-    zoom: Tensor
 
 
 class PictureRefinement(nn.Module):
     """Corrects boxes and class logits by what their windows show."""
+
+    margin: Tensor
+    axis_weights: Tensor
 
     def __init__(self, config: Dfa3dConfig, in_channels: Sequence[int]) -> None:
         """Read feature maps of `in_channels`, finest first."""
@@ -61,6 +63,11 @@ class PictureRefinement(nn.Module):
         refinement, num_classes = config.refinement, len(config.class_names)
         channels, hidden, self.size = refinement.channels, refinement.hidden, refinement.window
         self.padded_size, self.origin = config.padded_size, 0.5 if config.pixel_origin == "center" else 0.0
+        height, width = self.padded_size
+        # Kept on the device: a GPU would wait for numbers that are brought there in each step.
+        margin = torch.tensor([_MARGIN_PX / width, _MARGIN_PX / height])
+        self.register_buffer("margin", margin, persistent=False)
+        self.register_buffer("axis_weights", torch.tensor([1.0, _HEIGHT_WEIGHT]), persistent=False)
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in in_channels)
         self.convs = nn.Sequential(
             nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 3, padding=1),
@@ -120,7 +127,7 @@ class PictureRefinement(nn.Module):
         places = torch.stack([(u / safe + self.origin) / width, (v / safe + self.origin) / height], dim=-1)
         places = places.clamp(-4.0, 5.0)
         center = places[:, :, -1]
-        off = ((center - 0.5) * center.new_tensor([1.0, 0.5])).abs().amax(-1)
+        off = ((center - 0.5) * self.axis_weights).abs().amax(-1)
         off = torch.where(depth[..., -1] > _NEAREST_M, off, torch.full_like(off, 100.0))
         is_own = sample == torch.arange(batch, device=sample.device)[:, None]  # (B, N)
         off = torch.where(is_own[..., None], off, torch.full_like(off[None], 100.0))  # (B, N, Q)
@@ -139,18 +146,14 @@ class PictureRefinement(nn.Module):
         right = torch.stack([away[..., 1], -away[..., 0]], dim=-1)
         # In a mirrored world, as augmentation makes it, right is on the other side.
         side = torch.where((right * chosen[..., :2]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
-        return Windows(
-            camera, least < _FARTHEST_OUTSIDE, low, high, taken(center), ray, right * side, chosen[..., 2],
-            chosen[..., 2] / width,
-        )  # fmt: skip
+        is_seen = least < _FARTHEST_OUTSIDE
+        return Windows(camera, is_seen, low, high, taken(center), ray, right * side, chosen[..., 2])
 
     def _look(self, features: Sequence[Tensor], windows: Windows) -> Tensor:
         """Return what the windows show, (B * Q, C * R * R)."""
-        height, width = self.padded_size
-        margin = windows.low.new_tensor([_MARGIN_PX / width, _MARGIN_PX / height])
         size = windows.high - windows.low
-        low = windows.low - _MARGIN * size - margin
-        size = (1 + 2 * _MARGIN) * size + 2 * margin
+        low = windows.low - _MARGIN * size - self.margin
+        size = (1 + 2 * _MARGIN) * size + 2 * self.margin
         steps = (torch.arange(self.size, device=low.device, dtype=low.dtype) + 0.5) / self.size
         x = (low[..., 0, None] + size[..., 0, None] * steps)[..., None, :]
         y = (low[..., 1, None] + size[..., 1, None] * steps)[..., :, None]
@@ -179,7 +182,7 @@ class PictureRefinement(nn.Module):
                 cosine * windows.right[..., :1] + sine * windows.right[..., 1:],
                 0.3 * size,
                 windows.center - 0.5,
-                windows.zoom[..., None],
+                windows.focal[..., None] / self.padded_size[1],
             ],
             dim=-1,
         )
@@ -237,5 +240,5 @@ def _corners(codes: Tensor) -> Tensor:
                 dim=-1,
             )
         )
-    points.append(codes[..., [0, 1, 4]])
+    points.append(torch.cat([codes[..., :2], codes[..., 4:5]], dim=-1))
     return torch.stack(points, dim=2)
