@@ -97,8 +97,9 @@ def deformable_attention_3d(
         corners = find_corners(place, item, levels, None if scores is None else scores.channels)
         mix = _bilinear_weights(corners, weight)
         if scores is not None:
-            mix = mix * _interpolate_scores(scores, corners)
-        chunks.append(_mix_rows(values, corners, mix, implementation))
+            found = _interpolate_scores(scores, corners)
+            mix = [share * score for share, score in zip(mix, found, strict=True)]
+        chunks.append(_mix_rows(values, corners, torch.stack(mix, dim=-1), implementation))
     if not chunks:
         return value.new_zeros(rows, 0, heads * channels)
     attended = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
@@ -137,7 +138,7 @@ def sample_depth_scores(depth_scores: Tensor, locations: Tensor, levels: Levels)
     assert scores is not None
     place = locations.reshape(batch * queries, heads, -1, 3)
     item = torch.arange(batch, device=locations.device).repeat_interleave(queries)
-    found = _interpolate_scores(scores, find_corners(place, item, levels, scores.channels))
+    found = torch.stack(_interpolate_scores(scores, find_corners(place, item, levels, scores.channels)), dim=-1)
     return found.reshape(batch, queries, heads, len(levels), points, 4)
 
 
@@ -163,41 +164,47 @@ def corner_weighted_attention(
     batch, queries, heads = locations.shape[:3]
     item = torch.arange(batch, device=locations.device).repeat_interleave(queries)
     corners = find_corners(locations.reshape(batch * queries, heads, -1, 2), item, levels, None)
-    mix = _bilinear_weights(corners, weights.reshape(batch * queries, heads, -1))
+    mix = torch.stack(_bilinear_weights(corners, weights.reshape(batch * queries, heads, -1)), dim=-1)
     if corner_scores is not None:
         mix = mix * corner_scores.reshape(mix.shape)
     attended = _mix_rows(LevelTable.of(value, levels), corners, mix, implementation)
     return attended.reshape(batch, queries, heads * value.shape[3])
 
 
-def _bilinear_weights(corners: Corners, weight: Tensor) -> Tensor:
+def _bilinear_weights(corners: Corners, weight: Tensor) -> list[Tensor]:
     """Spread the weight of each sample (N, M, L * P) over its four pixels."""
     fx, fy = corners.fraction[:2]
     bottom = weight * fy
     top = weight - bottom
     right_top, right_bottom = top * fx, bottom * fx
-    return torch.stack([top - right_top, right_top, right_bottom, bottom - right_bottom], dim=-1)
+    return [top - right_top, right_top, right_bottom, bottom - right_bottom]
 
 
-def _interpolate_scores(scores: LevelTable, corners: Corners) -> Tensor:
-    """Return the score of each corner (N, M, L * P, 4)."""
+def _interpolate_scores(scores: LevelTable, corners: Corners) -> list[Tensor]:
+    """Return the scores (N, M, L * P) of the four pixels."""
     assert corners.lower_bin is not None
     fraction = corners.fraction[2]
-    index = scores.rows(corners.tokens) * (scores.channels + 2) + corners.lower_bin[..., None]
-    flat_index = index.reshape(-1)
-    lower = scores.flat.index_select(0, flat_index).reshape(index.shape).to(fraction.dtype)
-    upper = scores.flat[1:].index_select(0, flat_index).reshape(index.shape).to(fraction.dtype)
-    return torch.lerp(lower, upper, fraction[..., None])
+    row = scores.channels + 2
+    first = scores.rows(corners.token) * row + corners.lower_bin
+    above = scores.flat[1:]
+    found = []
+    for step in corners.steps:
+        index = (first + step * (scores.heads * row)).reshape(-1)
+        lower = scores.flat.index_select(0, index).reshape(fraction.shape).to(fraction.dtype)
+        upper = above.index_select(0, index).reshape(fraction.shape).to(fraction.dtype)
+        found.append(lower + (upper - lower) * fraction)
+    return found
 
 
 def _mix_rows(values: LevelTable, corners: Corners, mix: Tensor, implementation: Implementation) -> Tensor:
-    """Return the weighted sum of the rows of each query and head, (N * M, C)."""
-    rows = values.rows(corners.tokens)
-    index = rows.reshape(rows.shape[0] * rows.shape[1], -1)
-    mix = mix.reshape(index.shape).to(values.flat.dtype)
+    """Return the weighted sum of the rows of each query and head, (N * M, C), with weights (N, M, L * P, 4)."""
+    row = values.rows(corners.token)
+    num_sums = row.shape[0] * row.shape[1]
+    index = torch.stack([row + step * values.heads for step in corners.steps], dim=-1).reshape(num_sums, -1)
+    mix = mix.reshape(num_sums, -1).to(values.flat.dtype)
     if implementation == "embedding_bag":
         return F.embedding_bag(index, values.flat, mode="sum", per_sample_weights=mix)
-    found = values.flat.index_select(0, index.reshape(-1)).reshape(*index.shape, values.channels)
+    found = values.flat.index_select(0, index.reshape(-1)).reshape(num_sums, -1, values.channels)
     return torch.bmm(mix[:, None], found)[:, 0].to(values.flat.dtype)
 
 

@@ -30,10 +30,10 @@ class LevelTable(NamedTuple):
     channels: int
 
     def rows(self, tokens: Tensor) -> Tensor:
-        """Return the row of each token (N, M, L * P, 4) for the head that reads it."""
+        """Return the row of each token (N, M, L * P) for the head that reads it."""
         if self.heads == 1:
             return tokens
-        return tokens * self.heads + torch.arange(self.heads, device=tokens.device)[:, None, None]
+        return tokens * self.heads + torch.arange(self.heads, device=tokens.device)[:, None]
 
     @classmethod
     def of(cls, value: Tensor, levels: Levels) -> LevelTable:
@@ -64,12 +64,11 @@ def _with_border(maps: Tensor, levels: Levels, last: tuple[int, int]) -> Tensor:
 
 
 class _Grid(NamedTuple):
-    """Constants of the levels, for each of the L * P samples of a head."""
+    """Constants of the levels, for each of the L * P samples of a head, or (1,) where there is a single level."""
 
-    sizes: Tensor  # (2 or 3, 1, 1, L * P) width, height and bins
-    row_steps: Tensor  # (L * P,) tokens from a pixel to the one below
-    origins: Tensor  # (L * P,) token of pixel (0, 0)
-    corner_steps: Tensor  # (L * P, 4) tokens from the left top pixel to each of the four
+    sizes: tuple[Tensor, ...]  # width, height and bins
+    row_steps: Tensor  # tokens from a pixel to the one below
+    origins: Tensor  # token of pixel (0, 0)
     num_tokens: int  # tokens of one batch item
 
 
@@ -80,16 +79,18 @@ def _build_grid(
     for height, width in levels:
         starts.append(starts[-1] + (height + 2) * (width + 2))
 
-    def constants(values: list[list[int]]) -> Tensor:
-        return torch.tensor(values, device=device).repeat_interleave(points, dim=0)
+    def constants(values: list[int]) -> Tensor:
+        # Runtimes are slow with operands of which the last axes differ: one number serves all samples of a level.
+        return torch.tensor(values, device=device).repeat_interleave(1 if len(levels) == 1 else points)
 
     steps = [width + 2 for _, width in levels]
-    sizes = [[width, height] if bins is None else [width, height, bins] for height, width in levels]
+    sizes = [[width for _, width in levels], [height for height, _ in levels]]
+    if bins is not None:
+        sizes.append([bins] * len(levels))
     return _Grid(
-        sizes=constants(sizes).to(dtype).T[:, None, None].contiguous(),
-        row_steps=constants([[step] for step in steps])[:, 0],
-        origins=constants([[start + step + 1] for start, step in zip(starts, steps, strict=False)])[:, 0],
-        corner_steps=constants([[0, 1, step + 1, step] for step in steps]),
+        sizes=tuple(constants(size).to(dtype) for size in sizes),
+        row_steps=constants(steps),
+        origins=constants([start + step + 1 for start, step in zip(starts, steps, strict=False)]),
         num_tokens=starts[-1],
     )
 
@@ -131,7 +132,8 @@ def _is_plain(tensor: Tensor) -> bool:
 class Corners(NamedTuple):
     """The four pixels, and two bins, around each sample."""
 
-    tokens: Tensor  # (N, M, L * P, 4) left top, right top, right bottom, left bottom, in the padded maps
+    token: Tensor  # (N, M, L * P) left top pixel, in the padded maps
+    steps: tuple[int | Tensor, ...]  # tokens from there to left top, right top, right bottom and left bottom
     fraction: tuple[Tensor, ...]  # each (N, M, L * P), distance from left, top and lower bin
     lower_bin: Tensor | None  # (N, M, L * P) in the padded bins
 
@@ -147,16 +149,20 @@ def find_corners(place: Tensor, item: Tensor, levels: Levels, bins: int | None) 
     key = (tuple((int(height), int(width)) for height, width in levels), place.shape[2] // len(levels), bins)
     grid = (_cached_grid if _is_plain(place) else _build_grid)(*key, place.device, place.dtype)
     axes = 2 if bins is None else 3
-    position = place[..., :axes].movedim(-1, 0) * grid.sizes - 0.5  # (2 or 3, N, M, L * P)
+    places = place[..., :axes].movedim(-1, 0).unbind(0)  # each (N, M, L * P)
+    positions = [place * size - 0.5 for place, size in zip(places, grid.sizes, strict=True)]
     # Outside on one axis is outside; NaN compares as outside. At -1 the weight of every real pixel and bin is 0, and
     # a constant passes no gradient back.
-    is_inside = functools.reduce(torch.logical_and, ((position > -1) & (position < grid.sizes)).unbind(0))
-    position = torch.where(is_inside, position, -1.0)
-    corner = position.floor()
-    cell = corner.long().unbind(0)
-    token = cell[1] * grid.row_steps + cell[0] + (item[:, None] * grid.num_tokens + grid.origins)[:, None]
+    is_inside = functools.reduce(
+        torch.logical_and,
+        [(position > -1) & (position < size) for position, size in zip(positions, grid.sizes, strict=True)],
+    )
+    positions = [torch.where(is_inside, position, -1.0) for position in positions]
+    corners = [position.floor() for position in positions]
+    cells = [corner.long() for corner in corners]
     return Corners(
-        tokens=token[..., None] + grid.corner_steps,
-        fraction=(position - corner).unbind(0),
-        lower_bin=None if bins is None else cell[2] + 1,
+        token=cells[1] * grid.row_steps + cells[0] + (item[:, None] * grid.num_tokens + grid.origins)[:, None],
+        steps=(0, 1, grid.row_steps + 1, grid.row_steps),
+        fraction=tuple(position - corner for position, corner in zip(positions, corners, strict=True)),
+        lower_bin=None if bins is None else cells[2] + 1,
     )

@@ -50,9 +50,10 @@ class Session:
 
     missing: tuple[str, ...] = ()
     asked: Any = None
+    left_out: Any = None
 
-    def __init__(self, path: str, options: Any, providers: Any) -> None:
-        type(self).asked = providers
+    def __init__(self, path: str, options: Any, providers: Any, disabled_optimizers: list[str]) -> None:
+        type(self).asked, type(self).left_out = providers, disabled_optimizers
         self._session = ort.capi.onnxruntime_inference_collection.InferenceSession(path, options)
         self.bindings: list[Binding] = []
 
@@ -115,6 +116,7 @@ def test_faster_providers_come_first_on_the_gpu_that_was_named(
     monkeypatch.setenv("LIFT3D_CACHE_DIR", str(tmp_path))
     engine = open_graph("mixer", mixer, GraphRuntime("onnxruntime", "cuda:1", provider="tensorrt"))
     assert [name for name, _ in gpu_wheel.asked] == GPU_WHEEL
+    assert gpu_wheel.left_out == []  # fusions that cost time on a CPU pay on a GPU
     options = dict(gpu_wheel.asked)
     assert options["TensorrtExecutionProvider"]["trt_engine_cache_enable"]
     assert options["TensorrtExecutionProvider"]["trt_engine_cache_path"] == str(tmp_path / "engines" / "onnxruntime")

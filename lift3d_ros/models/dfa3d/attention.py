@@ -83,12 +83,14 @@ class DeformableAttention(nn.Module):
         if num_bins is None:
             reference = reference[..., :2]
         shape = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
-        weights = self.attention_weights(query).reshape(*shape[:3], -1).softmax(-1).reshape(shape)
+        weights = self.attention_weights(query).reshape(*shape[:3], shape[3] * shape[4]).softmax(-1).reshape(shape)
         # Coordinates stay in float32: in 16 bit they are off by a good part of a cell.
-        offsets = self.sampling_offsets(query).float().reshape(*shape, 2) / level_sizes(levels, reference)[:, None]
+        # One divisor for each column: runtimes are slow with operands of which the last axes differ.
+        sizes = level_sizes(levels, reference)[:, None].expand(*shape[2:], 2).reshape(-1)
+        offsets = (self.sampling_offsets(query).float() / sizes).reshape(*shape, 2)
         if self.sampling_offsets_depth is not None and num_bins is not None:
-            depth_offsets = self.sampling_offsets_depth(query).float().reshape(*shape, 1) / num_bins
-            offsets = torch.cat([offsets, depth_offsets], dim=-1)
+            depth_offsets = self.sampling_offsets_depth(query).float() / num_bins
+            offsets = torch.cat([offsets, depth_offsets.reshape(*shape, 1)], dim=-1)
         around = reference.repeat(1, 1, self.num_points // reference.shape[2], 1)[:, :, None, None]
         return around + offsets, weights
 

@@ -67,7 +67,7 @@ class SpatialCrossAttention(nn.Module):
             rows[None], cameras.value, pairs.points[None], cameras.levels, cameras.depth_scores, pairs.camera[None]
         )[0]  # (P, C)
         # A gather by the inverse table and not a scatter: deterministic, and every runtime has it.
-        attended = torch.cat([attended, torch.zeros_like(attended[:1])])
+        attended = torch.cat([attended, attended.new_zeros(1, dims)])
         table = pairs.pairs_of_cell
         total = attended.index_select(0, table.reshape(-1)).reshape(*table.shape, dims).sum(1)
         count = (table < pairs.camera.shape[0]).to(total.dtype).sum(1, keepdim=True).clamp(min=1.0)

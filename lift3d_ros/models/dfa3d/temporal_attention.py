@@ -50,11 +50,12 @@ class TemporalSelfAttention(nn.Module):
         both = torch.cat([maps[:, 0], query + position], dim=-1)
         shape = (batch, cells, heads, _SLOTS, 1, points)
         weights = self.attention_weights(both).reshape(shape).softmax(-1)
-        offsets = self.sampling_offsets(both).float().reshape(*shape, 2) / level_sizes(self.levels, references)
+        sizes = level_sizes(self.levels, references).expand(heads * _SLOTS * points, 2).reshape(-1)
+        offsets = (self.sampling_offsets(both).float() / sizes).reshape(*shape, 2)
         # One batch item for each slot: (B, Q, M, slots, ...) to (B * slots, Q, M, ...).
         weights = weights.permute(0, 3, 1, 2, 4, 5).flatten(0, 1)
         offsets = offsets.permute(0, 3, 1, 2, 4, 5, 6).flatten(0, 1)
-        places = references.flatten(0, 1)[:, :, None, None, None] + offsets
+        places = references.flatten(0, 1)[:, :, None, None, None].expand_as(offsets) + offsets
         values = self.value_proj(maps).reshape(batch * _SLOTS, cells, heads, dims // heads)
         attended = deformable_attention_3d(values, None, places, weights, self.levels)
         mean = attended.reshape(batch, _SLOTS, cells, dims).mean(1)
