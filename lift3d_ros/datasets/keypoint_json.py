@@ -75,7 +75,9 @@ def read_keypoint_file(
         if isinstance(document, Mapping) and "annotations" in document:
             pictures = reader.annotations(document)
         elif isinstance(document, Mapping) and "people" in document:
-            pictures = [PictureKeypoints(path.stem, reader.openpose(document["people"]))]
+            # OpenPose names the file of NAME.jpg NAME_keypoints.json.
+            name = path.stem.removesuffix("_keypoints")
+            pictures = [PictureKeypoints(name, reader.openpose(document["people"]))]
         elif isinstance(document, list) and all(isinstance(part, Mapping) and "keypoints" in part for part in document):
             pictures = reader.results(document)
         else:

@@ -259,10 +259,11 @@ def test_a_number_that_two_pictures_have_is_refused(tmp_path: Path, capsys: pyte
     assert "picture '397133' may be 397133.jpg or 000000397133.png" in capsys.readouterr().err
 
 
-def test_the_picture_of_an_openpose_file_has_the_name_of_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["shop.json", "shop_keypoints.json"])
+def test_the_picture_of_an_openpose_file_has_the_name_of_the_file(tmp_path: Path, name: str) -> None:
     _, keypoints = seen_person((0.0, 0.0, 4.0))
     flat = np.concatenate([np.resize(keypoints.points, (25, 2)), np.ones((25, 1))], axis=1)
-    path, out = tmp_path / "shop.json", tmp_path / "out"
+    path, out = tmp_path / name, tmp_path / "out"
     path.write_text(json.dumps({"people": [{"pose_keypoints_2d": flat.ravel().tolist()}]}))
     cv2.imwrite(str(tmp_path / "shop.jpg"), np.zeros((720, 1280, 3), dtype=np.uint8))
     assert lift(path, "--image", tmp_path, "--out", out) == 0
