@@ -87,7 +87,7 @@ def graph_cache() -> Path:
 @pytest.fixture(scope="session")
 def three_camera_graph(graph_cache: Path) -> Path:
     """The graph for the cameras of `drive` is there before a node asks for it, so a node is ready in seconds."""
-    return exported_graph("dfa3d_tiny", find_model("dfa3d_tiny"), len(CAMERAS))
+    return exported_graph("dfa3d_tiny", find_model("dfa3d_tiny"), len(CAMERAS), is_fixed=False)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def _graphs(models: Iterable[str], num_cameras: int) -> Iterator[tuple[str, Engi
     from lift3d_ros.pipelines.engine_subjects import engine_subjects
 
     for model in models:
-        for subject in engine_subjects(model, num_cameras):
+        for subject in engine_subjects(model, num_cameras, is_fixed=True):
             yield f"{model}, field" if _is_field(subject) else model, subject
 
 

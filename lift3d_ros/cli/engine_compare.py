@@ -11,7 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
-from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_data, check_runtime
+from lift3d_ros.cli.engine_options import (
+    FREE_BACKENDS,
+    PRECISIONS,
+    add_action,
+    add_cameras,
+    add_data,
+    check_runtime,
+)
 from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
@@ -81,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
     check_runtime(args.backend, args.device or _FIRST_GPU)
     results: list[dict[str, Any]] = []
     for model in args.models:
-        for subject in engine_subjects(model, args.cameras)[: 1 if args.graph else None]:
+        subjects = engine_subjects(model, args.cameras, is_fixed=args.backend not in FREE_BACKENDS)
+        for subject in subjects[: 1 if args.graph else None]:
             recording, facts = reference_of(model, subject, args)
             for precision in args.precision:
                 label = _label(model, subject)

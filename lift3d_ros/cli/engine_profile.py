@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lift3d_ros.cli.engine_options import PRECISIONS, add_action, add_cameras, add_device, check_runtime
+from lift3d_ros.cli.engine_options import (
+    FREE_BACKENDS,
+    PRECISIONS,
+    add_action,
+    add_cameras,
+    add_device,
+    check_runtime,
+)
 from lift3d_ros.cli.output_places import check_file_place
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.precision not in _PRECISIONS_OF.get(args.backend, PRECISIONS):
         expected = " or ".join(_PRECISIONS_OF[args.backend])
         raise ConfigError(f"--precision {args.precision}: {args.backend} is profiled in {expected}")
-    subject = engine_subjects(args.model, args.cameras)[0]
+    subject = engine_subjects(args.model, args.cameras, is_fixed=args.backend not in FREE_BACKENDS)[0]
     inputs = subject.examples[-1]
     times = _open(args, subject).profile([inputs] * args.runs)
     print(f"{args.model} on {args.backend}, milliseconds of one run:")

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     check_file_place("--out", args.out)
     if args.report is not None:
         check_file_place("--report", args.report)
-    subject = engine_subjects(args.model, args.cameras)[0]
+    subject = engine_subjects(args.model, args.cameras, is_fixed=True)[0]
     tape = record_inputs(subject, args.data, args.frames)
     if args.data is None:
         print("note: ranges are taken from the scenes that the result is judged on; give --bag for a robot of your own")

@@ -29,11 +29,13 @@ onnxruntime can run it: give its path as model. 'lift3d export METHOD --help' ex
 DFA3D_DESCRIPTION = """\
 Export a BEV detector as an ONNX graph, compare it with PyTorch and write it.
 
-Cells and cameras that see them are inputs of the graph, with room fixed at export: with --rig for that rig and a
-quarter more, otherwise for any usual rig. Calibration may change and cameras may fail without a new export.
+Cells and cameras that see them are inputs of the graph, so calibration may change and cameras may fail without a new
+export. ONNX Runtime takes any number of pairs of a cell and a camera. TensorRT wants fixed sizes: --fixed leaves room
+for any usual rig, --rig for that rig and a quarter more, which costs less time. Grids of more than 10 000 cells always
+have fixed sizes.
 
-  lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx
-  lift3d export dfa3d --model my_model --rig my_car.yaml --out bev.onnx
+  lift3d export dfa3d --config tiny --cameras 6 --out bev.onnx                     for ONNX Runtime
+  lift3d export dfa3d --model my_model --rig my_car.yaml --out bev.onnx            for TensorRT on this car
   lift3d replay BAG --model bev.onnx --out results
 """
 
@@ -82,6 +84,7 @@ def add_parser(subparsers: Any) -> None:
     size = dfa3d.add_mutually_exclusive_group()
     size.add_argument("--cameras", type=int, default=6, help="camera slots of the graph (default %(default)s)")
     size.add_argument("--rig", type=Path, metavar="RIG.yaml", help="rig file: its cameras decide slots and room")
+    dfa3d.add_argument("--fixed", action="store_true", help="fixed sizes, as TensorRT wants them; --rig implies it")
     _add_out(dfa3d)
     dfa3d.set_defaults(run=run_dfa3d)
 
@@ -115,24 +118,25 @@ def run_dfa3d(args: argparse.Namespace) -> int:
     """Export a detector and say what was written."""
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.geometry.rig import load_rig
-    from lift3d_ros.pipelines.bev_graph import export_graph, model_config, untrained_entry
+    from lift3d_ros.pipelines.bev_graph import export_graph, model_config, room_for_pairs, untrained_entry
     from lift3d_ros.pipelines.rig_capacity import rig_capacity
     from lift3d_ros.weights.manifest import find_model
 
     _check_out(args.out)
     name = args.config or args.model
     entry = untrained_entry(args.config) if args.config else find_model(args.model)
-    cameras, capacity = args.cameras, None
-    if args.rig is not None:
-        rig = load_rig(args.rig)
-        cameras, capacity = len(rig.cameras), rig_capacity(rig, model_config(name, entry))
+    rig = None if args.rig is None else load_rig(args.rig)
+    cameras = args.cameras if rig is None else len(rig.cameras)
     if not 1 <= cameras <= 12:
         raise ConfigError(f"{'--rig' if args.rig else '--cameras'}: {cameras} cameras; expected 1 to 12")
+    facts = model_config(name, entry)
+    capacity = room_for_pairs(facts, cameras, is_fixed=args.fixed) if rig is None else rig_capacity(rig, facts)
     try:
         model = export_graph(name, entry, cameras, args.out, capacity)
     except OSError as error:
         raise _cannot_write(args.out, error) from None
-    print(f"wrote {args.out} ({_megabytes(args.out)} MB, {cameras} camera slots): {model.description}")
+    room = "any number of pairs" if capacity is None else f"room for {capacity.pairs} pairs"
+    print(f"wrote {args.out} ({_megabytes(args.out)} MB, {cameras} camera slots, {room}): {model.description}")
     return 0
 
 

@@ -280,8 +280,8 @@ def _check_profile(request: EngineRequest, signature: EngineSignature) -> None:
     for spec in signature.inputs:
         if None in spec.shape and spec.name not in request.profile:
             raise EngineError(
-                f"{request.graph.name}: sizes of input '{spec.name}' may differ; give its smallest, usual and largest "
-                "shape"
+                f"{request.graph.name}: sizes of input '{spec.name}' may differ, and TensorRT is told no limits for "
+                "them; export a BEV detector with --rig RIG.yaml or --fixed"
             )
 
 

@@ -100,8 +100,9 @@ def open_entry(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: 
     refuse_ignored_settings(backend, config)
     if backend != "torch":
         runtime = runtime_of(backend, config)
+        is_fixed = backend != "onnxruntime" or config.provider != "cpu"
         return open_or_remake(
-            lambda is_remade: exported_graph(name, entry, num_cameras, is_remade=is_remade),
+            lambda is_remade: exported_graph(name, entry, num_cameras, is_fixed=is_fixed, is_remade=is_remade),
             functools.partial(_open_graph, runtime=runtime, num_cameras=num_cameras),
         )
     from lift3d_ros.engines.torch_engine import TorchEngine

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lift3d_ros.models.dfa3d.detector import Dfa3dDetector
 
 _RANKS_AT_THE_CUT = 2
+# A graph cannot split a number of pairs that it does not know: one step holds the samples of all of them.
+_LARGEST_GRID_OF_ANY_PAIRS = 10_000
 
 
 def model_config(name: str, entry: ModelEntry) -> Dfa3dConfig:
@@ -112,34 +114,46 @@ def load_network(name: str, entry: ModelEntry) -> tuple[Dfa3dDetector, str]:
     return network, hashlib.sha256(save(weights)).hexdigest()
 
 
-def exported_graph(name: str, entry: ModelEntry, num_cameras: int, *, is_remade: bool = False) -> Path:
+def room_for_pairs(config: Dfa3dConfig, num_cameras: int, *, is_fixed: bool) -> PairCapacity | None:
+    """Return the room of a graph for the pairs of a rig that is not known; None takes as many as there are.
+
+    Args:
+        is_fixed: for a runtime that wants all sizes fixed. It then computes the free places, too: of a usual rig of six
+            cameras more than half. Large grids have fixed sizes in any case.
+    """
+    if is_fixed or config.num_cells > _LARGEST_GRID_OF_ANY_PAIRS:
+        return default_capacity(num_cameras, config)
+    return None
+
+
+def exported_graph(name: str, entry: ModelEntry, num_cameras: int, *, is_fixed: bool, is_remade: bool = False) -> Path:
     """Return the cached graph of a model for a rig that is not known.
 
-    See :func:`lift3d_ros.engines.graph_cache.cached_graph`.
+    See :func:`room_for_pairs` and :func:`lift3d_ros.engines.graph_cache.cached_graph`.
     """
     config = model_config(name, entry)
+    capacity = room_for_pairs(config, num_cameras, is_fixed=is_fixed)
     facts = {
         "config": dataclasses.asdict(config),
         "entry": dataclasses.asdict(entry),
-        "signature": bev_signature(config, num_cameras, default_capacity(num_cameras, config)).to_json(),
+        "signature": bev_signature(config, num_cameras, capacity).to_json(),
     }
-    export = functools.partial(export_graph, name, entry, num_cameras)
+    export = functools.partial(export_graph, name, entry, num_cameras, capacity=capacity)
     return cached_graph(f"{name}-{num_cameras}cam", facts, export, is_remade=is_remade)
 
 
 def export_graph(
-    name: str, entry: ModelEntry, num_cameras: int, path: Path, capacity: PairCapacity | None = None
+    name: str, entry: ModelEntry, num_cameras: int, path: Path, capacity: PairCapacity | None
 ) -> ModelIdentity:
     """Write the ONNX graph of a model for a fixed number of camera slots, and return which weights it holds.
 
     Args:
-        capacity: room for pairs of a camera and a cell that it sees; None for a rig that is not known.
+        capacity: room for pairs of a camera and a cell that it sees; None takes any number of them.
 
     Raises:
         EngineError: torch or onnx is not installed, or the graph deviates from PyTorch.
     """
     network, sha256 = load_network(name, entry)
-    capacity = capacity or default_capacity(num_cameras, network.config)
     missing = [package for package in ("onnx", "onnxscript") if importlib.util.find_spec(package) is None]
     if missing:
         raise EngineError(f"model '{name}': exporting needs {' and '.join(missing)}; install them with pip")
@@ -189,8 +203,9 @@ def example_inputs(
         projections.append(intrinsics @ cam_from_model)
     image_from_model = np.stack(projections).astype(np.float32)
     pairs = find_visible_pairs(image_from_model, config)
-    if capacity is not None:
-        pairs = pad_pairs(pairs, capacity)
+    if capacity is None:  # an exporter takes a size of 1 for a fixed one
+        capacity = PairCapacity(pairs.num_pairs, max(pairs.pairs_of_cell.shape[1], 2))
+    pairs = pad_pairs(pairs, capacity)
     if config.ego_input == "can_bus":
         ego = np.zeros((1, CAN_BUS_LENGTH), dtype=np.float32)
         ego[0, [0, 16, 17]] = 1.0, 0.3, 2.0

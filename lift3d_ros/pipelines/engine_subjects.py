@@ -97,26 +97,27 @@ def graph_models() -> list[str]:
     return [model.name for model in known_models() if model.entry.method in GRAPH_METHODS]
 
 
-def engine_subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
+def engine_subjects(model: str, num_cameras: int, *, is_fixed: bool) -> tuple[EngineSubject, ...]:
     """Return the graphs of a model, exported into the cache where they are not there: two of an object reconstructor.
 
     Args:
         model: its name, or the path of an exported ``.onnx`` file.
         num_cameras: camera slots of a BEV detector; a node has as many as cameras.
+        is_fixed: BEV detector of fixed sizes, see :func:`lift3d_ros.pipelines.bev_graph.room_for_pairs`.
 
     Raises:
         WeightsError: no such model.
         EngineError: the export fails, or the file is no graph of this package.
     """
-    path = Path(model) if model.endswith(".onnx") else _cached_graph(model, num_cameras)
+    path = Path(model) if model.endswith(".onnx") else _cached_graph(model, num_cameras, is_fixed=is_fixed)
     subject, beside = subject_of_graph(path), field_path(path)
     return (subject, subject_of_graph(beside)) if beside.is_file() else (subject,)
 
 
-def _cached_graph(model: str, num_cameras: int) -> Path:
+def _cached_graph(model: str, num_cameras: int, *, is_fixed: bool) -> Path:
     entry = find_model(model)
     if entry.method == "dfa3d":
-        return exported_graph(model, entry, num_cameras)
+        return exported_graph(model, entry, num_cameras, is_fixed=is_fixed)
     if entry.method == "lfm":
         return cached_lfm_graph(find_lfm(model))
     if entry.method == "i2p_mae":
@@ -194,9 +195,8 @@ def subject_of_graph(path: Path) -> EngineSubject:
         shapes = {spec.name: spec.shape for spec in graph.signature.inputs}
         (cameras, *_), (pairs, *_), (_, per_cell) = (shapes[n] for n in ("images", "pair_camera", "pairs_of_cell"))
         assert cameras is not None
-        assert pairs is not None
-        assert per_cell is not None
-        example = example_inputs(config, cameras, PairCapacity(pairs, per_cell))
+        capacity = None if pairs is None or per_cell is None else PairCapacity(pairs, per_cell)
+        example = example_inputs(config, cameras, capacity)
         return EngineSubject(
             path.stem,
             path,

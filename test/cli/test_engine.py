@@ -39,7 +39,7 @@ def trt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     graph = tmp_path / "mixer.onnx"
     write_mixer(graph)
 
-    def subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
+    def subjects(model: str, num_cameras: int, *, is_fixed: bool) -> tuple[EngineSubject, ...]:
         runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4, 16))
         return (EngineSubject(model, graph, runs, MIXER_PROFILE),)
 
@@ -110,7 +110,7 @@ def test_a_build_that_is_worse_than_float32_is_refused_and_can_be_accepted(
 ) -> None:
     runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4))
 
-    def subjects(model: str, num_cameras: int) -> tuple[EngineSubject, ...]:
+    def subjects(model: str, num_cameras: int, *, is_fixed: bool) -> tuple[EngineSubject, ...]:
         def score(compared: Sequence[ComparedRun]) -> tuple[TaskScore, ...]:
             worst = max(float(np.abs(run.found["mixed"] - run.expected["mixed"]).max()) for run in compared)
             return (TaskScore("deviation", worst, 1e-6, is_error=True),)
@@ -230,7 +230,7 @@ def test_a_field_is_proved_in_the_precision_in_which_nodes_open_it(
     graph = tmp_path / "mixer.field.onnx"
     write_mixer(graph)
     subject = EngineSubject(graph.stem, graph, (mixer_inputs(4),), MIXER_PROFILE)
-    monkeypatch.setattr(engine_subjects, "engine_subjects", lambda model, cameras: (subject,))
+    monkeypatch.setattr(engine_subjects, "engine_subjects", lambda model, cameras, is_fixed: (subject,))
     assert run("build", "mixer", "--precision", "float16") == 0
     assert run("selftest", "mixer", "--precision", "float16") == 0
     assert trt.builds == 1

@@ -44,7 +44,7 @@ def mixer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], 
     def make(limit: float) -> Path:
         runs = tuple(mixer_inputs(rows, rows) for rows in (1, 4, 16))
         subject = EngineSubject("mixer", graph, runs, MIXER_PROFILE, recorded=lambda: runs, score=deviation(limit))
-        monkeypatch.setattr(engine_subjects, "engine_subjects", lambda model, cameras: (subject,))
+        monkeypatch.setattr(engine_subjects, "engine_subjects", lambda model, cameras, is_fixed: (subject,))
         return graph
 
     return make

@@ -23,7 +23,7 @@ def test_a_graph_of_an_untrained_model_is_written_and_called_so(
     assert out.stat().st_size > 100_000
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"wrote {out} (")
-    assert line.endswith("1 camera slots): dfa3d_tiny (untrained weights)")
+    assert line.endswith("1 camera slots, any number of pairs): dfa3d_tiny (untrained weights)")
 
 
 def test_a_graph_of_a_lifter_lifts_keypoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

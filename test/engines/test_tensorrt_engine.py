@@ -389,7 +389,7 @@ def test_too_little_memory_is_seen_before_building(
 
 def test_sizes_that_may_differ_need_bounds(install: Install, request_mixer: MakeRequest, cache: EngineCache) -> None:
     install()
-    with pytest.raises(EngineError, match="sizes of input 'rows' may differ; give its smallest"):
+    with pytest.raises(EngineError, match="sizes of input 'rows' may differ, and TensorRT is told no limits for them"):
         obtain_engine(request_mixer(profile={}), cache, FakeDevice())
 
 

@@ -84,7 +84,7 @@ def two_camera_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIFT3D_CACHE_DIR", str(folder))
-        exported_graph(MODEL, find_model(MODEL), len(CAMERAS))
+        exported_graph(MODEL, find_model(MODEL), len(CAMERAS), is_fixed=False)
     return folder
 
 

@@ -19,10 +19,12 @@ import pytest
 from lift3d_ros.config import from_mapping
 from lift3d_ros.engines.tensorrt_operators import check_operators
 from lift3d_ros.errors import ConfigError, EngineError, WeightsError
+from lift3d_ros.models.dfa3d.config import preset
+from lift3d_ros.models.dfa3d.visibility import default_capacity
 from lift3d_ros.pipelines import bev_graph
 from lift3d_ros.pipelines.bev_detection import BevDetectionConfig
 from lift3d_ros.pipelines.bev_engine import EngineConfig, choose_backend, open_bev_engine
-from lift3d_ros.pipelines.bev_graph import example_inputs, load_network
+from lift3d_ros.pipelines.bev_graph import example_inputs, load_network, room_for_pairs
 from lift3d_ros.pipelines.engine_subjects import engine_subjects
 from lift3d_ros.weights.manifest import find_model
 
@@ -95,17 +97,59 @@ def test_a_damaged_graph_in_the_cache_is_made_again(
     damaged = tmp_path / "onnx" / graph_path.name
     damaged.parent.mkdir()
     damaged.write_bytes(graph_path.read_bytes()[:kept_bytes])
-    monkeypatch.setattr(bev_graph, "export_graph", lambda *arguments: shutil.copy(graph_path, arguments[-1]))
+    monkeypatch.setattr(bev_graph, "export_graph", lambda *arguments, capacity: shutil.copy(graph_path, arguments[-1]))
     assert open_bev_engine("dfa3d_tiny", ONNXRUNTIME, 2).num_cameras == 2
     assert damaged.read_bytes() == graph_path.read_bytes()
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert line.startswith(f"{damaged}: ONNX Runtime cannot load this graph")
 
 
-def test_tensorrt_takes_the_operators_of_the_graph(graph_path: Path) -> None:
-    (subject,) = engine_subjects(str(graph_path), 2)
+@pytest.fixture(scope="module")
+def fixed_graph_path(two_camera_cache: Path) -> Path:
+    """The graph of fixed sizes, which TensorRT takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIFT3D_CACHE_DIR", str(two_camera_cache / "fixed"))
+        (subject,) = engine_subjects("dfa3d_tiny", 2, is_fixed=True)
+    return subject.graph
+
+
+def test_tensorrt_takes_the_operators_of_the_graph(fixed_graph_path: Path) -> None:
+    (subject,) = engine_subjects(str(fixed_graph_path), 2, is_fixed=True)
     assert check_operators(subject.graph).problems == ()
     assert (len(subject.examples), dict(subject.profile)) == (3, {})
+
+
+def test_sizes_are_fixed_where_a_runtime_wants_them_and_for_large_grids() -> None:
+    small, large = (preset(name) for name in ("tiny", "dfa3d-base"))
+    assert small is not None
+    assert large is not None
+    assert room_for_pairs(small, 6, is_fixed=False) is None
+    assert room_for_pairs(small, 6, is_fixed=True) == default_capacity(6, small)
+    assert room_for_pairs(large, 6, is_fixed=False) == default_capacity(6, large)
+
+
+def test_free_places_of_a_graph_of_fixed_sizes_change_nothing(graph_path: Path, fixed_graph_path: Path) -> None:
+    free, fixed = (open_bev_engine(str(path), ONNXRUNTIME, 2) for path in (graph_path, fixed_graph_path))
+    assert free.capacity is None
+    assert fixed.capacity is not None
+    found = []
+    for opened in (free, fixed):
+        inputs = example_inputs(opened.model_config, 2, opened.capacity)
+        found.append(opened.engine.run(inputs, opened.engine.new_state()))
+    for name, array in found[0].items():
+        np.testing.assert_allclose(found[1][name], array, atol=1e-4, err_msg=name)
+
+
+def test_a_graph_runs_where_no_camera_sees_a_cell(graph_path: Path, torch_engine: Any) -> None:
+    opened = open_bev_engine(str(graph_path), ONNXRUNTIME, 2)
+    inputs = example_inputs(opened.model_config, 2)
+    table = np.zeros((opened.model_config.num_cells, 1), dtype=np.int64)  # free places name the row after the last pair
+    nothing = np.zeros(0, dtype=np.int64)
+    inputs |= {"pair_camera": nothing, "pair_cell": nothing, "pairs_of_cell": table}
+    found = opened.engine.run(inputs, opened.engine.new_state())
+    expected = torch_engine.engine.run(inputs, torch_engine.engine.new_state())
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, atol=1e-3, err_msg=name)
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def verdicts(model: str, graphs: list[Path | None], subject: EngineSubject) -> l
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", MODELS)
 def test_shipped_models_keep_their_limits_in_float32_and_float16(model: str, tmp_path: Path) -> None:
-    for subject in engine_subjects(model, 6):
+    for subject in engine_subjects(model, 6, is_fixed=True):
         rounded = tmp_path / subject.graph.name
         rounded.write_bytes(to_rounded_precision(subject.graph, "float16")[0])
         exact, half = verdicts(model, [None, rounded], subject)
@@ -47,7 +47,7 @@ def test_shipped_models_keep_their_limits_in_float32_and_float16(model: str, tmp
 
 
 def test_weights_that_were_rounded_coarsely_are_refused_with_the_figures(tmp_path: Path) -> None:
-    (subject,) = engine_subjects("lift3d-lfm", 6)
+    (subject,) = engine_subjects("lift3d-lfm", 6, is_fixed=True)
     model = onnx.load(str(subject.graph))
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
@@ -63,7 +63,7 @@ def test_weights_that_were_rounded_coarsely_are_refused_with_the_figures(tmp_pat
 
 
 def test_a_judge_needs_no_torch_and_accepts_the_graph_itself() -> None:
-    (subject,) = engine_subjects("lift3d-lfm", 6)
+    (subject,) = engine_subjects("lift3d-lfm", 6, is_fixed=True)
     ask = subject.judge()
     assert ask is not None
     verdict = ask(OnnxRuntimeEngine(subject.graph, 1))

@@ -38,7 +38,7 @@ def open_bev(model: str, config: EngineConfig) -> Any:
     ],
 )
 def test_a_model_gives_what_it_gives_in_torch(model: str, open_model: Any) -> None:
-    (subject,) = engine_subjects(model, NUM_CAMERAS)
+    (subject,) = engine_subjects(model, NUM_CAMERAS, is_fixed=True)
     expected, found = open_model(model, TORCH), open_model(model, OPENVINO)
     assert found.identity.backend == "openvino"
     recording = record(expected.engine, "", subject.examples)
@@ -49,7 +49,7 @@ def test_a_model_gives_what_it_gives_in_torch(model: str, open_model: Any) -> No
 def test_the_object_reconstructor_gives_what_it_gives_in_torch() -> None:
     expected, found = open_lrm_engine("lift3d-lrm-tiny", TORCH), open_lrm_engine("lift3d-lrm-tiny", OPENVINO)
     assert found.identity.backend == "openvino"
-    planes, field = engine_subjects("lift3d-lrm-tiny", NUM_CAMERAS)
+    planes, field = engine_subjects("lift3d-lrm-tiny", NUM_CAMERAS, is_fixed=True)
     for subject, engines in ((planes, (expected.planes, found.planes)), (field, (expected.field, found.field))):
         comparison = compare(engines[1], record(engines[0], "", subject.examples))
         assert comparison.error < TOLERANCE, comparison
