@@ -41,13 +41,54 @@ def bev_iou(first: Boxes3D, second: Boxes3D) -> Float64Array:
         return result
     first_corners, second_corners = bev_corners(first), bev_corners(second)
     first_areas, second_areas = first.sizes[:, 0] * first.sizes[:, 1], second.sizes[:, 0] * second.sizes[:, 1]
-    reach = (np.linalg.norm(first.sizes[:, :2], axis=1)[:, None] + np.linalg.norm(second.sizes[:, :2], axis=1)) / 2
-    distance = np.linalg.norm(first.centers[:, None, :2] - second.centers[None, :, :2], axis=-1)
-    for i, j in np.argwhere(distance < reach):
+    for i, j in np.argwhere(_distances(first, second) < _reach(first)[:, None] + _reach(second)[None]):
         intersection = _convex_intersection_area(first_corners[i], second_corners[j])
         union = first_areas[i] + second_areas[j] - intersection
         result[i, j] = intersection / union if union > 0 else 0.0
     return result
+
+
+def footprints_meet(first: Boxes3D, second: Boxes3D) -> NDArray[np.bool_]:
+    """Return whether the footprints have a common area, (M first, M second).
+
+    Two rectangles are apart where they are apart along an axis of either (separating axis theorem).
+    """
+    meet = _reach(first)[:, None] + _reach(second)[None] > _distances(first, second)
+    i, j = np.nonzero(meet)
+    offset = second.centers[j, :2] - first.centers[i, :2]
+    c, s = (np.abs(turn(second.yaws[j] - first.yaws[i])) for turn in (np.cos, np.sin))
+    half, other = first.sizes[i, :2] / 2, second.sizes[j, :2] / 2
+    for yaws, own, foreign in ((first.yaws[i], half, other), (second.yaws[j], other, half)):
+        along, across = np.abs(_turned_back(offset, yaws))
+        meet[i, j] &= along < own[:, 0] + foreign[:, 0] * c + foreign[:, 1] * s
+        meet[i, j] &= across < own[:, 1] + foreign[:, 0] * s + foreign[:, 1] * c
+    return meet
+
+
+def centers_in_footprints(first: Boxes3D, second: Boxes3D) -> NDArray[np.bool_]:
+    """Return whether the centre of a first box lies in the footprint of a second one, (M first, M second)."""
+    is_in = _distances(first, second) < _reach(second)[None]
+    i, j = np.nonzero(is_in)
+    along, across = np.abs(_turned_back(first.centers[i, :2] - second.centers[j, :2], second.yaws[j]))
+    is_in[i, j] = (2 * along < second.sizes[j, 0]) & (2 * across < second.sizes[j, 1])
+    return is_in
+
+
+def _reach(boxes: Boxes3D) -> Float64Array:
+    """Return how far the corners lie from the centre, (M,)."""
+    return np.asarray(np.hypot(boxes.sizes[:, 0], boxes.sizes[:, 1]) / 2)
+
+
+def _distances(first: Boxes3D, second: Boxes3D) -> Float64Array:
+    """Return the distances of the centres seen from above, (M first, M second)."""
+    x, y = (second.centers[None, :, axis] - first.centers[:, None, axis] for axis in (0, 1))
+    return np.asarray(np.hypot(x, y))
+
+
+def _turned_back(offsets: Float64Array, yaws: Float64Array) -> Float64Array:
+    """Return offsets (K, 2) along and across the directions of `yaws` (K,), as (2, K)."""
+    c, s = np.cos(yaws), np.sin(yaws)
+    return np.stack([c * offsets[:, 0] + s * offsets[:, 1], c * offsets[:, 1] - s * offsets[:, 0]])
 
 
 def _convex_intersection_area(subject: Float64Array, clip: Float64Array) -> float:

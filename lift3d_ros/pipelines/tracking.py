@@ -28,6 +28,7 @@ from lift3d_ros.pipelines.tracks import (
     kinds_of,
     possible_pairs,
     predicted_tracks,
+    repeated_tracks,
     same_objects,
     started_tracks,
 )
@@ -130,10 +131,15 @@ class BoxTracker:
         new = self._starting(in_world, kinds, track_of)
         track_of[new] = len(tracks) + np.arange(len(new))
         tracks = tracks.extended(started_tracks(in_world.select(new), stamp_ns, kinds, origin))
-        self._confirm(tracks, stamp_ns)
-        reported = self._reported(tracks, boxes, track_of, stamp_ns, ego, kinds)
+        known = boxes_of(tracks, boxes.class_names, boxes.frame_id, ego)
+        is_kept = ~repeated_tracks(tracks, known, kinds)
+        tracks.ids[~is_kept] = -1
+        self._confirm(tracks, is_kept & (tracks.seen_ns == stamp_ns))
+        known = dataclasses.replace(known, track_ids=tracks.ids)
+        reported = self._reported(tracks, known, boxes, track_of, stamp_ns, kinds)
         unseen_s = (stamp_ns - tracks.seen_ns) * 1e-9
-        self._tracks = tracks.select((unseen_s == 0) | ((tracks.ids >= 0) & (unseen_s <= self.config.max_unseen_s)))
+        is_known = (unseen_s == 0) | ((tracks.ids >= 0) & (unseen_s <= self.config.max_unseen_s))
+        self._tracks = tracks.select(is_kept & is_known)
         self._stamp_ns = stamp_ns
         return reported
 
@@ -164,26 +170,25 @@ class BoxTracker:
                 new.append(index)
         return np.array(new, dtype=np.int64)
 
-    def _confirm(self, tracks: Tracks, stamp_ns: int) -> None:
+    def _confirm(self, tracks: Tracks, is_candidate: NDArray[np.bool_]) -> None:
         is_sure = (tracks.hits >= self.config.confirm_hits) | (tracks.scores >= self.config.instant_score)
-        confirmed = np.flatnonzero((tracks.ids < 0) & (tracks.seen_ns == stamp_ns) & is_sure)
+        confirmed = np.flatnonzero((tracks.ids < 0) & is_candidate & is_sure)
         tracks.ids[confirmed] = self._next_id + np.arange(len(confirmed))
         self._next_id += len(confirmed)
 
     def _reported(
         self,
         tracks: Tracks,
+        known: Boxes3D,
         boxes: Boxes3D,
         track_of: NDArray[np.int64],
         stamp_ns: int,
-        ego: EgoMotion,
         kinds: ClassKinds,
     ) -> Boxes3D:
         hit = np.flatnonzero(track_of >= 0)
         ids = np.full(len(boxes), -1)
         ids[hit] = tracks.ids[track_of[hit]]
         result = dataclasses.replace(boxes, track_ids=ids)
-        known = boxes_of(tracks, boxes.class_names, boxes.frame_id, ego)
         if self.config.smooths_boxes:
             tracked = np.flatnonzero(ids >= 0)
             result = _with_rows(result, tracked, known.select(track_of[tracked]))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lift3d_ros.geometry.boxes import transform_boxes
+from lift3d_ros.geometry.boxes import centers_in_footprints, footprints_meet, transform_boxes
 from lift3d_ros.geometry.rigid import invert
 from lift3d_ros.geometry.rotations import wrap_angle
 from lift3d_ros.pipelines.kalman import (
@@ -45,21 +45,24 @@ class _Kind:
         reach_m: largest distance between a box and where its track expects it.
         acceleration: power spectral density, m²/s³.
         velocity_noise: standard deviation of a detected velocity, m/s.
+        keeps_distance: the footprints of two of them do not meet. Barriers stand end to end, and one that is taken to
+            stand across would meet its neighbours; people and cones are smaller than the errors of their places.
     """
 
     classes: tuple[str, ...]
     reach_m: float
     acceleration: float
     velocity_noise: float
+    keeps_distance: bool
 
 
 _KINDS = (
-    _Kind(("car", "truck", "bus", "trailer", "construction_vehicle"), 4.0, 4.0, 2.0),
-    _Kind(("motorcycle", "bicycle"), 3.0, 3.0, 1.5),
-    _Kind(("pedestrian",), 2.0, 0.7, 0.7),
-    _Kind(("traffic_cone", "barrier"), 1.5, 0.01, 0.3),
+    _Kind(("car", "truck", "bus", "trailer", "construction_vehicle"), 4.0, 4.0, 2.0, keeps_distance=True),
+    _Kind(("motorcycle", "bicycle"), 3.0, 3.0, 1.5, keeps_distance=True),
+    _Kind(("pedestrian",), 2.0, 0.7, 0.7, keeps_distance=False),
+    _Kind(("traffic_cone", "barrier"), 1.5, 0.01, 0.3, keeps_distance=False),
 )
-_OTHER = _Kind((), 3.0, 3.0, 1.5)  # each class by itself
+_OTHER = _Kind((), 3.0, 3.0, 1.5, keeps_distance=False)  # each class by itself
 _UNKNOWN_VELOCITY = 6.0  # m/s, standard deviation where nothing was detected
 
 
@@ -71,6 +74,7 @@ class ClassKinds:
     reaches: Float64Array
     accelerations: Float64Array
     velocity_noises: Float64Array
+    keep_distance: NDArray[np.bool_]
 
 
 def kinds_of(class_names: tuple[str, ...]) -> ClassKinds:
@@ -87,6 +91,7 @@ def kinds_of(class_names: tuple[str, ...]) -> ClassKinds:
         np.array([kind.reach_m for kind in kinds]),
         np.array([kind.acceleration for kind in kinds]),
         np.array([kind.velocity_noise for kind in kinds]),
+        np.array([kind.keeps_distance for kind in kinds]),
     )
 
 
@@ -271,7 +276,31 @@ def possible_pairs(
 
 def same_objects(first: Boxes3D, second: Boxes3D, numbers: ClassKinds) -> NDArray[np.bool_]:
     """Return which boxes (M first, M second) lie so near each other that two objects of one kind have no room."""
+    kinds, of_second = numbers.of_class[first.labels], numbers.of_class[second.labels]
     smallest = np.minimum(first.sizes[:, None, :2].min(axis=-1), second.sizes[None, :, :2].min(axis=-1))
     squared = ((first.centers[:, None, :2] - second.centers[None, :, :2]) ** 2).sum(axis=-1)
-    is_same_kind = numbers.of_class[first.labels][:, None] == numbers.of_class[second.labels][None]
-    return np.asarray(is_same_kind & (squared < (0.5 * smallest) ** 2))
+    is_inside = squared < (0.5 * smallest) ** 2
+    is_across = numbers.keep_distance[kinds][:, None] & footprints_meet(first, second)
+    return np.asarray((kinds[:, None] == of_second[None]) & (is_inside | is_across))
+
+
+def repeated_tracks(tracks: Tracks, boxes: Boxes3D, numbers: ClassKinds) -> NDArray[np.bool_]:
+    """Return which tracks (N,) repeat another one of their kind: the centre of one lies in the footprint of the other.
+
+    Of two the one that was seen last stays, or else the one that was seen more often.
+
+    Args:
+        boxes: of the tracks.
+    """
+    is_in = centers_in_footprints(boxes, boxes)
+    is_same_kind = tracks.kinds[:, None] == tracks.kinds[None]
+    is_at = (is_in | is_in.T) & is_same_kind & numbers.keep_distance[tracks.kinds]
+    np.fill_diagonal(is_at, val=False)
+    is_repeated = np.zeros(len(tracks), dtype=bool)
+    is_later = is_at.any(axis=1)
+    order = np.lexsort((-tracks.scores, -tracks.hits, -tracks.seen_ns))
+    for row in order[is_later[order]].tolist():
+        is_later[row] = False
+        if not is_repeated[row]:
+            is_repeated |= is_at[row] & is_later
+    return is_repeated

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lift3d_ros.geometry.boxes import bev_corners, bev_iou, corners, points_in_boxes, transform_boxes
+from lift3d_ros.geometry.boxes import (
+    bev_corners,
+    bev_iou,
+    centers_in_footprints,
+    corners,
+    footprints_meet,
+    points_in_boxes,
+    transform_boxes,
+)
 from lift3d_ros.geometry.rigid import interpolate, invert, make_transform, transform_points
 from lift3d_ros.geometry.rotations import (
     matrix_to_quaternion,
@@ -110,6 +118,27 @@ def test_overlap_of_known_pairs(second: Boxes3D, expected: float) -> None:
     assert bev_iou(box(0, 0, 0), second)[0, 0] == pytest.approx(expected)
 
 
+def test_footprints_meet_where_they_overlap_and_centres_lie_in_them_where_points_do() -> None:
+    random = np.random.default_rng(3)
+    count = 60
+    boxes = Boxes3D(
+        "base_link",
+        ("car",),
+        centers=np.column_stack([random.uniform(-8, 8, (count, 2)), np.ones(count)]),
+        sizes=random.uniform(0.3, 6.0, (count, 3)),
+        yaws=random.uniform(-np.pi, np.pi, count),
+        velocities=np.zeros((count, 2)),
+        scores=np.ones(count),
+        labels=np.zeros(count, dtype=np.int64),
+    )
+    first, second = boxes.select(np.arange(count) < 20), boxes.select(np.arange(count) >= 20)
+    meet = footprints_meet(first, second)
+    np.testing.assert_array_equal(meet, bev_iou(first, second) > 0)
+    np.testing.assert_array_equal(meet.T, footprints_meet(second, first))
+    np.testing.assert_array_equal(centers_in_footprints(first, second), points_in_boxes(first.centers, second))
+    assert 0.05 < meet.mean() < 0.95
+
+
 @given(coordinate, coordinate, angle, st.floats(-0.999, 0.999), st.floats(-0.999, 0.999))
 def test_points_built_inside_a_box_are_found_inside(x: float, y: float, yaw: float, u: float, v: float) -> None:
     boxes = box(x, y, yaw)
@@ -135,5 +164,6 @@ def test_empty_sets_of_boxes_pass_through() -> None:
     empty = Boxes3D.empty("base_link", ("car",))
     assert bev_corners(empty).shape == (0, 4, 2)
     assert bev_iou(empty, box(0, 0, 0)).shape == (0, 1)
+    assert footprints_meet(empty, box(0, 0, 0)).shape == centers_in_footprints(empty, box(0, 0, 0)).shape == (0, 1)
     assert points_in_boxes(np.zeros((3, 3)), empty).shape == (3, 0)
     assert len(transform_boxes(np.eye(4), empty, "odom")) == 0

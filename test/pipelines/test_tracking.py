@@ -16,8 +16,14 @@ from lift3d_ros.geometry.rotations import rpy_matrix
 from lift3d_ros.pipelines.tracking import BoxTracker, TrackingConfig
 from lift3d_ros.types import Boxes3D, EgoMotion, Float64Array
 
-CLASSES = ("car", "truck", "pedestrian", "robot")
-SIZES = {"car": [4.5, 1.9, 1.6], "truck": [8.0, 2.5, 3.0], "pedestrian": [0.7, 0.7, 1.8], "robot": [1.0, 1.0, 1.0]}
+SIZES = {
+    "car": [4.5, 1.9, 1.6],
+    "truck": [8.0, 2.5, 3.0],
+    "pedestrian": [0.7, 0.7, 1.8],
+    "robot": [1.0, 1.0, 1.0],
+    "barrier": [0.5, 2.5, 1.0],
+}
+CLASSES = tuple(SIZES)
 
 
 def boxes(
@@ -272,6 +278,41 @@ def test_two_boxes_of_one_object_make_one_track() -> None:
             boxes([[9, 0], [9.1, 0.1]], np.zeros((2, 2)), names=["car", "truck"], scores=[0.7, 0.65]), index * 0.1
         )
         assert ids(found) == [1, -1]
+
+
+@pytest.mark.parametrize("name", ["car", "truck"])
+def test_a_second_box_behind_the_first_one_starts_no_track(name: str) -> None:
+    """Of a vehicle at 20 m a camera often makes two boxes, one metres behind the other; that one passes without id."""
+    tracked = Sequenced()
+    for index in range(6):
+        found = tracked.step(
+            boxes([[20, 0], [23, 0.2]], np.zeros((2, 2)), names=["car", name], scores=[0.7, 0.65]), index * 0.1
+        )
+        assert ids(found) == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "gap", "yaw"), [("car", 5.5, 0.0), ("barrier", 2.5, 0.0), ("barrier", 2.5, np.pi / 2)]
+)
+def test_what_stands_in_a_row_keeps_its_tracks(name: str, gap: float, yaw: float) -> None:
+    """Cars bumper to bumper; barriers end to end, also where their heading is taken for the one across."""
+    along = np.array([gap, 0.0]) if name == "car" else np.array([0.0, gap])
+    tracked = Sequenced()
+    for index in range(6):
+        places = np.array([15.0, 2.0]) + along * np.arange(3)[:, None]
+        found = tracked.step(boxes(places, np.zeros((3, 2)), names=[name], scores=[0.7], yaws=[yaw]), index * 0.1)
+        assert ids(found) == [1, 2, 3]
+
+
+def test_of_two_tracks_that_come_to_one_place_the_one_that_was_seen_more_often_stays() -> None:
+    tracked = Sequenced()
+    found = []
+    for index in range(12):
+        places = [[20.0, 0.0], [max(26.0 - 0.6 * index, 21.0), 0.0]]
+        present = 2 if index >= 2 else 1
+        found.append(ids(tracked.step(boxes(places[:present], np.zeros((present, 2)), scores=[0.5]), index * 0.1)))
+    assert found[5] == [1, 2]
+    assert found[-1] == [1, -1]
 
 
 def test_without_ego_motion_nothing_is_tracked_and_ids_start_anew() -> None:
