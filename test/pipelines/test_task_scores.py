@@ -59,6 +59,14 @@ def test_a_box_that_float32_does_not_have_counts_as_well(config: Dfa3dConfig) ->
     assert confirmed.value == pytest.approx(0.95)
 
 
+def test_which_box_is_the_last_one_reported_rounding_may_decide(config: Dfa3dConfig) -> None:
+    with_cut = dataclasses.replace(config, max_detections=19)
+    first_is_last = boxes(config, logit=0.99)
+    first_is_sure = boxes(config, logit=1.01)
+    scores = detector_scores(with_cut)([ComparedRun({}, first_is_last, first_is_sure)])
+    assert [score.value for score in scores] == [1.0, 1.0]
+
+
 def test_the_error_of_a_skeleton_is_relative_to_its_size_and_blind_to_turns() -> None:
     rng = np.random.default_rng(0)
     shape = rng.standard_normal((2, 6, 3)).astype(np.float32)
