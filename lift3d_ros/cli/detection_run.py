@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
 
 def config_of(args: argparse.Namespace) -> RunConfig:
     """Return the settings: defaults, then --params, then options."""
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     if args.score_threshold is None:
         return config
     values = {**dataclasses.asdict(config.detector), "score_threshold": args.score_threshold}

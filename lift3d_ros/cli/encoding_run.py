@@ -54,7 +54,7 @@ def run_encoding(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     encoding = point_encoder_config(config.model, config.encoder, config.engine)
     check_point_model(encoding)
     with open_bag(args.bag) as reader:

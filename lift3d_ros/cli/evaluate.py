@@ -228,9 +228,10 @@ def _config_of(args: argparse.Namespace) -> RunConfig:
     are detected: tracks give them ids, and neither move nor add any.
     """
     from lift3d_ros.cli.detection_run import RunConfig
-    from lift3d_ros.config import from_mapping, read_yaml_mapping
+    from lift3d_ros.cli.run_settings import read_run_settings
+    from lift3d_ros.config import from_mapping
 
-    given = {} if args.params is None else dict(read_yaml_mapping(args.params))
+    given = {} if args.params is None else read_run_settings(args.params, RunConfig, "bev_detection")
     for name, values in _DEFAULTS.items():
         if isinstance(given.get(name, {}), dict):
             given[name] = {**values, **given.get(name, {})}

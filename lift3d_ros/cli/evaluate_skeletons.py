@@ -165,7 +165,7 @@ def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = settings_of(SkeletonLiftingConfig, args)
+    config = settings_of(SkeletonLiftingConfig, args, "skeleton_lifting")
     if config.smoothing.enabled:
         raise ConfigError(
             f"{args.params}: 'smoothing.enabled' is true, and single views have no times; leave it out, or smooth a "

@@ -143,7 +143,7 @@ def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = settings_of(SkeletonLiftingConfig, args)
+    config = settings_of(SkeletonLiftingConfig, args, "skeleton_lifting")
     if config.smoothing.enabled:
         raise ConfigError(
             f"{args.params}: 'smoothing.enabled' is true, and files of keypoints have no times; leave it out, or "

@@ -55,7 +55,7 @@ def run_lifting(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     with open_bag(args.bag) as reader:
         source = BagKeypoints(reader, config.topics, config.input, config.sync, config.lifter.max_joints)
         lifting = SkeletonLiftingConfig(config.model, config.lifter, config.mirror, config.smoothing, config.engine)

@@ -237,10 +237,13 @@ def _report(args: argparse.Namespace, result: ReconstructedObject) -> int:
 
 
 def _config_of(args: argparse.Namespace) -> ObjectReconstructionConfig:
-    from lift3d_ros.config import from_mapping, read_yaml_mapping
+    from lift3d_ros.cli.run_settings import read_run_settings
+    from lift3d_ros.config import from_mapping
     from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
 
-    values: dict[str, Any] = {} if args.params is None else dict(read_yaml_mapping(args.params))
+    values: dict[str, Any] = {}
+    if args.params is not None:
+        values = read_run_settings(args.params, ObjectReconstructionConfig, "object_reconstruction")
     options = {"resolution": args.resolution, "threshold": args.threshold, "max_faces": args.faces}
     surface = {name: value for name, value in options.items() if value is not None}
     if args.largest_part:

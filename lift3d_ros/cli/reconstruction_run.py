@@ -57,7 +57,7 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     check_file_pattern(args.out / MESHES_FOLDER, config.output.file)
     box = None if args.box is None else parse_box(args.box)
     with open_bag(args.bag) as reader:
