@@ -35,7 +35,7 @@ class RunConfig:
 
     model: str = setting(
         PointEncoderConfig.model,
-        "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file",
+        "a name of 'lift3d weights list', encoder.safetensors of a training, or an exported .onnx file",
     )
     output_frame: str = setting(
         "", "frame of the results, and without boxes that in which clouds are encoded; empty takes that of each cloud"

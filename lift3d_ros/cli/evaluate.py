@@ -81,7 +81,7 @@ def _add_bev_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="labelled scenes, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics, report, detections")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument(
         "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"

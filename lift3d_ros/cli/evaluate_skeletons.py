@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="folder or file, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics and report")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    which.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")

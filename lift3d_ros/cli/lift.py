@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', a .safetensors or an .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
     parser.add_argument(
