@@ -52,7 +52,10 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")
     parser.add_argument(
-        "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, sync, detector, tracking, engine",
     )
     parser.add_argument(
         "--frames", type=FrameRange.parse, default=FrameRange(), metavar="A:B", help="only frame sets A to B-1"

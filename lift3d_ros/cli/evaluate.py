@@ -84,7 +84,10 @@ def _add_bev_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument(
-        "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, sync, detector, tracking, engine",
     )
     parser.add_argument("--scenes", nargs="+", default=[], metavar="NAME", help="only these scenes")
     parser.add_argument(

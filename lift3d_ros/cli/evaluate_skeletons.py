@@ -40,7 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, lifter, mirror, engine",
+    )
     parser.add_argument(
         "--split",
         choices=_SPLITS,

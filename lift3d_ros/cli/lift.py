@@ -60,7 +60,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
     parser.add_argument("--model", help="a name of 'lift3d weights list', a .safetensors or an .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, lifter, mirror, engine",
+    )
     parser.add_argument(
         "--length", action="append", default=[], metavar="A:B=M", help="distance of two joints in metres; repeatable"
     )

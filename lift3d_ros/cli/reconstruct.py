@@ -63,7 +63,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--whole-box", action="store_true", help="all of --box is the object, without GrabCut")
     parser.add_argument("--rembg", action="store_true", help="find the object by the network of the package rembg")
     parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, surface, engine")
+    parser.add_argument(
+        "--params", type=Path, metavar="FILE", help="parameter file of the node, or YAML with model, surface, engine"
+    )
     parser.add_argument("--device", help="cpu or cuda:0")
     parser.add_argument("--resolution", type=int, metavar="N", help="cells along a side of the model's cube")
     parser.add_argument("--threshold", type=float, metavar="D", help="density of the surface; default: the model's")
