@@ -37,7 +37,7 @@ TASKS = ("bev_detection",)
 class RunConfig:
     """Settings of a run; a file for --params holds any of them."""
 
-    model: str = setting("lift3d-bev-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-bev-tiny", "a name of 'lift3d weights list', or the path of an exported .onnx file")
     sync: SyncConfig = group(SyncConfig)
     detector: DetectorConfig = group(DetectorConfig)
     tracking: TrackingConfig = group(TrackingConfig)
@@ -48,11 +48,14 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
     """Add the options that both verbs have; `tasks` are those that the verb can run, the default one first."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for results, pictures, report")
     parser.add_argument("--task", choices=tasks, default=tasks[0], help="what to run (default %(default)s)")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="report boxes with at least this score")
     parser.add_argument(
-        "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, sync, detector, tracking, engine",
     )
     parser.add_argument(
         "--frames", type=FrameRange.parse, default=FrameRange(), metavar="A:B", help="only frame sets A to B-1"
@@ -67,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser, tasks: tuple[str, ...] = TASKS)
 
 def config_of(args: argparse.Namespace) -> RunConfig:
     """Return the settings: defaults, then --params, then options."""
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     if args.score_threshold is None:
         return config
     values = {**dataclasses.asdict(config.detector), "score_threshold": args.score_threshold}

@@ -35,7 +35,7 @@ class RunConfig:
 
     model: str = setting(
         PointEncoderConfig.model,
-        "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file",
+        "a name of 'lift3d weights list', encoder.safetensors of a training, or an exported .onnx file",
     )
     output_frame: str = setting(
         "", "frame of the results, and without boxes that in which clouds are encoded; empty takes that of each cloud"
@@ -54,7 +54,7 @@ def run_encoding(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     encoding = point_encoder_config(config.model, config.encoder, config.engine)
     check_point_model(encoding)
     with open_bag(args.bag) as reader:

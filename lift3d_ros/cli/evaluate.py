@@ -81,10 +81,13 @@ def _add_bev_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="labelled scenes, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics, report, detections")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument(
-        "--params", type=Path, metavar="FILE", help="YAML file with model, sync, detector, tracking, engine"
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, sync, detector, tracking, engine",
     )
     parser.add_argument("--scenes", nargs="+", default=[], metavar="NAME", help="only these scenes")
     parser.add_argument(
@@ -228,9 +231,10 @@ def _config_of(args: argparse.Namespace) -> RunConfig:
     are detected: tracks give them ids, and neither move nor add any.
     """
     from lift3d_ros.cli.detection_run import RunConfig
-    from lift3d_ros.config import from_mapping, read_yaml_mapping
+    from lift3d_ros.cli.run_settings import read_run_settings
+    from lift3d_ros.config import from_mapping
 
-    given = {} if args.params is None else dict(read_yaml_mapping(args.params))
+    given = {} if args.params is None else read_run_settings(args.params, RunConfig, "bev_detection")
     for name, values in _DEFAULTS.items():
         if isinstance(given.get(name, {}), dict):
             given[name] = {**values, **given.get(name, {})}

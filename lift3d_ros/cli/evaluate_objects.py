@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of meshes with manifest.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics, sheet and report")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="NAME", help="model name of models/manifest.yaml (default: the shipped one)")
+    which.add_argument("--model", metavar="NAME", help="a name of 'lift3d weights list' (default: the shipped one)")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights of a training")
     parser.add_argument("--split", metavar="S", help="train, val or all (default: val where the manifest has it)")
     parser.add_argument("--limit", type=int, metavar="N", help="only N meshes, evenly from the list")

@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", type=Path, nargs="+", required=True, metavar="PATH", help="test files, folders")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the metrics")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model", metavar="NAME", help="model name of models/manifest.yaml, or an exported .onnx file")
+    which.add_argument("--model", metavar="NAME", help="a name of 'lift3d weights list', or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights of a training")
     which.add_argument("--untrained", metavar="PRESET", help="random weights of --seed")
     which.add_argument("--descriptors", action="store_true", help="classic descriptors in place of an encoder")

@@ -37,10 +37,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="folder or file, see above")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for metrics and report")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", help="model name of models/manifest.yaml, or an exported .onnx file")
+    which.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     which.add_argument("--weights", type=Path, metavar="FILE", help="weights.safetensors of a training")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, lifter, mirror, engine",
+    )
     parser.add_argument(
         "--split",
         choices=_SPLITS,
@@ -165,7 +170,7 @@ def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = settings_of(SkeletonLiftingConfig, args)
+    config = settings_of(SkeletonLiftingConfig, args, "skeleton_lifting")
     if config.smoothing.enabled:
         raise ConfigError(
             f"{args.params}: 'smoothing.enabled' is true, and single views have no times; leave it out, or smooth a "

@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
 
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:
     """Add what decides which encoder runs, and where."""
-    parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', a .safetensors or an .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
     parser.add_argument("--device", help="of the torch backend, for example cpu or cuda:0")
     parser.add_argument("--threads", type=int, dest="num_threads", help="CPU threads; 0 lets the runtime choose")

@@ -58,9 +58,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--camera", metavar="FILE[:NAME]", help="calibration, or rig file with the camera's name")
     parser.add_argument("--skeleton", metavar="NAME", help="skeleton of all instances, or a .yaml file")
-    parser.add_argument("--model", help="model name of models/manifest.yaml, a .safetensors or an .onnx file")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', a .safetensors or an .onnx file")
     parser.add_argument("--backend", choices=BACKENDS, help="runtime of the network")
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, lifter, mirror, engine")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of the node, or YAML with model, lifter, mirror, engine",
+    )
     parser.add_argument(
         "--length", action="append", default=[], metavar="A:B=M", help="distance of two joints in metres; repeatable"
     )
@@ -143,7 +148,7 @@ def _config_of(args: argparse.Namespace) -> SkeletonLiftingConfig:
     from lift3d_ros.errors import ConfigError
     from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 
-    config = settings_of(SkeletonLiftingConfig, args)
+    config = settings_of(SkeletonLiftingConfig, args, "skeleton_lifting")
     if config.smoothing.enabled:
         raise ConfigError(
             f"{args.params}: 'smoothing.enabled' is true, and files of keypoints have no times; leave it out, or "

@@ -20,9 +20,9 @@ from lift3d_ros.cli.task_run import (
 )
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.keypoint_sets import KeypointInputConfig, KeypointSet, KeypointSetLifter, KeypointSyncConfig
 from lift3d_ros.pipelines.skeleton_batches import LifterConfig
+from lift3d_ros.pipelines.skeleton_engine import LfmEngineConfig
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig, open_skeleton_lifter
 from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig
 from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
@@ -36,7 +36,7 @@ class RunConfig:
     """Settings of a run; a file for --params holds any of them, with the names that the node has."""
 
     model: str = setting(
-        "lift3d-lfm", "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file"
+        "lift3d-lfm", "a name of 'lift3d weights list', weights.safetensors of a training, or an exported .onnx file"
     )
     topics: RecordedTopics = group(RecordedTopics)
     input: KeypointInputConfig = group(KeypointInputConfig)
@@ -44,7 +44,7 @@ class RunConfig:
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)
     smoothing: SmoothingConfig = group(SmoothingConfig)
-    engine: EngineConfig = group(EngineConfig)
+    engine: LfmEngineConfig = group(LfmEngineConfig)
 
 
 def run_lifting(args: argparse.Namespace) -> int:
@@ -55,7 +55,7 @@ def run_lifting(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     with open_bag(args.bag) as reader:
         source = BagKeypoints(reader, config.topics, config.input, config.sync, config.lifter.max_joints)
         lifting = SkeletonLiftingConfig(config.model, config.lifter, config.mirror, config.smoothing, config.engine)

@@ -62,10 +62,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--box", metavar="L,T,R,B", help="left, top, right, bottom of the object, px")
     parser.add_argument("--whole-box", action="store_true", help="all of --box is the object, without GrabCut")
     parser.add_argument("--rembg", action="store_true", help="find the object by the network of the package rembg")
+    parser.add_argument("--model", help="a name of 'lift3d weights list', or an exported .onnx file")
     parser.add_argument(
-        "--model", help="model name of models/manifest.yaml or of your own folder of models, or an exported .onnx file"
+        "--params", type=Path, metavar="FILE", help="parameter file of the node, or YAML with model, surface, engine"
     )
-    parser.add_argument("--params", type=Path, metavar="FILE", help="YAML file with model, surface, engine")
     parser.add_argument("--device", help="cpu or cuda:0")
     parser.add_argument("--resolution", type=int, metavar="N", help="cells along a side of the model's cube")
     parser.add_argument("--threshold", type=float, metavar="D", help="density of the surface; default: the model's")
@@ -237,10 +237,13 @@ def _report(args: argparse.Namespace, result: ReconstructedObject) -> int:
 
 
 def _config_of(args: argparse.Namespace) -> ObjectReconstructionConfig:
-    from lift3d_ros.config import from_mapping, read_yaml_mapping
+    from lift3d_ros.cli.run_settings import read_run_settings
+    from lift3d_ros.config import from_mapping
     from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
 
-    values: dict[str, Any] = {} if args.params is None else dict(read_yaml_mapping(args.params))
+    values: dict[str, Any] = {}
+    if args.params is not None:
+        values = read_run_settings(args.params, ObjectReconstructionConfig, "object_reconstruction")
     options = {"resolution": args.resolution, "threshold": args.threshold, "max_faces": args.faces}
     surface = {name: value for name, value in options.items() if value is not None}
     if args.largest_part:

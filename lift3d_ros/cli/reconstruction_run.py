@@ -13,7 +13,7 @@ from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
 from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, remove_files, say_model, settings_of
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.object_engine import LrmEngineConfig
 from lift3d_ros.pipelines.object_reconstruction import (
     ObjectReconstructionConfig,
     ObjectReconstructor,
@@ -39,14 +39,14 @@ _SIDE_PX = 256
 class RunConfig:
     """Settings of a run; a file for --params holds any of them, with the names that the node has."""
 
-    model: str = setting("lift3d-lrm-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-lrm-tiny", "a name of 'lift3d weights list', or the path of an exported .onnx file")
     topics: RecordedTopics = group(RecordedTopics)
     input: ObjectInputConfig = group(ObjectInputConfig)
     sync: ObjectSyncConfig = group(ObjectSyncConfig)
     trigger: TriggerConfig = group(TriggerConfig)
     surface: SurfaceConfig = group(SurfaceConfig)
     output: ObjectOutputConfig = group(ObjectOutputConfig)
-    engine: EngineConfig = group(EngineConfig)
+    engine: LrmEngineConfig = group(LrmEngineConfig)
 
 
 def run_reconstruction(args: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     """
     check_options(args, OF_DETECTION)
     check_unused(args.out, overwrite=args.overwrite)
-    config = settings_of(RunConfig, args)
+    config = settings_of(RunConfig, args, args.task)
     check_file_pattern(args.out / MESHES_FOLDER, config.output.file)
     box = None if args.box is None else parse_box(args.box)
     with open_bag(args.bag) as reader:

@@ -26,27 +26,30 @@ overrides them or gives what the recording lacks. The same recording gives the s
   lift3d replay phone.bag --mount-height 1.5 --out results      one camera that looks straight ahead
   lift3d replay drive.mcap --sets sets.jsonl --out results      the frame sets that a node recorded
 
+--params takes the parameter file of the node of the task, as config/bev_detection.yaml, or its groups alone, as
+'detector: {score_threshold: 0.2}'. What is of the node alone is left out, and named.
+
 DIR receives detections.jsonl, sets.jsonl, timing.jsonl, pictures/, report.html, and metrics.json where the
 recording has labels (/ground_truth/boxes).
 
   lift3d replay walk.mcap --task skeleton_lifting --out lifted
 
 lifts recorded 2D keypoints (lift3d_ros/Keypoints2DArray, or the detections of yolo_ros) to 3D skeletons. Calibration
-is that in the frame of the keypoints; --params names topics, depth, boxes, gravity_frame and known lengths as in
-config/skeleton_lifting.yaml. DIR receives skeletons.jsonl, timing.jsonl and pictures/.
+is that in the frame of the keypoints; --params is as config/skeleton_lifting.yaml: topics, depth, boxes, gravity_frame,
+known lengths. DIR receives skeletons.jsonl, timing.jsonl and pictures/.
 
   lift3d replay scan.mcap --task point_features --out encoded
 
-encodes recorded point clouds (sensor_msgs/PointCloud2) as a whole, or the objects in them: --params names topics.boxes,
-output_frame and encoder.classifier as in config/point_features.yaml. DIR receives features.jsonl, features/ (npz),
-timing.jsonl and pictures/.
+encodes recorded point clouds (sensor_msgs/PointCloud2) as a whole, or the objects in them; --params is as
+config/point_features.yaml: topics.boxes, output_frame, encoder.classifier. DIR receives features.jsonl,
+features/ (npz), timing.jsonl and pictures/.
 
   lift3d replay table.mcap --task object_reconstruction --out meshes
   lift3d replay table.mcap --task object_reconstruction --box 210,80,390,320 --out meshes
 
 makes meshes of recorded objects (lift3d_ros/BevDetectionArray or vision_msgs/Detection2DArray), or of what lies in the
-box. --params names topics, and has the settings of config/object_reconstruction.yaml. DIR receives objects.jsonl,
-meshes/, timing.jsonl and pictures/.
+box. --params is as config/object_reconstruction.yaml. DIR receives objects.jsonl, meshes/,
+timing.jsonl and pictures/.
 """
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lift3d_ros
-from lift3d_ros.config import load_yaml
+from lift3d_ros.cli.run_settings import read_run_settings
+from lift3d_ros.config import from_mapping
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.replay.run import FrameRange
 from lift3d_ros.types import ModelIdentity
@@ -35,13 +36,18 @@ def check_options(args: argparse.Namespace, of_other_tasks: Iterable[str]) -> No
         raise ConfigError(f"--out {args.out}: is a file; give a folder")
 
 
-def settings_of(kind: type[_Config], args: argparse.Namespace) -> _Config:
+def settings_of(kind: type[_Config], args: argparse.Namespace, node: str) -> _Config:
     """Return the settings of a run, of --params, --model and --backend; `kind` has the fields `model` and `engine`.
+
+    Args:
+        node: whose parameter file may be the file of --params.
 
     Raises:
         ConfigError: the file does not fit.
     """
-    config: Any = kind() if args.params is None else load_yaml(kind, args.params)
+    config: Any = kind()
+    if args.params is not None:
+        config = from_mapping(kind, read_run_settings(args.params, kind, node), str(args.params))
     changes: dict[str, Any] = {}
     if args.model is not None:
         changes["model"] = args.model

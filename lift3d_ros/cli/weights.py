@@ -24,7 +24,7 @@ Import published checkpoints, add and average own weights, and list and verify t
 """
 
 IMPORT_DESCRIPTION = """\
-Import a published checkpoint (.pth) as a model.
+Import a published checkpoint (.pth, .ckpt, .safetensors) as a model.
 
 The file is read without running anything in it. Every weight has to have its place in the network, with its shape;
 otherwise what is missing, unexpected or of another shape is named and nothing is written. Weights are stored as
@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     importing = _add(actions, "import", "import a published checkpoint", IMPORT_DESCRIPTION)
-    importing.add_argument("checkpoint", type=Path, metavar="CKPT", help="published .pth file")
+    importing.add_argument("checkpoint", type=Path, metavar="CKPT", help="published .pth, .ckpt or .safetensors file")
     importing.add_argument(
         "--as", dest="preset", required=True, choices=list(PUBLISHED_LICENCES), help="configuration it was trained for"
     )

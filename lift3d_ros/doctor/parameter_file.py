@@ -23,6 +23,11 @@ class NodeParameters:
     values: Mapping[str, Any]
 
 
+def is_parameter_file(document: Mapping[str, Any]) -> bool:
+    """Return whether all that a YAML file holds are parameters of nodes."""
+    return bool(document) and all(any(_entries({key: value}, "")) for key, value in document.items())
+
+
 def read_node_parameters(path: Path, node: str) -> NodeParameters:
     """Return the parameters of `node`; those under its name override those under a wildcard.
 

@@ -132,7 +132,7 @@ def depth_noise_problem(model: str) -> str | None:
     if model.endswith(".onnx"):
         return (
             f"depth noise changes depth inside of the network, which the graph '{model}' does not allow; give the name "
-            "of a model of models/manifest.yaml, which then runs with torch"
+            "of a model of 'lift3d weights list', which then runs with torch"
         )
     source = model_config(model, find_model(model)).depth.source
     if source not in ("light", "aspp"):

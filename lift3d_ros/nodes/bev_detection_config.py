@@ -66,7 +66,7 @@ class QosConfig:
 class BevDetectionNodeConfig:
     """Everything that can be set on the bev_detection node; all of it is read when the process starts."""
 
-    model: str = setting("lift3d-bev-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-bev-tiny", "a name of 'lift3d weights list', or the path of an exported .onnx file")
     cameras: tuple[str, ...] = setting((), "camera names, one namespace each; empty takes those of the rig file")
     rig: str = setting("", "rig file with topics, calibration and mounting; what it leaves out comes from the topics")
     base_frame: str = setting("", "frame of the vehicle; empty takes that of the rig file, else base_link")

@@ -26,7 +26,7 @@ class LaunchArgument:
 
 
 _OF_EVERY_NODE = {
-    "model": LaunchArgument("model", "model name of models/manifest.yaml, or the path of an exported .onnx file"),
+    "model": LaunchArgument("model", "a name of 'lift3d weights list', or the path of an exported .onnx file"),
     "backend": LaunchArgument("engine.backend", f"runtime of the network: {', '.join(BACKENDS)}"),
 }
 

@@ -10,8 +10,7 @@ from typing import Literal
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
-from lift3d_ros.pipelines.bev_engine import EngineConfig
-from lift3d_ros.pipelines.object_engine import check_lrm
+from lift3d_ros.pipelines.object_engine import LrmEngineConfig, check_lrm
 from lift3d_ros.pipelines.object_matting import check_rembg
 from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, check_file_pattern
@@ -69,8 +68,8 @@ class ObjectReconstructionNodeConfig:
 
     model: str = setting(
         "lift3d-lrm-tiny",
-        "model name of models/manifest.yaml or of your own folder of models, for example triposr; or the path of an "
-        "exported .onnx file",
+        "a name of 'lift3d weights list', for example triposr once it is imported; or the path of an exported .onnx "
+        "file",
     )
     output_frame: str = setting("", "frame of the published meshes with a size; empty takes the optical frame")
     autostart: bool = setting(True, "configure and activate at start; false leaves that to a lifecycle manager")
@@ -82,7 +81,7 @@ class ObjectReconstructionNodeConfig:
     queue: QueueConfig = group(QueueConfig)
     surface: SurfaceConfig = group(SurfaceConfig)
     output: ObjectOutputConfig = group(ObjectOutputConfig)
-    engine: EngineConfig = group(EngineConfig)
+    engine: LrmEngineConfig = group(LrmEngineConfig)
 
     @property
     def reconstruction(self) -> ObjectReconstructionConfig:

@@ -45,7 +45,7 @@ class PointFeaturesNodeConfig:
 
     model: str = setting(
         PointEncoderConfig.model,
-        "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file",
+        "a name of 'lift3d weights list', encoder.safetensors of a training, or an exported .onnx file",
     )
     output_frame: str = setting(
         "",

@@ -9,10 +9,10 @@ from typing import Literal
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
-from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.keypoint_sets import KeypointInputConfig, KeypointSyncConfig
 from lift3d_ros.pipelines.network_graph import check_graph_file
 from lift3d_ros.pipelines.skeleton_batches import LifterConfig
+from lift3d_ros.pipelines.skeleton_engine import LfmEngineConfig
 from lift3d_ros.pipelines.skeleton_graph import find_lfm
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig
@@ -51,7 +51,7 @@ class SkeletonLiftingNodeConfig:
     """Everything that can be set on the skeleton_lifting node; all of it is read when the process starts."""
 
     model: str = setting(
-        "lift3d-lfm", "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file"
+        "lift3d-lfm", "a name of 'lift3d weights list', weights.safetensors of a training, or an exported .onnx file"
     )
     output_frame: str = setting("", "frame of the published metric skeletons; empty takes the optical frame")
     autostart: bool = setting(True, "configure and activate at start; false leaves that to a lifecycle manager")
@@ -62,7 +62,7 @@ class SkeletonLiftingNodeConfig:
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)
     smoothing: SmoothingConfig = group(SmoothingConfig)
-    engine: EngineConfig = group(EngineConfig)
+    engine: LfmEngineConfig = group(LfmEngineConfig)
 
     @property
     def lifting(self) -> SkeletonLiftingConfig:

@@ -68,7 +68,7 @@ class DetectorConfig:
 class BevDetectionConfig:
     """Everything that decides the result of the BEV detector, apart from the model's own facts."""
 
-    model: str = setting("lift3d-bev-tiny", "model name of models/manifest.yaml, or the path of an exported .onnx file")
+    model: str = setting("lift3d-bev-tiny", "a name of 'lift3d weights list', or the path of an exported .onnx file")
     detector: DetectorConfig = group(DetectorConfig)
     engine: EngineConfig = group(EngineConfig)
     tracking: TrackingConfig = group(TrackingConfig)

@@ -34,7 +34,8 @@ def check_rembg() -> None:
     if missing:
         raise Lift3dError(
             f"finding objects by rembg needs {' and '.join(missing)}, not installed for this Python; 'pip install "
-            f"{' '.join(missing)}', or say what the object is by a mask or a box"
+            f"{' '.join(missing)}' in an environment of its own (rembg wants numpy 2), or say what the "
+            "object is by a mask or a box"
         )
 
 

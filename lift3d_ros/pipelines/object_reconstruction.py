@@ -51,7 +51,7 @@ class ObjectReconstructionConfig:
     """Everything that decides the result of the reconstructor, apart from the model's own facts."""
 
     model: str = setting(
-        "lift3d-lrm-tiny", "model name of models/manifest.yaml, exported .onnx file, or a configuration of ours"
+        "lift3d-lrm-tiny", "a name of 'lift3d weights list', an exported .onnx file, or a configuration of ours"
     )
     surface: SurfaceConfig = group(SurfaceConfig)
     engine: EngineConfig = group(EngineConfig)

@@ -34,12 +34,15 @@ class PointEncoderConfig:
     """Everything that decides the features, apart from the model's own facts."""
 
     model: str = setting(
-        "lift3d-points-small", "model name of models/manifest.yaml, a weights.safetensors file, or an exported .onnx"
+        "lift3d-points-small",
+        "a name of 'lift3d weights list', encoder.safetensors of a training, or an exported .onnx file",
     )
     device: str = setting("cpu", "device of the torch backend, for example cpu or cuda:0")
     num_threads: int = setting(0, "CPU threads of the runtime; 0 lets it choose", minimum=0, maximum=MOST_THREADS)
     backend: Backend = setting(
-        "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
+        "auto",
+        "runtime of the network; auto takes onnxruntime, and torch for weights of a training (.safetensors), for "
+        "another device than cpu, or where onnxruntime is not installed",
     )
     max_crops: int = setting(
         32, "of more boxes in a cloud, those with the highest scores are encoded", minimum=1, maximum=1000

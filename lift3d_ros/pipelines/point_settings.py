@@ -34,7 +34,8 @@ class RuntimeConfig:
 
     backend: Backend = setting(
         PointEncoderConfig.backend,
-        "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed",
+        "runtime of the network; auto takes onnxruntime, and torch for weights of a training (.safetensors), for "
+        "another device than cpu, or where onnxruntime is not installed",
     )
     device: str = setting(PointEncoderConfig.device, "device of the torch backend, for example cpu or cuda:0")
     threads: int = setting(

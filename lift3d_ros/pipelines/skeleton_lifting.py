@@ -56,7 +56,7 @@ class SkeletonLiftingConfig:
     """Everything that decides the result of the lifter, apart from the model's own facts."""
 
     model: str = setting(
-        "lift3d-lfm", "model name of models/manifest.yaml, weights.safetensors of a training, or exported .onnx file"
+        "lift3d-lfm", "a name of 'lift3d weights list', weights.safetensors of a training, or an exported .onnx file"
     )
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)

@@ -55,6 +55,12 @@ def test_settings_of_the_node_are_settings_of_replay(bag: Path, tmp_path: Path) 
     assert "max_crops is 1" in line["problems"][0]
 
 
+def test_the_parameter_file_of_the_node_does_as_well(bag: Path, tmp_path: Path) -> None:
+    shipped = Path(__file__).resolve().parents[2] / "config" / "point_features.yaml"
+    assert replay(bag, tmp_path / "out", "--params", shipped, "--frames", "0:1", "--no-pictures") == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["topics"] == {"cloud": "/lidar/points", "boxes": ""}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
