@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from lift3d_ros.cli.engine_options import (
-    FREE_BACKENDS,
     PRECISIONS,
     add_action,
     add_cameras,
@@ -70,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print; 1 where a limit is not kept."""
     from lift3d_ros.engines.numerics import judge
     from lift3d_ros.errors import ConfigError, EngineError, nearest_name_hint
+    from lift3d_ros.pipelines.bev_graph import wants_fixed_sizes
     from lift3d_ros.pipelines.engine_subjects import engine_subjects
 
     if args.backend not in _BACKENDS:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     check_runtime(args.backend, args.device or _FIRST_GPU)
     results: list[dict[str, Any]] = []
     for model in args.models:
-        subjects = engine_subjects(model, args.cameras, is_fixed=args.backend not in FREE_BACKENDS)
+        subjects = engine_subjects(model, args.cameras, is_fixed=wants_fixed_sizes(args.backend))
         for subject in subjects[: 1 if args.graph else None]:
             recording, facts = reference_of(model, subject, args)
             for precision in args.precision:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from lift3d_ros.replay.run import FrameRange
 
 PRECISIONS = ("float32", "float16", "bfloat16")
-FREE_BACKENDS = ("onnxruntime", "torch")  # they run the detector with as many pairs of camera and cell as there are
 
 
 def add_action(subparsers: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lift3d_ros.cli.engine_options import (
-    FREE_BACKENDS,
     PRECISIONS,
     add_action,
     add_cameras,
@@ -65,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print and write."""
     from lift3d_ros.errors import ConfigError
+    from lift3d_ros.pipelines.bev_graph import wants_fixed_sizes
     from lift3d_ros.pipelines.engine_subjects import engine_subjects
 
     for name in ("runs", "top"):
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.precision not in _PRECISIONS_OF.get(args.backend, PRECISIONS):
         expected = " or ".join(_PRECISIONS_OF[args.backend])
         raise ConfigError(f"--precision {args.precision}: {args.backend} is profiled in {expected}")
-    subject = engine_subjects(args.model, args.cameras, is_fixed=args.backend not in FREE_BACKENDS)[0]
+    subject = engine_subjects(args.model, args.cameras, is_fixed=wants_fixed_sizes(args.backend))[0]
     inputs = subject.examples[-1]
     times = _open(args, subject).profile([inputs] * args.runs)
     print(f"{args.model} on {args.backend}, milliseconds of one run:")

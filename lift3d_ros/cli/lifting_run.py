@@ -20,9 +20,9 @@ from lift3d_ros.cli.task_run import (
 )
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
+from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.keypoint_sets import KeypointInputConfig, KeypointSet, KeypointSetLifter, KeypointSyncConfig
 from lift3d_ros.pipelines.skeleton_batches import LifterConfig
-from lift3d_ros.pipelines.skeleton_engine import LfmEngineConfig
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig, open_skeleton_lifter
 from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig
 from lift3d_ros.pipelines.skeleton_smoothing import SmoothingConfig
@@ -44,7 +44,7 @@ class RunConfig:
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)
     smoothing: SmoothingConfig = group(SmoothingConfig)
-    engine: LfmEngineConfig = group(LfmEngineConfig)
+    engine: EngineConfig = group(EngineConfig)
 
 
 def run_lifting(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from lift3d_ros.cli.pictures import PICTURES_FOLDER, write_picture
 from lift3d_ros.cli.task_run import OF_DETECTION, check_options, facts_of, remove_files, say_model, settings_of
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import Lift3dError
-from lift3d_ros.pipelines.object_engine import LrmEngineConfig
+from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.object_reconstruction import (
     ObjectReconstructionConfig,
     ObjectReconstructor,
@@ -46,7 +46,7 @@ class RunConfig:
     trigger: TriggerConfig = group(TriggerConfig)
     surface: SurfaceConfig = group(SurfaceConfig)
     output: ObjectOutputConfig = group(ObjectOutputConfig)
-    engine: LrmEngineConfig = group(LrmEngineConfig)
+    engine: EngineConfig = group(EngineConfig)
 
 
 def run_reconstruction(args: argparse.Namespace) -> int:

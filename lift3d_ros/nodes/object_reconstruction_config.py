@@ -10,7 +10,8 @@ from typing import Literal
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
-from lift3d_ros.pipelines.object_engine import LrmEngineConfig, check_lrm
+from lift3d_ros.pipelines.bev_engine import EngineConfig
+from lift3d_ros.pipelines.object_engine import check_lrm
 from lift3d_ros.pipelines.object_matting import check_rembg
 from lift3d_ros.pipelines.object_reconstruction import ObjectReconstructionConfig
 from lift3d_ros.pipelines.object_requests import ObjectOutputConfig, check_file_pattern
@@ -81,7 +82,7 @@ class ObjectReconstructionNodeConfig:
     queue: QueueConfig = group(QueueConfig)
     surface: SurfaceConfig = group(SurfaceConfig)
     output: ObjectOutputConfig = group(ObjectOutputConfig)
-    engine: LrmEngineConfig = group(LrmEngineConfig)
+    engine: EngineConfig = group(EngineConfig)
 
     @property
     def reconstruction(self) -> ObjectReconstructionConfig:

@@ -9,10 +9,10 @@ from typing import Literal
 from lift3d_ros.config import group, setting
 from lift3d_ros.errors import ConfigError
 from lift3d_ros.nodes.topic_settings import QosConfig, check_topic_names
+from lift3d_ros.pipelines.bev_engine import EngineConfig
 from lift3d_ros.pipelines.keypoint_sets import KeypointInputConfig, KeypointSyncConfig
 from lift3d_ros.pipelines.network_graph import check_graph_file
 from lift3d_ros.pipelines.skeleton_batches import LifterConfig
-from lift3d_ros.pipelines.skeleton_engine import LfmEngineConfig
 from lift3d_ros.pipelines.skeleton_graph import find_lfm
 from lift3d_ros.pipelines.skeleton_lifting import SkeletonLiftingConfig
 from lift3d_ros.pipelines.skeleton_mirror import MirrorConfig
@@ -62,7 +62,7 @@ class SkeletonLiftingNodeConfig:
     lifter: LifterConfig = group(LifterConfig)
     mirror: MirrorConfig = group(MirrorConfig)
     smoothing: SmoothingConfig = group(SmoothingConfig)
-    engine: LfmEngineConfig = group(LfmEngineConfig)
+    engine: EngineConfig = group(EngineConfig)
 
     @property
     def lifting(self) -> SkeletonLiftingConfig:

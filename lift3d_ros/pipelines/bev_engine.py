@@ -19,7 +19,13 @@ from lift3d_ros.errors import EngineError, nearest_name_hint
 from lift3d_ros.models.dfa3d.config import Dfa3dConfig
 from lift3d_ros.models.dfa3d.visibility import PairCapacity, default_capacity
 from lift3d_ros.pipelines.backends import AUTOMATIC_BACKENDS, BACKENDS, Backend
-from lift3d_ros.pipelines.bev_graph import bev_signature, exported_graph, load_network, model_config
+from lift3d_ros.pipelines.bev_graph import (
+    bev_signature,
+    exported_graph,
+    load_network,
+    model_config,
+    wants_fixed_sizes,
+)
 from lift3d_ros.pipelines.engine_judge import graph_judge
 from lift3d_ros.pipelines.network_graph import check_graph_file, identity_in
 from lift3d_ros.types import ModelIdentity
@@ -33,7 +39,9 @@ class EngineConfig:
     """How the network is executed."""
 
     backend: Backend = setting(
-        "auto", "runtime of the network; auto takes onnxruntime, and torch where onnxruntime is not installed"
+        "auto",
+        "runtime of the network; auto takes onnxruntime, and torch where that is not installed, for weights of a "
+        "training (.safetensors), and for object reconstruction by a named model",
     )
     device: str = setting(
         "cpu",
@@ -100,7 +108,7 @@ def open_entry(name: str, entry: ModelEntry, config: EngineConfig, num_cameras: 
     refuse_ignored_settings(backend, config)
     if backend != "torch":
         runtime = runtime_of(backend, config)
-        is_fixed = backend != "onnxruntime" or config.provider != "cpu"
+        is_fixed = wants_fixed_sizes(backend, config.provider)
         return open_or_remake(
             lambda is_remade: exported_graph(name, entry, num_cameras, is_fixed=is_fixed, is_remade=is_remade),
             functools.partial(_open_graph, runtime=runtime, num_cameras=num_cameras),

@@ -114,6 +114,15 @@ def load_network(name: str, entry: ModelEntry) -> tuple[Dfa3dDetector, str]:
     return network, hashlib.sha256(save(weights)).hexdigest()
 
 
+def wants_fixed_sizes(backend: str, provider: str = "cpu") -> bool:
+    """Return whether a runtime wants the sizes of a graph fixed: all but torch, and ONNX Runtime on a CPU.
+
+    Args:
+        provider: of ONNX Runtime.
+    """
+    return backend not in ("torch", "onnxruntime") or provider != "cpu"
+
+
 def room_for_pairs(config: Dfa3dConfig, num_cameras: int, *, is_fixed: bool) -> PairCapacity | None:
     """Return the room of a graph for the pairs of a rig that is not known; None takes as many as there are.
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lift3d_ros.config import setting
 from lift3d_ros.engines.graph_cache import cached_graph
 from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake
 from lift3d_ros.engines.protocol import Engine, EngineSignature, TensorSpec
 from lift3d_ros.errors import EngineError, WeightsError
 from lift3d_ros.models.lrm.config import CAMERA_NUMBERS, PRESETS, LrmConfig, preset
-from lift3d_ros.pipelines.backends import Backend
 from lift3d_ros.pipelines.bev_engine import (
     EngineConfig,
     choose_backend,
@@ -41,17 +39,6 @@ _OURS = "lift3d-"
 
 
 LrmSource = NetworkSource[LrmConfig]
-
-
-@dataclass(frozen=True)
-class LrmEngineConfig(EngineConfig):
-    """How the network of the object reconstructor is executed."""
-
-    backend: Backend = setting(
-        "auto",
-        "runtime of the network; auto takes torch, which renders views and can be stopped between two layers, and "
-        "onnxruntime for an exported .onnx file",
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,11 +8,9 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from lift3d_ros.config import setting
 from lift3d_ros.engines.open_graph import GraphRuntime, open_graph, open_or_remake, split_rows
 from lift3d_ros.engines.protocol import Engine
 from lift3d_ros.errors import EngineError
-from lift3d_ros.pipelines.backends import Backend
 from lift3d_ros.pipelines.bev_engine import (
     EngineConfig,
     choose_backend,
@@ -32,17 +30,6 @@ from lift3d_ros.pipelines.skeleton_graph import (
     load_lfm_network,
 )
 from lift3d_ros.types import ModelIdentity
-
-
-@dataclass(frozen=True)
-class LfmEngineConfig(EngineConfig):
-    """How the network of the skeleton lifter is executed."""
-
-    backend: Backend = setting(
-        "auto",
-        "runtime of the network; auto takes onnxruntime, and torch for weights of a training (.safetensors) or where "
-        "onnxruntime is not installed",
-    )
 
 
 @dataclass(frozen=True, eq=False)
